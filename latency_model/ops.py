@@ -1,0 +1,293 @@
+"""OpSpec: frozen descriptions of the operators whose latency is measured and predicted.
+
+Every spatial op uses the symmetric padding of PyTorch, ``dilation * (kernel_size - 1) // 2`` on each side,
+so the output side is ``ceil(input side / stride)``. A convolution includes its bias (a folded batch norm) and
+its activation: that is what runtimes execute as one kernel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
+
+Activation: TypeAlias = Literal["none", "relu", "relu6", "hswish", "hsigmoid", "sigmoid", "swish"]
+Dtype: TypeAlias = Literal["fp32", "fp16", "int8"]
+PoolKind: TypeAlias = Literal["average", "max", "global_average"]
+Shape: TypeAlias = tuple[int, ...]
+
+
+class OpSpecError(ValueError):
+    """An op description that no network could contain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Op:
+    """What all ops share. ``batch`` is the number of images; ``dtype`` that of weights and activations
+    (``fp16``: half-precision weights, single-precision arithmetic)."""
+
+    kind: ClassVar[str]
+    batch: int = 1
+    dtype: Dtype = "fp32"
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            allowed = _CHOICES.get(field.name)
+            if allowed is not None and value not in allowed:
+                raise OpSpecError(f"{self.kind}: {field.name}={value!r}; use one of {', '.join(allowed)}.")
+            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+                raise OpSpecError(f"{self.kind}: {field.name}={value}; it must be 1 or more.")
+        self._check()
+
+    def _check(self) -> None:
+        """What one kind of op asks of its own fields."""
+
+    @property
+    def key(self) -> str:
+        """Stable text that names this op and no other: its kind and all of its fields."""
+        fields = ",".join(f"{f.name}={getattr(self, f.name)}" for f in dataclasses.fields(self))
+        return f"{self.kind}[{fields}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SpatialOp(_Op):
+    """An op on a (batch, in_channels, in_height, in_width) feature map."""
+
+    in_channels: int
+    in_height: int
+    in_width: int
+
+    @property
+    def input_shape(self) -> Shape:
+        """(batch, channels, height, width)"""
+        return (self.batch, self.in_channels, self.in_height, self.in_width)
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.input_shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StridedOp(_SpatialOp):
+    """A spatial op with a square window."""
+
+    kernel_size: int
+    stride: int = 1
+
+    @property
+    def out_height(self) -> int:
+        return -(-self.in_height // self.stride)
+
+    @property
+    def out_width(self) -> int:
+        return -(-self.in_width // self.stride)
+
+    def _check(self) -> None:
+        if self.kernel_size % 2 == 0:
+            raise OpSpecError(
+                f"{self.kind}: kernel_size={self.kernel_size}; symmetric padding needs an odd one."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvSpec(_StridedOp):
+    """Convolution + bias + activation; ``groups`` > 1 is a grouped convolution."""
+
+    kind: ClassVar[str] = "conv"
+    out_channels: int
+    groups: int = 1
+    dilation: int = 1
+    activation: Activation = "none"
+
+    @property
+    def output_shape(self) -> Shape:
+        return (self.batch, self.out_channels, self.out_height, self.out_width)
+
+    def _check(self) -> None:
+        super()._check()
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise OpSpecError(
+                f"conv: groups={self.groups} divides neither or only one of in_channels={self.in_channels} "
+                f"and out_channels={self.out_channels}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthwiseConvSpec(_StridedOp):
+    """Depthwise convolution (one filter per channel) + bias + activation."""
+
+    kind: ClassVar[str] = "depthwise"
+    dilation: int = 1
+    activation: Activation = "none"
+
+    @property
+    def output_shape(self) -> Shape:
+        return (self.batch, self.in_channels, self.out_height, self.out_width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearSpec(_Op):
+    """Fully connected layer + bias + activation on (batch, in_features)."""
+
+    kind: ClassVar[str] = "linear"
+    in_features: int
+    out_features: int
+    activation: Activation = "none"
+
+    @property
+    def input_shape(self) -> Shape:
+        return (self.batch, self.in_features)
+
+    @property
+    def output_shape(self) -> Shape:
+        return (self.batch, self.out_features)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSpec(_StridedOp):
+    """Average or max pooling (a padded average counts the padding, as in PyTorch), or the mean over all
+    pixels (``global_average``; kernel_size and stride are then 1 and unused; the output is (batch, channels))."""
+
+    kind: ClassVar[str] = "pool"
+    pool: PoolKind
+    kernel_size: int = 1
+
+    @property
+    def output_shape(self) -> Shape:
+        if self.pool == "global_average":
+            return (self.batch, self.in_channels)
+        return (self.batch, self.in_channels, self.out_height, self.out_width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddSpec(_SpatialOp):
+    """Element-wise sum of two feature maps + activation."""
+
+    kind: ClassVar[str] = "add"
+    activation: Activation = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationSpec(_SpatialOp):
+    """An activation that stands alone."""
+
+    kind: ClassVar[str] = "activation"
+    activation: Activation
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqueezeExciteSpec(_SpatialOp):
+    """Channel attention: global mean, 1x1 conv to ``squeeze_channels`` + ``activation``, 1x1 conv back +
+    ``gate``, product with the input. Source: Hu et al., CVPR 2018; gate as in MobileNetV3."""
+
+    kind: ClassVar[str] = "squeeze_excite"
+    squeeze_channels: int
+    activation: Activation = "relu"
+    gate: Activation = "hsigmoid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _InvertedBlock(_StridedOp):
+    """What the inverted residual blocks share. The input is added to the output when ``has_residual``."""
+
+    out_channels: int
+    expand_channels: int
+    squeeze_channels: int | None = None
+    activation: Activation = "relu6"
+    has_residual: bool = False
+
+    @property
+    def output_shape(self) -> Shape:
+        return (self.batch, self.out_channels, self.out_height, self.out_width)
+
+    @property
+    def expansion(self) -> float:
+        """expand_channels / in_channels, the ratio that papers quote."""
+        return self.expand_channels / self.in_channels
+
+    def _check(self) -> None:
+        super()._check()
+        if self.has_residual and (self.stride != 1 or self.in_channels != self.out_channels):
+            raise OpSpecError(
+                f"{self.kind}: a residual needs stride 1 and equal widths, not stride={self.stride}, "
+                f"{self.in_channels} -> {self.out_channels}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MBConvSpec(_InvertedBlock):
+    """Mobile inverted bottleneck: 1x1 expand (left out when ``expand_channels == in_channels``), depthwise,
+    optional squeeze-excite, 1x1 linear projection. Source: Sandler et al., MobileNetV2, CVPR 2018."""
+
+    kind: ClassVar[str] = "mbconv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusedMBConvSpec(_InvertedBlock):
+    """Fused inverted block: one full k x k convolution expands, then (squeeze-excite and) 1x1 projection.
+    Source: Tan and Le, EfficientNetV2, ICML 2021."""
+
+    kind: ClassVar[str] = "fused_mbconv"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentitySpec(_SpatialOp):
+    """Passes its input on. It exists in a network's description, not in an exported file."""
+
+    kind: ClassVar[str] = "identity"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZeroSpec(_SpatialOp):
+    """Outputs zeros; beside a shortcut it skips the block. Costs 0 ms by definition; the only op that does."""
+
+    kind: ClassVar[str] = "zero"
+
+
+OpSpec: TypeAlias = (
+    ConvSpec
+    | DepthwiseConvSpec
+    | LinearSpec
+    | PoolSpec
+    | AddSpec
+    | ActivationSpec
+    | SqueezeExciteSpec
+    | MBConvSpec
+    | FusedMBConvSpec
+    | IdentitySpec
+    | ZeroSpec
+)
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "activation": get_args(Activation),
+    "gate": get_args(Activation),
+    "dtype": get_args(Dtype),
+    "pool": get_args(PoolKind),
+}
+_KINDS: dict[str, type[OpSpec]] = {cls.kind: cls for cls in get_args(OpSpec)}
+
+
+def op_to_json(op: OpSpec) -> dict[str, Any]:
+    """The op as plain JSON; ``op_from_json`` reads it back."""
+    return {"op": op.kind, **dataclasses.asdict(op)}
+
+
+def op_from_json(data: dict[str, Any]) -> OpSpec:
+    """Read one op.
+
+    Raises:
+        OpSpecError: unknown kind, unknown or missing field, or a value out of range.
+    """
+    fields = dict(data)
+    kind = fields.pop("op", None)
+    if kind not in _KINDS:
+        raise OpSpecError(f"Unknown op {kind!r}; this version knows {', '.join(sorted(_KINDS))}.")
+    cls = _KINDS[kind]
+    known = {field.name for field in dataclasses.fields(cls)}
+    if unknown := sorted(set(fields) - known):
+        raise OpSpecError(f"{kind}: unknown field {unknown[0]!r}; it has {', '.join(sorted(known))}.")
+    try:
+        return cls(**fields)
+    except TypeError as error:
+        raise OpSpecError(f"{kind}: {error}") from error
