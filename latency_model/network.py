@@ -30,8 +30,8 @@ class NetworkSpec:
             seen.add(layer_name)
             if shape is not None and op.input_shape != shape:
                 raise OpSpecError(
-                    f"Network {self.name!r}: layer {layer_name!r} takes {op.input_shape}, but the layer before it "
-                    f"gives {shape}."
+                    f"Network {self.name!r}: layer {layer_name!r} takes {op.input_shape}, but the one before "
+                    f"it gives {shape}."
                 )
             shape = op.output_shape
 

@@ -146,8 +146,9 @@ class LinearSpec(_Op):
 
 @dataclass(frozen=True, kw_only=True)
 class PoolSpec(_StridedOp):
-    """Average or max pooling (a padded average counts the padding, as in PyTorch), or the mean over all
-    pixels (``global_average``; kernel_size and stride are then 1 and unused; the output is (batch, channels))."""
+    """Average or max pooling (a padded average counts the padding, as in PyTorch), or the mean over all pixels.
+
+    With ``global_average`` kernel_size and stride are 1 and unused, and the output is (batch, channels)."""
 
     kind: ClassVar[str] = "pool"
     pool: PoolKind
@@ -240,7 +241,7 @@ class IdentitySpec(_SpatialOp):
 
 @dataclass(frozen=True, kw_only=True)
 class ZeroSpec(_SpatialOp):
-    """Outputs zeros; beside a shortcut it skips the block. Costs 0 ms by definition; the only op that does."""
+    """Outputs zeros; beside a shortcut it skips the block. Costs 0 ms by definition, alone among ops."""
 
     kind: ClassVar[str] = "zero"
 
