@@ -24,9 +24,9 @@ from latency_model.ops import (
     ZeroSpec,
 )
 
-_ACTIVATION_BYTES = {"fp32": 4, "fp16": 4, "int8": 1}
-_WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
-_BIAS_BYTES = {"fp32": 4, "fp16": 2, "int8": 4}
+ACTIVATION_BYTES = {"fp32": 4, "fp16": 4, "int8": 1}
+WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
+BIAS_BYTES = {"fp32": 4, "fp16": 2, "int8": 4}
 
 
 def kernels_of(op: OpSpec) -> tuple[OpSpec, ...]:
@@ -183,9 +183,9 @@ def bytes_moved(op: OpSpec) -> int:
         case _:
             reads = 2 if isinstance(op, AddSpec | SqueezeExciteSpec) else 1
             values = reads * math.prod(op.input_shape) + math.prod(op.output_shape)
-            return values * _ACTIVATION_BYTES[op.dtype] + _parameter_bytes(op)
+            return values * ACTIVATION_BYTES[op.dtype] + _parameter_bytes(op)
 
 
 def _parameter_bytes(op: OpSpec) -> int:
-    sizes = {"weight": _WEIGHT_BYTES[op.dtype], "bias": _BIAS_BYTES[op.dtype]}
+    sizes = {"weight": WEIGHT_BYTES[op.dtype], "bias": BIAS_BYTES[op.dtype]}
     return sum(math.prod(shape) * sizes[name.rsplit(".", 1)[-1]] for name, shape in weight_shapes(op).items())
