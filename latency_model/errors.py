@@ -17,6 +17,12 @@ class LoweringError(LatencyModelError):
     """A network that cannot be written as a model file, or weights that do not fit it."""
 
 
+class ModelFileError(ProxylessError, OSError):
+    """A model file could not be written: no space, or no such folder. Nothing half-written stays behind."""
+
+    exit_code = 1
+
+
 class UnknownOpError(LatencyModelError):
     """A predictor cannot speak of an op. Carries the ops it does not know."""
 
