@@ -1,0 +1,170 @@
+"""Image folders: one subfolder per class, optionally under ``train`` and ``test``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from search.data.errors import DataError, name_a_few
+from search.data.image_data import TEST_FRACTION, RawParts
+from search.data.split import balanced_subset
+
+_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+_TRAIN_FOLDER = "train"
+_TEST_FOLDERS = ("test", "val", "valid", "validation")
+_GREY_MODES = frozenset({"1", "L", "LA"})
+_DEEP_GREY_MODES = frozenset({"I;16", "I;16B", "I;16L", "I"})
+
+
+@dataclass(frozen=True)
+class _Files:
+    paths: tuple[Path, ...]
+    labels: Tensor
+
+
+def read_image_folder(folder: Path, *, image_size: int | None, limit: int | None) -> RawParts:
+    """Find and decode the images of a folder.
+
+    Args:
+        image_size: images are cut to a centred square and scaled to this side while they are decoded.
+        limit: decode at most so many images of each part (before a missing test part is carved off).
+    Raises:
+        DataError: no class folders, an empty class, broken images, or images of several sizes.
+    """
+    train_folder, test_folder = _part_folders(folder)
+    class_names = _class_folders(train_folder)
+    train_files = _limited(
+        _list_files(train_folder, class_names), _with_carved_test(limit, len(class_names), test_folder)
+    )
+    test_files = None
+    if test_folder is not None:
+        if unknown := sorted(set(_class_folders(test_folder)) - set(class_names)):
+            raise DataError(f"{test_folder} has class {name_a_few(unknown)}, which {train_folder} has not.")
+        test_files = _limited(_list_files(test_folder, class_names), limit)
+    all_paths = train_files.paths + (test_files.paths if test_files else ())
+    if not all_paths:
+        raise DataError(f"{folder} holds class folders but no images ({_suffixes()}).")
+    images = _decode_all(all_paths, image_size=image_size)
+    train_count = len(train_files.paths)
+    test = None if test_files is None else (images[train_count:], test_files.labels)
+    return RawParts(
+        name=folder.resolve().name,
+        class_names=tuple(class_names),
+        train=(images[:train_count], train_files.labels),
+        test=test,
+    )
+
+
+def _part_folders(folder: Path) -> tuple[Path, Path | None]:
+    if not (folder / _TRAIN_FOLDER).is_dir():
+        return folder, None
+    present = [folder / name for name in _TEST_FOLDERS if (folder / name).is_dir()]
+    return folder / _TRAIN_FOLDER, present[0] if present else None
+
+
+def _class_folders(folder: Path) -> list[str]:
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not names:
+        has_images = any(path.suffix.lower() in _IMAGE_SUFFIXES for path in folder.iterdir())
+        found = "images but no class folders" if has_images else "neither class folders nor images"
+        raise DataError(
+            f"{folder} holds {found}. Put the images of each class into a folder named after it: "
+            f"{folder.name}/cat/1.jpg, {folder.name}/dog/1.jpg."
+        )
+    return names
+
+
+def _list_files(folder: Path, class_names: Sequence[str]) -> _Files:
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, class_name in enumerate(class_names):
+        found = sorted(_image_files(folder / class_name)) if (folder / class_name).is_dir() else []
+        paths.extend(found)
+        labels.extend([label] * len(found))
+    return _Files(tuple(paths), torch.tensor(labels, dtype=torch.int64))
+
+
+def _image_files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        if path.suffix.lower() in _IMAGE_SUFFIXES and not path.name.startswith("."):
+            yield path
+
+
+def _with_carved_test(limit: int | None, class_count: int, test_folder: Path | None) -> int | None:
+    """Without a test folder the training images must also give the test part."""
+    if limit is None or test_folder is not None:
+        return limit
+    return max(round(limit / (1 - TEST_FRACTION)), 3 * class_count)
+
+
+def _limited(files: _Files, limit: int | None) -> _Files:
+    if limit is None or len(files.paths) <= limit:
+        return files
+    index = balanced_subset(files.labels, count=limit, generator=torch.Generator().manual_seed(0))
+    return _Files(tuple(files.paths[i] for i in index.tolist()), files.labels[index])
+
+
+def _decode_all(paths: Sequence[Path], *, image_size: int | None) -> Tensor:
+    if image_size is not None:
+        _check_memory(len(paths), image_size)
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        decoded = list(pool.map(lambda path: _decode(path, image_size), paths))
+    broken = [(path, result) for path, result in zip(paths, decoded, strict=True) if isinstance(result, str)]
+    if broken:
+        named = name_a_few([f"{path} ({reason})" for path, reason in broken])
+        raise DataError(f"{len(broken)} of {len(paths)} images cannot be read: {named}. Replace or remove them.")
+    arrays = [result for result in decoded if not isinstance(result, str)]
+    sizes = {(array.shape[2], array.shape[1]) for array in arrays}
+    if len(sizes) > 1:
+        shown = name_a_few([f"{width}x{height}" for width, height in sorted(sizes)])
+        raise DataError(
+            f"The images have {len(sizes)} different sizes ({shown}). Give the side that all are scaled to: "
+            "--image-size 32, or load_dataset(..., image_size=32)."
+        )
+    channels = max(array.shape[0] for array in arrays)  # one colour image makes all of them colour
+    full = [np.broadcast_to(array, (channels, *array.shape[1:])) for array in arrays]
+    return torch.from_numpy(np.stack(full))
+
+
+def _decode(path: Path, image_size: int | None) -> NDArray[np.uint8] | str:
+    """The image as (channels, height, width), or the reason why it cannot be read."""
+    try:
+        with Image.open(path) as opened:
+            if image_size is not None:
+                opened.draft(None, (2 * image_size, 2 * image_size))  # lets JPEG decode at a fraction of its size
+            image = _as_grey_or_rgb(ImageOps.exif_transpose(opened))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"{type(error).__name__}: {error}".replace(str(path), path.name)
+    if image_size is not None and image.size != (image_size, image_size):
+        image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, dtype=np.uint8)
+    return pixels[np.newaxis] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))  # noqa: PLR2004
+
+
+def _as_grey_or_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _DEEP_GREY_MODES:
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert("L" if image.mode in _GREY_MODES else "RGB")
+
+
+def _check_memory(image_count: int, image_size: int) -> None:
+    needed = image_count * 3 * image_size * image_size * 2  # decoded one by one, then stacked
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > available:
+        raise DataError(
+            f"{image_count} images of {image_size}x{image_size} pixels need {needed / 2**30:.0f} GiB in memory; this "
+            f"machine has {available / 2**30:.0f} GiB. Use a smaller --image-size or a --limit."
+        )
+
+
+def _suffixes() -> str:
+    return ", ".join(sorted(suffix.removeprefix(".") for suffix in _IMAGE_SUFFIXES))
