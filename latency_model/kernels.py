@@ -158,11 +158,7 @@ def weight_shapes(op: OpSpec) -> dict[str, Shape]:
 
 
 def _prefixed(kernels: tuple[tuple[str, OpSpec], ...]) -> dict[str, Shape]:
-    return {
-        f"{name}.{weight}": shape
-        for name, kernel in kernels
-        for weight, shape in weight_shapes(kernel).items()
-    }
+    return {f"{name}.{weight}": shape for name, kernel in kernels for weight, shape in weight_shapes(kernel).items()}
 
 
 def parameter_count(op: OpSpec) -> int:

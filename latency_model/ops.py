@@ -85,9 +85,7 @@ class _StridedOp(_SpatialOp):
 
     def _check(self) -> None:
         if self.kernel_size % 2 == 0:
-            raise OpSpecError(
-                f"{self.kind}: kernel_size={self.kernel_size}; symmetric padding needs an odd one."
-            )
+            raise OpSpecError(f"{self.kind}: kernel_size={self.kernel_size}; symmetric padding needs an odd one.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +173,10 @@ class ActivationSpec(_SpatialOp):
 
     kind: ClassVar[str] = "activation"
     activation: Activation
+
+    def _check(self) -> None:
+        if self.activation == "none":
+            raise OpSpecError("activation: activation='none' does nothing; use an IdentitySpec.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,11 +19,7 @@ Weights: TypeAlias = Mapping[str, NDArray[np.float32]]
 
 def network_weight_shapes(network: NetworkSpec) -> dict[str, Shape]:
     """Every weight that the network asks for, by its full name."""
-    return {
-        f"{layer}.{weight}": shape
-        for layer, op in network.layers
-        for weight, shape in weight_shapes(op).items()
-    }
+    return {f"{layer}.{weight}": shape for layer, op in network.layers for weight, shape in weight_shapes(op).items()}
 
 
 def random_weights(network: NetworkSpec, seed: int = 0) -> dict[str, NDArray[np.float32]]:
@@ -51,6 +47,5 @@ def check_weights(network: NetworkSpec, weights: Weights) -> None:
             )
         if weights[name].shape != shape:
             raise LoweringError(
-                f"Network {network.name!r}: weight {name!r} has shape {weights[name].shape}; the network "
-                f"needs {shape}."
+                f"Network {network.name!r}: weight {name!r} has shape {weights[name].shape}; the network needs {shape}."
             )

@@ -44,16 +44,12 @@ def test_an_inverted_block_breaks_into_expand_depthwise_squeeze_project_and_add(
 def test_a_block_that_does_not_expand_has_no_expand_kernel_and_strides_in_its_depthwise():
     block = MBConvSpec(in_channels=16, out_channels=24, expand_channels=16, kernel_size=3, stride=2, **SIDE_8)
     depthwise, project = kernels_of(block)
-    assert depthwise == DepthwiseConvSpec(
-        in_channels=16, kernel_size=3, stride=2, activation="relu6", **SIDE_8
-    )
+    assert depthwise == DepthwiseConvSpec(in_channels=16, kernel_size=3, stride=2, activation="relu6", **SIDE_8)
     assert project == ConvSpec(in_channels=16, out_channels=24, kernel_size=1, in_height=4, in_width=4)
 
 
 def test_a_fused_block_breaks_into_one_full_convolution_and_a_projection():
-    block = FusedMBConvSpec(
-        in_channels=8, out_channels=12, expand_channels=32, kernel_size=3, stride=2, **SIDE_8
-    )
+    block = FusedMBConvSpec(in_channels=8, out_channels=12, expand_channels=32, kernel_size=3, stride=2, **SIDE_8)
     assert kernels_of(block) == (
         ConvSpec(in_channels=8, out_channels=32, kernel_size=3, stride=2, activation="relu6", **SIDE_8),
         ConvSpec(in_channels=32, out_channels=12, kernel_size=1, in_height=4, in_width=4),

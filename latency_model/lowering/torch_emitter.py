@@ -1,0 +1,105 @@
+"""A network as a torch function: the reference that the files are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from latency_model.errors import LoweringError
+from latency_model.lowering.emit import emit_network
+from latency_model.lowering.weights import Weights, check_weights
+from latency_model.network import NetworkSpec
+from latency_model.ops import Activation, ConvSpec, DepthwiseConvSpec, LinearSpec, PoolSpec, Shape
+
+Observe = Callable[[str, Tensor], None]
+
+
+class TorchEmitter:
+    """Runs each op as it is emitted and shows every value, under its name, to ``observe``. Values are NCHW
+    tensors. What comes before an activation is called "<name>.linear", as in the files."""
+
+    def __init__(self, weights: Weights, inputs: Sequence[Tensor], observe: Observe) -> None:
+        self._weights = weights
+        self._inputs = list(inputs)
+        self._observe = observe
+
+    def input(self, name: str, shape: Shape) -> Tensor:
+        if not self._inputs:
+            raise LoweringError(f"The network has one more input, {name!r}, of shape {shape}: pass it as well.")
+        value = self._inputs.pop(0)
+        if tuple(value.shape) != shape:
+            raise LoweringError(f"Input {name!r} has shape {tuple(value.shape)}; the network takes {shape}.")
+        return self._seen(value, name)
+
+    def conv(self, x: Tensor, op: ConvSpec | DepthwiseConvSpec, name: str) -> Tensor:
+        weight, bias = self._parameters(name)
+        padding = op.dilation * (op.kernel_size - 1) // 2
+        groups = op.in_channels if isinstance(op, DepthwiseConvSpec) else op.groups
+        y = functional.conv2d(x, weight, bias, op.stride, padding, op.dilation, groups)
+        return self._activated(y, op.activation, name)
+
+    def linear(self, x: Tensor, op: LinearSpec, name: str) -> Tensor:
+        return self._activated(functional.linear(x, *self._parameters(name)), op.activation, name)
+
+    def pool(self, x: Tensor, op: PoolSpec, name: str) -> Tensor:
+        padding = (op.kernel_size - 1) // 2
+        match op.pool:
+            case "average":
+                return self._seen(functional.avg_pool2d(x, op.kernel_size, op.stride, padding), name)
+            case "max":
+                return self._seen(functional.max_pool2d(x, op.kernel_size, op.stride, padding), name)
+            case "global_average":
+                return self._seen(x.mean(dim=(2, 3)), name)
+
+    def mean(self, x: Tensor, name: str) -> Tensor:
+        return self._seen(x.mean(dim=(2, 3), keepdim=True), name)
+
+    def scale(self, x: Tensor, gate: Tensor, name: str) -> Tensor:
+        return self._seen(x * gate, name)
+
+    def add(self, x: Tensor, y: Tensor, activation: Activation, name: str) -> Tensor:
+        return self._activated(x + y, activation, name)
+
+    def activate(self, x: Tensor, activation: Activation, name: str) -> Tensor:
+        return self._seen(_ACTIVATIONS[activation](x), name)
+
+    def _activated(self, x: Tensor, activation: Activation, name: str) -> Tensor:
+        if activation == "none":
+            return self._seen(x, name)
+        return self.activate(self._seen(x, f"{name}.linear"), activation, name)
+
+    def _seen(self, value: Tensor, name: str) -> Tensor:
+        self._observe(name, value)
+        return value
+
+    def _parameters(self, name: str) -> tuple[Tensor, Tensor]:
+        return (
+            torch.from_numpy(self._weights[f"{name}.weight"]),
+            torch.from_numpy(self._weights[f"{name}.bias"]),
+        )
+
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "relu6": functional.relu6,
+    "hswish": functional.hardswish,
+    "hsigmoid": functional.hardsigmoid,
+    "sigmoid": torch.sigmoid,
+    "swish": functional.silu,
+}
+
+
+def run_torch(
+    network: NetworkSpec, weights: Weights, inputs: Sequence[Tensor], observe: Observe = lambda *_: None
+) -> Tensor:
+    """The network's output for its NCHW ``inputs``; ``observe`` is shown every value on the way.
+
+    Raises:
+        LoweringError: weights or inputs do not fit the network.
+    """
+    check_weights(network, weights)
+    with torch.inference_mode():
+        return emit_network(TorchEmitter(weights, inputs, observe), network)
