@@ -1,0 +1,31 @@
+"""What can go wrong in a search, in words that tell how to mend it."""
+
+from profiler_agent.errors import ProxylessError
+
+
+class SpaceError(ProxylessError, ValueError):
+    """A search space, or a choice in it, that makes no network."""
+
+
+class TargetError(ProxylessError, ValueError):
+    """A latency target that is no number, or out of the space's reach."""
+
+
+class RunFolderError(ProxylessError, ValueError):
+    """A run folder that lacks a step, or belongs to another run."""
+
+
+class CheckpointError(ProxylessError, ValueError):
+    """A checkpoint that does not fit the search that wants to resume it."""
+
+
+class ExportError(ProxylessError):
+    """An exported file that does not compute what the trained network computes."""
+
+    exit_code = 1
+
+
+class BudgetMissed(ProxylessError):
+    """The measured latency is above the budget."""
+
+    exit_code = 4

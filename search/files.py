@@ -1,0 +1,63 @@
+"""JSON files of a run: written beside and renamed, events appended and flushed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from search.errors import RunFolderError
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write ``data`` so that a reader finds the old file or the whole new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    with beside.open("w", encoding="utf-8") as file:
+        json.dump(data, file, indent=1, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        RunFolderError: there is none, or it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunFolderError(f"{path} is not there; run the step that writes it first.") from error
+    except json.JSONDecodeError as error:
+        raise RunFolderError(f"{path} is not JSON ({error}); remove it and run its step again.") from error
+
+
+def append_json_line(path: Path, data: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(data, allow_nan=False) + "\n")
+
+
+def read_json_lines(path: Path) -> Iterator[Any]:
+    """Each whole line; a torn last line, left by a killed run, is passed over."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+
+def keep_json_lines_before(path: Path, step: int) -> None:
+    """Drop the events from ``step`` on: a resumed run writes them again, each once."""
+    if not path.exists():
+        return
+    kept = [json.dumps(event) + "\n" for event in read_json_lines(path) if event["step"] < step]
+    beside = path.with_name(path.name + ".part")
+    beside.write_text("".join(kept), encoding="utf-8")
+    beside.replace(path)

@@ -1,0 +1,172 @@
+"""SearchSpace: positions with candidate ops, as pure data that counts, samples and builds networks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from latency_model.network import NetworkSpec
+from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec, op_to_json
+from search.errors import SpaceError
+
+Choices = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """One op that a position may become, under the short label that people see (``k5 e3``, ``skip``)."""
+
+    label: str
+    op: OpSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """One place of the network and its candidates, all of the same input and output shape.
+
+    ``has_shortcut``: the input is added to whatever the chosen candidate gives; only then may a candidate be Zero.
+    """
+
+    name: str
+    stage: int
+    candidates: tuple[Candidate, ...]
+    has_shortcut: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.candidates:
+            raise SpaceError(f"Position {self.name!r} has no candidates.")
+        first = self.candidates[0].op
+        for candidate in self.candidates:
+            op = candidate.op
+            if (op.input_shape, op.output_shape) != (first.input_shape, first.output_shape):
+                raise SpaceError(
+                    f"Position {self.name!r}: {candidate.label!r} maps {op.input_shape} to {op.output_shape}, but "
+                    f"{self.candidates[0].label!r} maps {first.input_shape} to {first.output_shape}."
+                )
+            if isinstance(op, ZeroSpec) and not self.has_shortcut:
+                raise SpaceError(f"Position {self.name!r} offers Zero without a shortcut; the network would be cut.")
+            if getattr(op, "has_residual", False) != (self.has_shortcut and not isinstance(op, ZeroSpec)):
+                raise SpaceError(
+                    f"Position {self.name!r}: has_shortcut={self.has_shortcut}, but {candidate.label!r} says "
+                    f"otherwise in has_residual."
+                )
+
+    def network_op(self, choice: int) -> OpSpec:
+        """The op as it stands in the derived network: Zero beside a shortcut is an identity there."""
+        op = self.candidates[choice].op
+        if isinstance(op, ZeroSpec):
+            return IdentitySpec(
+                batch=op.batch,
+                dtype=op.dtype,
+                in_channels=op.in_channels,
+                in_height=op.in_height,
+                in_width=op.in_width,
+            )
+        return op
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """Fixed stem, searched positions, fixed head."""
+
+    name: str
+    stem: tuple[tuple[str, OpSpec], ...]
+    positions: tuple[Position, ...]
+    head: tuple[tuple[str, OpSpec], ...]
+
+    def __post_init__(self) -> None:
+        self.network((0,) * len(self.positions))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.stem[0][1].input_shape
+
+    @property
+    def hash(self) -> str:
+        """Changes when any op, label or order of the space changes; 16 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(space_to_json(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def candidate_counts(self) -> tuple[int, ...]:
+        return tuple(len(position.candidates) for position in self.positions)
+
+    def network_count(self) -> int:
+        return math.prod(self.candidate_counts)
+
+    def check(self, choices: Sequence[int]) -> Choices:
+        """The choices, when they name one candidate for each position.
+
+        Raises:
+            SpaceError: too few, too many, or out of range.
+        """
+        if len(choices) != len(self.positions):
+            raise SpaceError(f"{len(choices)} choices for the {len(self.positions)} positions of space {self.name!r}.")
+        for position, choice in zip(self.positions, choices, strict=True):
+            if not 0 <= choice < len(position.candidates):
+                raise SpaceError(
+                    f"Choice {choice} at position {position.name!r}; it has candidates 0 to "
+                    f"{len(position.candidates) - 1}."
+                )
+        return tuple(choices)
+
+    def labels(self, choices: Sequence[int]) -> tuple[str, ...]:
+        pairs = zip(self.positions, self.check(choices), strict=True)
+        return tuple(position.candidates[choice].label for position, choice in pairs)
+
+    def choices_for(self, labels: Sequence[str]) -> Choices:
+        """The choices that carry these labels."""
+        choices = []
+        for position, label in zip(self.positions, labels, strict=True):
+            names = [candidate.label for candidate in position.candidates]
+            if label not in names:
+                raise SpaceError(f"Position {position.name!r} has no candidate {label!r}; it has {', '.join(names)}.")
+            choices.append(names.index(label))
+        return tuple(choices)
+
+    def network(self, choices: Sequence[int], name: str = "derived") -> NetworkSpec:
+        """The whole network that these choices make."""
+        searched = tuple(
+            (position.name, position.network_op(choice))
+            for position, choice in zip(self.positions, self.check(choices), strict=True)
+        )
+        return NetworkSpec(name=name, layers=self.stem + searched + self.head)
+
+    def sample(self, rng: random.Random) -> Choices:
+        """A uniformly random network."""
+        return tuple(rng.randrange(count) for count in self.candidate_counts)
+
+    def unique_ops(self) -> tuple[OpSpec, ...]:
+        """Each op that costs time, once, in order of first appearance: what a full profile measures."""
+        ops = [op for _, op in self.stem]
+        ops += [candidate.op for position in self.positions for candidate in position.candidates]
+        ops += [op for _, op in self.head]
+        return tuple(op for op in dict.fromkeys(ops) if not isinstance(op, ZeroSpec | IdentitySpec))
+
+
+def space_to_json(space: SearchSpace) -> dict[str, Any]:
+    """Everything that the space offers, as plain JSON (its hash is made from this)."""
+
+    def layers(named: tuple[tuple[str, OpSpec], ...]) -> list[dict[str, Any]]:
+        return [{"name": name, **op_to_json(op)} for name, op in named]
+
+    return {
+        "schema": 1,
+        "name": space.name,
+        "stem": layers(space.stem),
+        "positions": [
+            {
+                "name": position.name,
+                "stage": position.stage,
+                "has_shortcut": position.has_shortcut,
+                "labels": [candidate.label for candidate in position.candidates],
+                "candidates": [op_to_json(candidate.op) for candidate in position.candidates],
+            }
+            for position in space.positions
+        ],
+        "head": layers(space.head),
+    }

@@ -1,0 +1,1 @@
+"""The spaces that are known by name, and the files that describe others."""

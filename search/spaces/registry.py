@@ -1,0 +1,35 @@
+"""Finds a space by its name, or reads the user's own from a YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+
+from search.errors import SpaceError
+from search.space import SearchSpace
+from search.spaces.imagenet import imagenet_space
+from search.spaces.nas_bench_macro import nas_bench_macro_space
+from search.spaces.small import small_space
+from search.spaces.space_file import read_space_file
+
+SPACES: dict[str, Callable[[tuple[int, int, int], int], SearchSpace]] = {
+    "small": small_space,
+    "imagenet": imagenet_space,
+    "nas-bench-macro": nas_bench_macro_space,
+}
+
+
+def load_space(name: str, image_shape: tuple[int, int, int], class_count: int) -> SearchSpace:
+    """The space called ``name``, or described by the YAML file ``name``, for such images and classes.
+
+    Raises:
+        SpaceError: no such space or file; the nearest name is offered.
+    """
+    if name in SPACES:
+        return SPACES[name](image_shape, class_count)
+    if name.endswith((".yaml", ".yml")):
+        return read_space_file(Path(name), image_shape, class_count)
+    nearest = get_close_matches(name, SPACES, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise SpaceError(f"No space is called {name!r}; known are {', '.join(SPACES)}, or a .yaml file of yours.{hint}")

@@ -1,0 +1,93 @@
+"""Reads a space of the user's own from a YAML file of a dozen lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from latency_model.ops import Activation
+from search.errors import SpaceError
+from search.space import SearchSpace
+from search.spaces.ends import classifier_head, stem_conv
+from search.spaces.mbconv_positions import MBConvMenu, Stage, mbconv_positions
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _StemFile(_Strict):
+    width: Positive
+    stride: Positive = 2
+    kernel_size: Positive = 3
+
+
+class _StageFile(_Strict):
+    width: Positive
+    depth: Positive
+    stride: Positive = 1
+
+
+class _SpaceFile(_Strict):
+    name: Annotated[str, Field(min_length=1)]
+    stem: _StemFile
+    stages: Annotated[tuple[_StageFile, ...], Field(min_length=1)]
+    kernel_sizes: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3, 5, 7)
+    expansions: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3, 6)
+    skip: bool = True
+    activation: Activation = "relu6"
+    head_width: Positive = 1280
+
+
+def read_space_file(path: Path, image_shape: tuple[int, int, int], class_count: int) -> SearchSpace:
+    """The space that a YAML file describes (see ``search/README.md`` for one), for such images and classes.
+
+    Raises:
+        SpaceError: no such file, no YAML, an unknown key, or a value out of range; the key is named.
+    """
+    try:
+        described = _SpaceFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise SpaceError(f"The space file {path} cannot be read: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise SpaceError(f"{path} is not YAML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        known = ", ".join(_SpaceFile.model_fields)
+        raise SpaceError(f"{path}: {where}: {first['msg']}. A space file has the keys {known}.") from error
+    return _space(described, image_shape, class_count)
+
+
+def _space(described: _SpaceFile, image_shape: tuple[int, int, int], class_count: int) -> SearchSpace:
+    stem = stem_conv(
+        image_shape,
+        width=described.stem.width,
+        stride=described.stem.stride,
+        kernel_size=described.stem.kernel_size,
+        activation=described.activation,
+    )
+    positions, last_width, size = mbconv_positions(
+        [Stage(width=stage.width, depth=stage.depth, stride=stage.stride) for stage in described.stages],
+        in_channels=described.stem.width,
+        size=(stem.out_height, stem.out_width),
+        menu=MBConvMenu(
+            kernel_sizes=described.kernel_sizes,
+            expansions=described.expansions,
+            skip=described.skip,
+            activation=described.activation,
+        ),
+    )
+    head = classifier_head(
+        last_width,
+        size,
+        width=described.head_width,
+        class_count=class_count,
+        activation=described.activation,
+    )
+    return SearchSpace(name=described.name, stem=(("stem", stem),), positions=positions, head=head)

@@ -1,0 +1,87 @@
+"""MixedOp and SuperNet: all candidates of all positions, of which one path per position runs and stays in memory."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from search.modules import Zero, batch_statistics_norm, build_module, initialise
+from search.paths import PathSample, PositionPaths
+from search.space import Position, SearchSpace
+
+
+class MixedOp(nn.Module):
+    """The candidates of one position. Its output is the active candidate's (plus the shortcut)."""
+
+    def __init__(self, position: Position) -> None:
+        super().__init__()
+        self.has_shortcut = position.has_shortcut
+        self.candidates = nn.ModuleList(
+            build_module(candidate.op, batch_statistics_norm) for candidate in position.candidates
+        )
+
+    def forward(self, x: Tensor, paths: PositionPaths) -> Tensor:
+        active = self.candidates[paths.active]
+        if paths.gates is None:
+            if isinstance(active, Zero):
+                return x
+            y = active(x)
+        else:
+            y = _gated(active(x), paths.gates, x.detach(), self, paths)
+        return cast(Tensor, y + x if self.has_shortcut else y)
+
+
+class _GatedPaths(torch.autograd.Function):
+    """The active candidate's output, with dL/dg_j = sum(dL/dy * o_j(x)) for every gate.
+
+    Candidates that did not run are run in backward, one at a time and without grad, so memory stays that of one
+    path. Zero's output is 0, and so is its gate gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, gates: Tensor, x: Tensor, mixed_op: MixedOp, paths: PositionPaths) -> Tensor:
+        ctx.save_for_backward(x, y)
+        ctx.mixed_op, ctx.paths, ctx.gate_options = mixed_op, paths, gates.new_empty(0)
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        x, y = ctx.saved_tensors
+        gate_gradients = []
+        with torch.no_grad():
+            for index in ctx.paths.indices:
+                candidate = ctx.mixed_op.candidates[index]
+                if isinstance(candidate, Zero):
+                    gate_gradients.append(grad_y.new_zeros(()))
+                else:
+                    output = y if index == ctx.paths.active else candidate(x)
+                    gate_gradients.append(torch.sum(grad_y * output))
+        return grad_y, torch.stack(gate_gradients).to(ctx.gate_options.dtype), None, None, None
+
+
+def _gated(y: Tensor, gates: Tensor, x: Tensor, mixed_op: MixedOp, paths: PositionPaths) -> Tensor:
+    return cast(Tensor, _GatedPaths.apply(y, gates, x, mixed_op, paths))  # type: ignore[no-untyped-call]
+
+
+class SuperNet(nn.Module):
+    """Every network of a space in one module; ``forward(images, paths)`` runs the one that ``paths`` names.
+
+    Batch norms keep no running statistics: no step, recomputed path or validation can pollute them.
+    """
+
+    def __init__(self, space: SearchSpace, generator: torch.Generator) -> None:
+        super().__init__()
+        self.space = space
+        self.stem = nn.Sequential(*(build_module(op, batch_statistics_norm) for _, op in space.stem))
+        self.mixed_ops = nn.ModuleList(MixedOp(position) for position in space.positions)
+        self.head = nn.Sequential(*(build_module(op, batch_statistics_norm) for _, op in space.head))
+        initialise(self, generator)
+
+    def forward(self, images: Tensor, paths: PathSample) -> Tensor:
+        """(batch, channels, height, width) to (batch, classes)."""
+        x = self.stem(images)
+        for mixed_op, position in zip(self.mixed_ops, paths.positions, strict=True):
+            x = mixed_op(x, position)
+        return cast(Tensor, self.head(x))

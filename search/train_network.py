@@ -1,0 +1,215 @@
+"""Trains one network from scratch: the same recipe for the derived network and for the baselines beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from latency_model.kernels import macs, parameter_count
+from latency_model.network import NetworkSpec, network_to_json
+from search.batches import SplitData
+from search.checkpoint import read_checkpoint, write_checkpoint
+from search.data.batches import seeded_generator
+from search.errors import RunFolderError
+from search.files import append_json_line, keep_json_lines_before, read_json, write_json
+from search.plain_network import PlainNetwork
+from search.settings import TrainSettings
+from search.trainer import CHECKPOINT_EVERY_S, LOG_EVERY_STEPS, cosine
+
+TEST_BATCH = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainFiles:
+    """Where a training keeps what it learns."""
+
+    folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result.json"
+
+
+class NetworkTrainer:
+    """One training run, resumable bit for bit: every draw depends on the seed and the step alone."""
+
+    def __init__(self, network: NetworkSpec, data: SplitData, settings: TrainSettings, files: TrainFiles) -> None:
+        self.network, self.data, self.settings, self.files = network, data, settings, files
+        model = PlainNetwork(network, seeded_generator(settings.seed, "network"), settings.dropout)
+        self.model: PlainNetwork = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = torch.optim.SGD(
+            _parameter_groups(self.model, settings.weight_decay),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            nesterov=True,
+        )
+        self.steps_per_epoch = data.train_steps_per_pass(settings.batch_size)
+        self.total_steps = max(1, round(settings.epochs * self.steps_per_epoch))
+        self.step = 0
+        self.seconds_before = 0.0
+        self.best_accuracy = -1.0
+
+    @property
+    def identity(self) -> dict[str, str]:
+        return {
+            "network": repr(network_to_json(self.network)["layers"]),
+            "data": self.data.data.hash,
+            "settings": repr(dataclasses.astuple(self.settings)),
+        }
+
+    def run(self, on_step: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+        """Train to the end from where the last checkpoint stands, then touch the test part, once.
+
+        Returns:
+            The result that is also written: test and held-out accuracy (0 to 1), parameters, multiply-accumulates,
+            seconds, passes over the training images.
+        """
+        self._resume()
+        started = last_saved = time.monotonic()
+        while self.step < self.total_steps:
+            event = self._take_step()
+            self.step += 1
+            if self.step % self.steps_per_epoch == 0 or self.step == self.total_steps:
+                event["held_out_accuracy"] = self._keep_if_best()
+            seconds = self.seconds_before + time.monotonic() - started
+            if event["held_out_accuracy"] is not None or event["step"] % LOG_EVERY_STEPS == 0:
+                append_json_line(self.files.events, {**event, "seconds": round(seconds, 3)})
+            if time.monotonic() - last_saved > CHECKPOINT_EVERY_S or self.step == self.total_steps:
+                self._save(seconds)
+                last_saved = time.monotonic()
+            if on_step is not None:
+                on_step(self.step, self.total_steps)
+        return self._finish(self.seconds_before + time.monotonic() - started)
+
+    def _take_step(self) -> dict[str, Any]:
+        settings, step = self.settings, self.step
+        warmup_steps = max(1, round(settings.warmup_fraction * self.total_steps))
+        rate = cosine(settings.learning_rate, step, self.total_steps) * min(1.0, (step + 1) / warmup_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.model.train()
+        images, labels = self.data.train_batch(step, settings.batch_size)
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seeded_generator(settings.seed, "dropout", step).initial_seed())
+            outputs = self.model(images)
+        loss = functional.cross_entropy(outputs, labels, label_smoothing=settings.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return {
+            "step": step,
+            "total_steps": self.total_steps,
+            "epoch": step / self.steps_per_epoch,
+            "loss": float(loss.detach()),
+            "train_accuracy": float((outputs.argmax(1) == labels).float().mean()),
+            "held_out_accuracy": None,
+        }
+
+    def _keep_if_best(self) -> float:
+        batch_size = min(TEST_BATCH, len(self.data.held_out_index))
+        batches = [
+            self.data.held_out_batch(step, batch_size) for step in range(len(self.data.held_out_index) // batch_size)
+        ]
+        accuracy = accuracy_of(self.model, batches)
+        if accuracy >= self.best_accuracy:
+            self.best_accuracy = accuracy
+            self.files.folder.mkdir(parents=True, exist_ok=True)
+            beside = self.files.weights.with_name("weights.part")
+            save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, beside)
+            beside.replace(self.files.weights)
+        return accuracy
+
+    def _finish(self, seconds: float) -> dict[str, Any]:
+        model = load_trained(self.network, self.files)
+        result = {
+            "schema": 1,
+            "name": self.network.name,
+            "accuracy": accuracy_of(model, self.data.test_batches(TEST_BATCH)),
+            "held_out_accuracy": self.best_accuracy,
+            "parameters": sum(parameter_count(op) for op in self.network.ops),
+            "macs": sum(macs(op) for op in self.network.ops),
+            "seconds": round(seconds, 2),
+            "passes": self.total_steps * self.settings.batch_size / len(self.data.train_index),
+            "identity": self.identity,
+        }
+        write_json(self.files.result, result)
+        return result
+
+    def _save(self, seconds: float) -> None:
+        state = {
+            "step": self.step,
+            "seconds": seconds,
+            "best_accuracy": self.best_accuracy,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        write_checkpoint(self.files.checkpoint, self.identity, state)
+
+    def _resume(self) -> None:
+        state = read_checkpoint(self.files.checkpoint, self.identity)
+        if state is not None:
+            self.step, self.seconds_before = state["step"], state["seconds"]
+            self.best_accuracy = state["best_accuracy"]
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        keep_json_lines_before(self.files.events, self.step)
+
+
+def accuracy_of(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """Share of images whose highest logit is their label, in evaluation mode."""
+    model.eval()
+    correct = count = 0
+    with torch.no_grad():
+        for images, labels in batches:
+            correct += int((model(images).argmax(1) == labels).sum())
+            count += len(labels)
+    return correct / count
+
+
+def load_trained(network: NetworkSpec, files: TrainFiles) -> PlainNetwork:
+    """The network with its best weights, in evaluation mode.
+
+    Raises:
+        RunFolderError: it was not trained yet, or the weights are those of another network.
+    """
+    if not files.weights.exists():
+        raise RunFolderError(f"{files.weights} is not there; train the network first (proxyless train).")
+    model = PlainNetwork(network, seeded_generator(0, "network"))
+    try:
+        model.load_state_dict(load_file(files.weights))
+    except RuntimeError as error:
+        raise RunFolderError(f"{files.weights} holds the weights of another network: {error}") from error
+    return model.eval()
+
+
+def read_result(files: TrainFiles) -> dict[str, Any]:
+    result: dict[str, Any] = read_json(files.result)
+    return result
+
+
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """No decay on batch norm and biases (the paper's retraining recipe)."""
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -1,0 +1,195 @@
+"""The search loop: warm-up, then weight steps and architecture steps in turn; it resumes bit for bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from search.architecture_step import LatencyTarget, TargetState, take_architecture_step
+from search.batches import SplitData
+from search.checkpoint import read_checkpoint, write_checkpoint
+from search.data.batches import seeded_generator
+from search.files import append_json_line, keep_json_lines_before
+from search.paths import PathSample, fair_paths, sample_paths
+from search.settings import SearchSettings
+from search.space import SearchSpace
+from search.supernet import SuperNet
+
+LOG_EVERY_STEPS = 10
+CHECKPOINT_EVERY_S = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchFiles:
+    """Where a search keeps what it learns."""
+
+    folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def probabilities(self) -> Path:
+        return self.folder / "probabilities.jsonl"
+
+
+class SearchTrainer:
+    """Trains one supernet and, for each target, its own logits and multiplier.
+
+    Every draw depends on the seed and the step alone, so the state that a checkpoint holds is weights, logits,
+    multipliers, both kinds of optimisers and the step.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        data: SplitData,
+        targets: Sequence[LatencyTarget],
+        settings: SearchSettings,
+        files: SearchFiles,
+    ) -> None:
+        self.space, self.data, self.settings, self.files = space, data, settings, files
+        supernet = SuperNet(space, seeded_generator(settings.seed, "supernet"))
+        self.supernet: SuperNet = supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.states = [TargetState(space, target, settings) for target in targets]
+        self.optimizer = torch.optim.SGD(
+            self.supernet.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            nesterov=True,
+            weight_decay=settings.weight_decay,
+        )
+        self.step = 0
+        self.seconds_before = 0.0
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a checkpoint must share with a search that wants to go on from it."""
+        targets = [
+            (state.target.name, state.target.target_ms, [ms.tolist() for ms in state.target.path_latency_ms])
+            for state in self.states
+        ]
+        return {
+            "space": self.space.hash,
+            "data": self.data.data.hash,
+            "settings": repr(dataclasses.astuple(self.settings)),
+            "targets": repr(targets),
+        }
+
+    def run(self, on_step: Callable[[int, int], None] | None = None) -> None:
+        """Search from where the last checkpoint stands to the end.
+
+        Args:
+            on_step: called with steps done and steps in all.
+        Raises:
+            CheckpointError: the folder holds the search of another space, data set, target or settings.
+        """
+        self._resume()
+        started = last_saved = time.monotonic()
+        while self.step < self.settings.total_steps:
+            event = self._take_step()
+            self.step += 1
+            seconds = self.seconds_before + time.monotonic() - started
+            if event is not None:
+                append_json_line(self.files.events, {**event, "seconds": round(seconds, 3)})
+            if time.monotonic() - last_saved > CHECKPOINT_EVERY_S or self.step == self.settings.total_steps:
+                self._save(seconds)
+                last_saved = time.monotonic()
+            if on_step is not None:
+                on_step(self.step, self.settings.total_steps)
+
+    def _take_step(self) -> dict[str, Any] | None:
+        """One weight step and, when it is due, an architecture step for one target in turn."""
+        settings, step = self.settings, self.step
+        is_warmup = step < settings.warmup_steps
+        loss, accuracy = self._weight_step(self._weight_paths(step, is_warmup))
+        event: dict[str, Any] = {"step": step, "phase": "warmup" if is_warmup else "search"}
+        event |= {"epoch": step / self.data.train_steps_per_pass(settings.batch_size)}
+        event |= {"loss": loss, "accuracy": accuracy, "target": None, "held_out_loss": None, "expected_ms": None}
+        event |= {"derived_ms": None, "multiplier": None, "entropy": None}
+        due = not is_warmup and (step - settings.warmup_steps + 1) % settings.weight_steps_per_architecture_step == 0
+        if due:
+            turn = (step - settings.warmup_steps) // settings.weight_steps_per_architecture_step
+            event |= self._architecture_step(self.states[turn % len(self.states)], turn)
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"The loss is {loss} at step {step}; lower the learning rate.")
+        return event if due or step % LOG_EVERY_STEPS == 0 else None
+
+    def _weight_paths(self, step: int, is_warmup: bool) -> PathSample:
+        if is_warmup:
+            return fair_paths(self.space.candidate_counts, self.settings.seed, step)
+        state = self.states[step % len(self.states)]
+        probabilities = [probability.detach() for probability in state.logits.probabilities()]
+        return sample_paths(probabilities, seeded_generator(self.settings.seed, "weight paths", step))
+
+    def _weight_step(self, paths: PathSample) -> tuple[float, float]:
+        settings = self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = cosine(settings.learning_rate, self.step, settings.total_steps)
+        images, labels = self.data.train_batch(self.step, settings.batch_size)
+        self.optimizer.zero_grad(set_to_none=True)
+        outputs: Tensor = self.supernet(images, paths)
+        loss = functional.cross_entropy(outputs, labels, label_smoothing=settings.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return float(loss.detach()), float((outputs.argmax(1) == labels).float().mean())
+
+    def _architecture_step(self, state: TargetState, turn: int) -> dict[str, Any]:
+        batch = self.data.held_out_batch(turn, self.settings.architecture_batch_size)
+        taken = take_architecture_step(self.supernet, state, batch, self.settings, self.step)
+        probabilities = [[round(float(p), 5) for p in position.detach()] for position in state.logits.probabilities()]
+        append_json_line(
+            self.files.probabilities,
+            {"step": self.step, "target": state.target.name, "probabilities": probabilities},
+        )
+        return {
+            "target": state.target.name,
+            "held_out_loss": taken.held_out_loss,
+            "expected_ms": taken.expected_ms,
+            "derived_ms": taken.derived_ms,
+            "multiplier": float(state.latency_loss.multiplier),
+            "entropy": state.logits.entropy(),
+        }
+
+    def _save(self, seconds: float) -> None:
+        state = {
+            "step": self.step,
+            "seconds": seconds,
+            "supernet": self.supernet.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "targets": [
+                {"module": target.state_dict(), "optimizer": target.optimizer.state_dict()} for target in self.states
+            ],
+        }
+        write_checkpoint(self.files.checkpoint, self.identity, state)
+
+    def _resume(self) -> None:
+        state = read_checkpoint(self.files.checkpoint, self.identity)
+        if state is not None:
+            self.step, self.seconds_before = state["step"], state["seconds"]
+            self.supernet.load_state_dict(state["supernet"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            for target, saved in zip(self.states, state["targets"], strict=True):
+                target.load_state_dict(saved["module"])
+                target.optimizer.load_state_dict(saved["optimizer"])
+        keep_json_lines_before(self.files.events, self.step)
+        keep_json_lines_before(self.files.probabilities, self.step)
+
+
+def cosine(peak: float, step: int, total_steps: int) -> float:
+    """Learning rate that falls from ``peak`` at step 0 to 0 at ``total_steps`` along half a cosine."""
+    return 0.5 * peak * (1 + math.cos(math.pi * step / total_steps))
