@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -32,8 +33,8 @@ class PathLogits(nn.Module):
     def entropy(self) -> float:
         """Mean over the positions of each distribution's entropy as a fraction of its maximum (0 to 1)."""
         fractions = []
-        for probability in self.probabilities():
+        for probability in (p.detach() for p in self.probabilities()):
             if probability.numel() > 1:
                 entropy = -(probability * probability.clamp_min(1e-12).log()).sum()
-                fractions.append(float(entropy) / float(torch.log(torch.tensor(float(probability.numel())))))
+                fractions.append(float(entropy) / math.log(probability.numel()))
         return sum(fractions) / len(fractions) if fractions else 0.0

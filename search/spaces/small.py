@@ -10,9 +10,9 @@ from search.spaces.mbconv_positions import MBConvMenu, Stage, mbconv_positions
 STEM_WIDTH = 16
 HEAD_WIDTH = 192
 STAGES = (
-    Stage(width=24, depth=3, stride=1),
+    Stage(width=24, depth=3, stride=2),
     Stage(width=40, depth=3, stride=2),
-    Stage(width=80, depth=3, stride=2),
+    Stage(width=80, depth=3, stride=1),
 )
 MENU = MBConvMenu()
 SMALLEST_PIXELS, LARGEST_PIXELS = 16, 64
