@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from latency_model.ops import OpSpec, OpSpecError, Shape, op_from_json, op_to_json
+from latency_model.ops import Dtype, OpSpec, OpSpecError, Shape, op_from_json, op_to_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,21 @@ class NetworkSpec:
 def single_op_network(op: OpSpec) -> NetworkSpec:
     """The network that holds one op, named by its key: what a profile times."""
     return NetworkSpec(name=op.key, layers=(("op", op),))
+
+
+def with_batch(network: NetworkSpec, batch: int) -> NetworkSpec:
+    """The same network for another number of images."""
+    return _with_fields(network, batch=batch)
+
+
+def with_dtype(network: NetworkSpec, dtype: Dtype) -> NetworkSpec:
+    """The same network in another dtype."""
+    return _with_fields(network, dtype=dtype)
+
+
+def _with_fields(network: NetworkSpec, **fields: Any) -> NetworkSpec:
+    layers = tuple((name, dataclasses.replace(op, **fields)) for name, op in network.layers)
+    return NetworkSpec(name=network.name, layers=layers)
 
 
 def network_to_json(network: NetworkSpec) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latency_model.lowering.files import onnx_bytes, tflite_bytes, write_onnx, write_tflite
+from latency_model.lowering.files import Int8Options, onnx_bytes, tflite_bytes, write_onnx, write_tflite
+from latency_model.lowering.quantization import Ranges, calibrate, nominal_ranges
 from latency_model.lowering.weights import Weights, check_weights, network_weight_shapes, random_weights
 
 if TYPE_CHECKING:
@@ -16,9 +17,13 @@ if TYPE_CHECKING:
     from latency_model.network import NetworkSpec
 
 __all__ = [
+    "Int8Options",
+    "Ranges",
     "Weights",
+    "calibrate",
     "check_weights",
     "network_weight_shapes",
+    "nominal_ranges",
     "onnx_bytes",
     "random_weights",
     "run_torch",

@@ -1,4 +1,4 @@
-"""A network as an ONNX model."""
+"""A network as an ONNX model. Feature maps are NCHW."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
-from latency_model.lowering.weights import Weights
-from latency_model.ops import Activation, ConvSpec, DepthwiseConvSpec, Dtype, LinearSpec, PoolSpec, Shape
+from latency_model.lowering.onnx_numbers import OnnxGraph, OnnxNumbers
+from latency_model.ops import Activation, ConvSpec, DepthwiseConvSpec, LinearSpec, PoolSpec, Shape
 
-OPSET = 17  # the first with all we use is 14; 17 is read by every onnxruntime since 1.12
+OPSET = 17  # everything used exists since 14; onnxruntime reads 17 since 1.12
 IR_VERSION = 8
 
-_ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
-    "relu": ("Relu", {}),
+_OPERATORS: dict[str, tuple[str, dict[str, float]]] = {
     "hswish": ("HardSwish", {}),
     "hsigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
     "sigmoid": ("Sigmoid", {}),
@@ -25,18 +23,17 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
 
 
 class OnnxEmitter:
-    """Collects nodes. Values are the names of NCHW tensors."""
+    """Collects nodes. Values are names of tensors, stored as ``numbers`` has it."""
 
-    def __init__(self, weights: Weights, dtype: Dtype) -> None:
-        self._weights = weights
-        self._dtype = dtype
-        self._nodes: list[onnx.NodeProto] = []
-        self._initializers: dict[str, onnx.TensorProto] = {}
+    def __init__(self, graph: OnnxGraph, numbers: OnnxNumbers) -> None:
+        self._graph = graph
+        self._numbers = numbers
         self._inputs: list[onnx.ValueInfoProto] = []
 
     def input(self, name: str, shape: Shape) -> str:
-        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
-        return name
+        element_type, value = self._numbers.input(name)
+        self._inputs.append(helper.make_tensor_value_info(name, element_type, shape))
+        return value
 
     def conv(self, x: str, op: ConvSpec | DepthwiseConvSpec, name: str) -> str:
         side = op.dilation * (op.kernel_size - 1) // 2
@@ -47,50 +44,57 @@ class OnnxEmitter:
             "dilations": [op.dilation] * 2,
             "group": op.in_channels if isinstance(op, DepthwiseConvSpec) else op.groups,
         }
-        return self._activated("Conv", [x, *self._parameters(name)], op.activation, name, attributes)
+        return self._weighted("Conv", x, op.activation, name, attributes)
 
     def linear(self, x: str, op: LinearSpec, name: str) -> str:
-        return self._activated("Gemm", [x, *self._parameters(name)], op.activation, name, {"transB": 1})
+        return self._weighted("Gemm", x, op.activation, name, {"transB": 1})
 
     def pool(self, x: str, op: PoolSpec, name: str) -> str:
         if op.pool == "global_average":
-            return self._node("Flatten", [self.mean(x, f"{name}.mean")], name, {"axis": 1})
+            pooled = self.mean(x, name)
+            return self._graph.node("Flatten", [pooled], self._numbers.like(pooled, f"{name}.flat"), {"axis": 1})
         attributes: dict[str, Any] = {
             "kernel_shape": [op.kernel_size] * 2,
             "strides": [op.stride] * 2,
             "pads": [(op.kernel_size - 1) // 2] * 4,
         }
-        if op.pool == "max":
-            return self._node("MaxPool", [x], name, attributes)
-        return self._node("AveragePool", [x], name, attributes | {"count_include_pad": 1})
+        if op.pool == "max":  # picks numbers, so it works on the stored ones
+            return self._graph.node("MaxPool", [x], self._numbers.like(x, name), attributes)
+        return self._computed("AveragePool", [x], name, attributes | {"count_include_pad": 1})
 
     def mean(self, x: str, name: str) -> str:
-        return self._node("GlobalAveragePool", [x], name)
+        return self._computed("GlobalAveragePool", [x], name)
 
     def scale(self, x: str, gate: str, name: str) -> str:
-        return self._node("Mul", [x, gate], name)
+        return self._computed("Mul", [x, gate], name)
 
     def add(self, x: str, y: str, activation: Activation, name: str) -> str:
-        return self._activated("Add", [x, y], activation, name, {})
+        return self._activated("Add", self._opened([x, y], name), activation, name)
 
     def activate(self, x: str, activation: Activation, name: str) -> str:
         match activation:
             case "none":
                 return x
-            case "relu6":
-                limits = [self._initializer(f"constant.{limit}", np.array(limit, np.float32)) for limit in (0, 6)]
-                return self._node("Clip", [x, *limits], name)
+            case "relu" | "relu6":
+                real = self._clamped(self._numbers.opened(x, name), activation, self._numbers.computed_name(name))
+                return self._numbers.closed(real, name, activation)
             case "swish":
-                return self._node("Mul", [x, self._node("Sigmoid", [x], f"{name}.sigmoid")], name)
+                return self._computed("Mul", [x, self._computed("Sigmoid", [x], f"{name}.sigmoid")], name)
             case _:
-                operator, attributes = _ACTIVATIONS[activation]
-                return self._node(operator, [x], name, attributes)
+                operator, attributes = _OPERATORS[activation]
+                return self._computed(operator, [x], name, attributes)
 
-    def pack(self, shape: Shape, metadata: Mapping[str, str]) -> bytes:
-        """The finished file, whose one output, called "output", is what was emitted last."""
-        self._nodes[-1].output[0] = "output"
-        result = helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)
-        graph = helper.make_graph(self._nodes, "network", self._inputs, [result], [*self._initializers.values()])
+    def pack(self, output: str, shape: Shape, metadata: Mapping[str, str]) -> bytes:
+        """The finished file, whose one output is called "output"."""
+        element_type = self._numbers.output(output)
+        self._graph.nodes[-1].output[0] = "output"
+        graph = helper.make_graph(
+            self._graph.nodes,
+            "network",
+            self._inputs,
+            [helper.make_tensor_value_info("output", element_type, shape)],
+            list(self._graph.initializers.values()),
+        )
         model = helper.make_model(
             graph,
             producer_name="proxyless",
@@ -100,11 +104,17 @@ class OnnxEmitter:
         helper.set_model_props(model, dict(metadata))
         return bytes(model.SerializeToString())
 
-    def _node(
-        self, operator: str, inputs: Sequence[str], name: str, attributes: Mapping[str, Any] | None = None
+    def _opened(self, values: Sequence[str], name: str) -> list[str]:
+        return [self._numbers.opened(value, name) for value in values]
+
+    def _computed(
+        self, operator: str, values: Sequence[str], name: str, attributes: Mapping[str, Any] | None = None
     ) -> str:
-        self._nodes.append(helper.make_node(operator, inputs, [name], name=name, **(attributes or {})))
-        return name
+        return self._activated(operator, self._opened(values, name), "none", name, attributes)
+
+    def _weighted(self, operator: str, x: str, activation: Activation, name: str, attributes: Mapping[str, Any]) -> str:
+        inputs = [self._numbers.opened(x, name), *self._numbers.parameters(x, name)]
+        return self._activated(operator, inputs, activation, name, attributes)
 
     def _activated(
         self,
@@ -112,16 +122,19 @@ class OnnxEmitter:
         inputs: Sequence[str],
         activation: Activation,
         name: str,
-        attributes: Mapping[str, Any],
+        attributes: Mapping[str, Any] | None = None,
     ) -> str:
-        if activation == "none":
-            return self._node(operator, inputs, name, attributes)
-        return self.activate(self._node(operator, inputs, f"{name}.linear", attributes), activation, name)
+        """The operator on opened tensors, then the activation: a clamp inside the same kernel, others after it."""
+        before = name if activation == "none" else f"{name}.linear"
+        if activation in {"relu", "relu6"}:
+            real = self._graph.node(operator, inputs, before, attributes)
+            real = self._clamped(real, activation, self._numbers.computed_name(name))
+            return self._numbers.closed(real, name, activation)
+        real = self._graph.node(operator, inputs, self._numbers.computed_name(before), attributes)
+        return self.activate(self._numbers.closed(real, before, "none"), activation, name)
 
-    def _parameters(self, name: str) -> list[str]:
-        return [self._initializer(key, self._weights[key]) for key in (f"{name}.weight", f"{name}.bias")]
-
-    def _initializer(self, name: str, value: NDArray[np.float32]) -> str:
-        if name not in self._initializers:
-            self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
-        return name
+    def _clamped(self, real: str, clamp: Activation, name: str) -> str:
+        if clamp == "relu":
+            return self._graph.node("Relu", [real], name)
+        limits = [self._graph.initializer(f"constant.{n}", np.array(n, np.float32)) for n in (0, 6)]
+        return self._graph.node("Clip", [real, *limits], name)

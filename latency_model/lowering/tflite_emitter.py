@@ -9,29 +9,29 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from latency_model.lowering.tflite_graph import TfliteGraph
-from latency_model.lowering.weights import Weights
-from latency_model.ops import Activation, ConvSpec, DepthwiseConvSpec, Dtype, LinearSpec, PoolSpec, Shape
+from latency_model.lowering.tflite_numbers import TfliteNumbers
+from latency_model.ops import Activation, ConvSpec, DepthwiseConvSpec, LinearSpec, PoolSpec, Shape
 
 _FUSED = {
     "none": schema.ActivationFunctionType.NONE,
     "relu": schema.ActivationFunctionType.RELU,
     "relu6": schema.ActivationFunctionType.RELU6,
 }
-_SINGLE_OPERATOR = {"relu": "RELU", "relu6": "RELU6", "hswish": "HARD_SWISH", "sigmoid": "LOGISTIC"}
+_SINGLE_OPERATOR = {"relu": "RELU", "relu6": "RELU6", "hswish": "HARD_SWISH"}
 
 
 class TfliteEmitter:
-    """Collects operators. Values are tensor indices of the graph."""
+    """Collects operators. Values are tensor indices of the graph, stored as ``numbers`` has it."""
 
-    def __init__(self, weights: Weights, dtype: Dtype) -> None:
-        self._graph = TfliteGraph()
-        self._weights = weights
-        self._dtype = dtype
+    def __init__(self, graph: TfliteGraph, numbers: TfliteNumbers) -> None:
+        self._graph = graph
+        self._numbers = numbers
         self._inputs: list[int] = []
 
     def input(self, name: str, shape: Shape) -> int:
-        self._inputs.append(self._graph.tensor(name, _nhwc(shape)))
-        return self._inputs[-1]
+        tensor, value = self._numbers.input(name, _nhwc(shape))
+        self._inputs.append(tensor)
+        return value
 
     def conv(self, x: int, op: ConvSpec | DepthwiseConvSpec, name: str) -> int:
         x, padding = self._padded(x, op.kernel_size, op.stride, op.dilation)
@@ -45,109 +45,121 @@ class TfliteEmitter:
             "fusedActivationFunction": _FUSED[fused],
         }
         shape = _nhwc(op.output_shape)
+        y = self._numbers.value(_before(name, rest), shape, fused)
         if isinstance(op, DepthwiseConvSpec) or op.groups == op.in_channels > 1:
-            inputs = [x, *self._parameters(name, (1, 2, 3, 0))]  # (C, 1, k, k) -> (1, k, k, C)
+            inputs = [x, *self._numbers.parameters(x, name, (1, 2, 3, 0))]  # (C, 1, k, k) -> (1, k, k, C)
             multiplier = shape[3] // op.in_channels
             depthwise = schema.DepthwiseConv2DOptionsT(depthMultiplier=multiplier, **options)
-            y = self._new("DEPTHWISE_CONV_2D", inputs, shape, _before(name, rest), depthwise)
+            self._operator("DEPTHWISE_CONV_2D", inputs, y, depthwise)
         else:
-            inputs = [x, *self._parameters(name, (0, 2, 3, 1))]  # OIHW -> OHWI
-            y = self._new("CONV_2D", inputs, shape, _before(name, rest), schema.Conv2DOptionsT(**options))
+            inputs = [x, *self._numbers.parameters(x, name, (0, 2, 3, 1))]  # OIHW -> OHWI
+            self._operator("CONV_2D", inputs, y, schema.Conv2DOptionsT(**options))
         return self.activate(y, rest, name)
 
     def linear(self, x: int, op: LinearSpec, name: str) -> int:
         fused, rest = _split(op.activation)
-        inputs = [x, *self._parameters(name, (0, 1))]
+        inputs = [x, *self._numbers.parameters(x, name, (0, 1))]
         options = schema.FullyConnectedOptionsT(fusedActivationFunction=_FUSED[fused])
-        y = self._new("FULLY_CONNECTED", inputs, op.output_shape, _before(name, rest), options)
-        return self.activate(y, rest, name)
+        y = self._numbers.value(_before(name, rest), op.output_shape, fused)
+        return self.activate(self._operator("FULLY_CONNECTED", inputs, y, options), rest, name)
 
     def pool(self, x: int, op: PoolSpec, name: str) -> int:
         if op.pool == "global_average":
             return self._spatial_mean(x, op.output_shape, name, keep_axes=False)
+        shape = _nhwc(op.output_shape)
+        window: dict[str, int] = {
+            "strideW": op.stride,
+            "strideH": op.stride,
+            "filterWidth": op.kernel_size,
+            "filterHeight": op.kernel_size,
+        }
         if op.pool == "max":
-            x, padding = self._padded(x, op.kernel_size, op.stride, fill=-np.inf)
-        elif op.kernel_size > 1:
-            # TFLite leaves its own padding out of the average; torch counts it.
-            x, padding = self._pad(x, (op.kernel_size - 1) // 2, fill=0.0), schema.Padding.VALID
-        else:
-            padding = schema.Padding.VALID
-        options = schema.Pool2DOptionsT(
-            padding=padding,
-            strideW=op.stride,
-            strideH=op.stride,
-            filterWidth=op.kernel_size,
-            filterHeight=op.kernel_size,
-        )
-        operator = "MAX_POOL_2D" if op.pool == "max" else "AVERAGE_POOL_2D"
-        return self._new(operator, [x], _nhwc(op.output_shape), name, options)
+            x, padding = self._padded(x, op.kernel_size, op.stride, lowest=True)
+            options = schema.Pool2DOptionsT(padding=padding, **window)
+            return self._operator("MAX_POOL_2D", [x], self._numbers.value_like(x, name, shape), options)
+        x = self._pad(x, (op.kernel_size - 1) // 2)  # TFLite leaves its own padding out of an average
+        options = schema.Pool2DOptionsT(padding=schema.Padding.VALID, **window)
+        return self._in_floats("AVERAGE_POOL_2D", x, shape, name, options)
 
     def mean(self, x: int, name: str) -> int:
         batch, _, _, channels = self._graph.shape(x)
         return self._spatial_mean(x, (batch, 1, 1, channels), name, keep_axes=True)
 
     def scale(self, x: int, gate: int, name: str) -> int:
-        return self._new("MUL", [x, gate], self._graph.shape(x), name, schema.MulOptionsT())
+        y = self._numbers.value(name, self._graph.shape(x))
+        return self._operator("MUL", [x, gate], y, schema.MulOptionsT())
 
     def add(self, x: int, y: int, activation: Activation, name: str) -> int:
         fused, rest = _split(activation)
         options = schema.AddOptionsT(fusedActivationFunction=_FUSED[fused])
-        z = self._new("ADD", [x, y], self._graph.shape(x), _before(name, rest), options)
-        return self.activate(z, rest, name)
+        z = self._numbers.value(_before(name, rest), self._graph.shape(x), fused)
+        return self.activate(self._operator("ADD", [x, y], z, options), rest, name)
 
     def activate(self, x: int, activation: Activation, name: str) -> int:
-        shape = self._graph.shape(x)
         match activation:
             case "none":
                 return x
-            case "hsigmoid":  # no operator of its own: relu6(x + 3) / 6
-                options = schema.AddOptionsT(fusedActivationFunction=_FUSED["relu6"])
-                shifted = self._new("ADD", [x, self._scalar(3.0)], shape, f"{name}.shifted", options)
-                return self._new("MUL", [shifted, self._scalar(1 / 6)], shape, name, schema.MulOptionsT())
+            case "sigmoid":
+                return self._sigmoid(x, name)
             case "swish":
-                gate = self._new("LOGISTIC", [x], shape, f"{name}.sigmoid")
-                return self._new("MUL", [x, gate], shape, name, schema.MulOptionsT())
+                gate = self._sigmoid(x, f"{name}.sigmoid")
+                return self.scale(x, gate, name)
+            case "hsigmoid":
+                return self._hsigmoid(x, name)
             case _:
-                return self._new(_SINGLE_OPERATOR[activation], [x], shape, name)
+                return self._in_floats(_SINGLE_OPERATOR[activation], x, self._graph.shape(x), name)
 
     def pack(self, output: int, metadata: Mapping[str, str]) -> bytes:
         """The finished file, with its one output called "output"."""
-        return self._graph.pack(self._inputs, output, metadata)
+        return self._graph.pack(self._inputs, self._numbers.output(output), metadata)
 
-    def _new(self, operator: str, inputs: list[int], shape: Shape, name: str, options: Any = None) -> int:
-        return self._graph.operator(operator, inputs, self._graph.tensor(name, shape), options)
+    def _operator(self, operator: str, inputs: list[int], output: int, options: Any = None) -> int:
+        return self._graph.operator(operator, inputs, output, options, self._numbers.version(operator))
 
-    def _parameters(self, name: str, axes: Shape) -> list[int]:
-        weight = self._weights[f"{name}.weight"].transpose(axes)
-        return [
-            self._graph.constant(f"{name}.weight", weight),
-            self._graph.constant(f"{name}.bias", self._weights[f"{name}.bias"]),
-        ]
+    def _in_floats(self, operator: str, x: int, shape: Shape, name: str, options: Any = None) -> int:
+        """An operator that is fast in single precision only: XNNPACK turns most such groups into one table."""
+        real = self._numbers.opened(x, name)
+        y = self._graph.tensor(self._numbers.computed_name(name), shape)
+        return self._numbers.closed(self._graph.operator(operator, [real], y, options), name)
 
-    def _scalar(self, value: float) -> int:
-        return self._graph.shared_constant(np.array(value, dtype=np.float32))
+    def _sigmoid(self, x: int, name: str) -> int:
+        return self._operator("LOGISTIC", [x], self._numbers.value_up_to(1.0, name, self._graph.shape(x)))
+
+    def _hsigmoid(self, x: int, name: str) -> int:
+        """relu6(x + 3) / 6, as TFLite has no operator for it."""
+        shape = self._graph.shape(x)
+        shifted = self._numbers.value_up_to(6.0, f"{name}.shifted", shape)
+        options = schema.AddOptionsT(fusedActivationFunction=_FUSED["relu6"])
+        self._operator("ADD", [x, self._numbers.scalar(3.0)], shifted, options)
+        y = self._numbers.value_up_to(1.0, name, shape)
+        return self._operator("MUL", [shifted, self._numbers.scalar(1 / 6)], y, schema.MulOptionsT())
 
     def _spatial_mean(self, x: int, shape: Shape, name: str, *, keep_axes: bool) -> int:
         axes = self._graph.shared_constant(np.array([1, 2], dtype=np.int32))
-        return self._new("MEAN", [x, axes], shape, name, schema.ReducerOptionsT(keepDims=keep_axes))
+        y = self._numbers.value(name, shape)
+        return self._operator("MEAN", [x, axes], y, schema.ReducerOptionsT(keepDims=keep_axes))
 
-    def _padded(self, x: int, kernel_size: int, stride: int, dilation: int = 1, fill: float = 0.0) -> tuple[int, int]:
+    def _padded(
+        self, x: int, kernel_size: int, stride: int, dilation: int = 1, *, lowest: bool = False
+    ) -> tuple[int, int]:
         """The value and the padding mode that together are the symmetric padding of ``OpSpec``."""
         _, height, width, _ = self._graph.shape(x)
         side = dilation * (kernel_size - 1) // 2
         if side == _same_side(height, side, stride) == _same_side(width, side, stride):
             return x, schema.Padding.SAME
-        return self._pad(x, side, fill), schema.Padding.VALID
+        return self._pad(x, side, lowest=lowest), schema.Padding.VALID
 
-    def _pad(self, x: int, side: int, fill: float) -> int:
+    def _pad(self, x: int, side: int, *, lowest: bool = False) -> int:
+        if side == 0:
+            return x
         batch, height, width, channels = self._graph.shape(x)
         shape = (batch, height + 2 * side, width + 2 * side, channels)
         sides = np.array([[0, 0], [side, side], [side, side], [0, 0]], dtype=np.int32)
         inputs = [x, self._graph.shared_constant(sides)]
-        name = f"{self._graph.name(x)}.padded{side}"
-        if fill == 0.0:
-            return self._new("PAD", inputs, shape, name, schema.PadOptionsT())
-        return self._new("PADV2", [*inputs, self._scalar(fill)], shape, name, schema.PadV2OptionsT())
+        y = self._numbers.value_like(x, f"{self._graph.name(x)}.padded{side}", shape)
+        if lowest:
+            return self._operator("PADV2", [*inputs, self._numbers.lowest(x)], y, schema.PadV2OptionsT())
+        return self._operator("PAD", inputs, y, schema.PadOptionsT())
 
 
 def _nhwc(shape: Shape) -> Shape:

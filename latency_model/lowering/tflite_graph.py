@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import flatbuffers
@@ -31,7 +31,7 @@ class TfliteGraph:
         self._buffers: list[Any] = [schema.BufferT()]  # buffer 0 is the empty one by convention
         self._operators: list[Any] = []
         self._operator_codes: dict[tuple[int, int], int] = {}
-        self._constants: dict[bytes, int] = {}
+        self._constants: dict[Hashable, int] = {}
         self._data_bytes = 0
 
     def tensor(self, name: str, shape: Shape, dtype: str = "float32", quantization: Any = None) -> int:
@@ -45,11 +45,12 @@ class TfliteGraph:
         self._data_bytes += payload.size + 2 * _ALIGNMENT
         return self._add_tensor(name, data.shape, data.dtype.name, len(self._buffers) - 1, quantization)
 
-    def shared_constant(self, data: NDArray[Any]) -> int:
+    def shared_constant(self, data: NDArray[Any], quantization: Any = None) -> int:
         """A small constant, such as axes or paddings, stored once for all its users."""
-        key = data.dtype.name.encode() + repr(data.shape).encode() + data.tobytes()
+        params = None if quantization is None else (*quantization.scale, *quantization.zeroPoint)
+        key = (data.dtype.name, data.shape, data.tobytes(), params)
         if key not in self._constants:
-            self._constants[key] = self.constant(f"constant.{len(self._constants)}", data)
+            self._constants[key] = self.constant(f"constant.{len(self._constants)}", data, quantization)
         return self._constants[key]
 
     def operator(self, operator: str, inputs: list[int], output: int, options: Any = None, version: int = 1) -> int:
@@ -68,9 +69,6 @@ class TfliteGraph:
 
     def name(self, tensor: int) -> str:
         return str(self._tensors[tensor].name)
-
-    def quantization(self, tensor: int) -> Any:
-        return self._tensors[tensor].quantization
 
     def pack(self, inputs: list[int], output: int, metadata: Mapping[str, str]) -> bytes:
         """The file's bytes. The output tensor is called "output"."""

@@ -10,9 +10,9 @@ from torch.nn import functional
 
 from latency_model.errors import LoweringError
 from latency_model.lowering.emit import emit_network
-from latency_model.lowering.weights import Weights, check_weights
+from latency_model.lowering.weights import Weights, as_half, check_weights
 from latency_model.network import NetworkSpec
-from latency_model.ops import Activation, ConvSpec, DepthwiseConvSpec, LinearSpec, PoolSpec, Shape
+from latency_model.ops import Activation, ConvSpec, DepthwiseConvSpec, Dtype, LinearSpec, PoolSpec, Shape
 
 Observe = Callable[[str, Tensor], None]
 
@@ -35,14 +35,14 @@ class TorchEmitter:
         return self._seen(value, name)
 
     def conv(self, x: Tensor, op: ConvSpec | DepthwiseConvSpec, name: str) -> Tensor:
-        weight, bias = self._parameters(name)
+        weight, bias = self._parameters(name, op.dtype)
         padding = op.dilation * (op.kernel_size - 1) // 2
         groups = op.in_channels if isinstance(op, DepthwiseConvSpec) else op.groups
         y = functional.conv2d(x, weight, bias, op.stride, padding, op.dilation, groups)
         return self._activated(y, op.activation, name)
 
     def linear(self, x: Tensor, op: LinearSpec, name: str) -> Tensor:
-        return self._activated(functional.linear(x, *self._parameters(name)), op.activation, name)
+        return self._activated(functional.linear(x, *self._parameters(name, op.dtype)), op.activation, name)
 
     def pool(self, x: Tensor, op: PoolSpec, name: str) -> Tensor:
         padding = (op.kernel_size - 1) // 2
@@ -64,6 +64,8 @@ class TorchEmitter:
         return self._activated(x + y, activation, name)
 
     def activate(self, x: Tensor, activation: Activation, name: str) -> Tensor:
+        if activation == "swish":  # in two steps, as in the files
+            return self._seen(x * self._seen(torch.sigmoid(x), f"{name}.sigmoid"), name)
         return self._seen(_ACTIVATIONS[activation](x), name)
 
     def _activated(self, x: Tensor, activation: Activation, name: str) -> Tensor:
@@ -75,11 +77,13 @@ class TorchEmitter:
         self._observe(name, value)
         return value
 
-    def _parameters(self, name: str) -> tuple[Tensor, Tensor]:
-        return (
-            torch.from_numpy(self._weights[f"{name}.weight"]),
-            torch.from_numpy(self._weights[f"{name}.bias"]),
-        )
+    def _parameters(self, name: str, dtype: Dtype) -> tuple[Tensor, Tensor]:
+        return self._parameter(f"{name}.weight", dtype), self._parameter(f"{name}.bias", dtype)
+
+    def _parameter(self, key: str, dtype: Dtype) -> Tensor:
+        if dtype == "fp16":
+            return torch.from_numpy(as_half(key, self._weights[key])).float()
+        return torch.from_numpy(self._weights[key])
 
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -88,7 +92,6 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "hswish": functional.hardswish,
     "hsigmoid": functional.hardsigmoid,
     "sigmoid": torch.sigmoid,
-    "swish": functional.silu,
 }
 
 
@@ -96,6 +99,8 @@ def run_torch(
     network: NetworkSpec, weights: Weights, inputs: Sequence[Tensor], observe: Observe = lambda *_: None
 ) -> Tensor:
     """The network's output for its NCHW ``inputs``; ``observe`` is shown every value on the way.
+
+    Half-precision weights are rounded as in the files; 8-bit networks run in single precision.
 
     Raises:
         LoweringError: weights or inputs do not fit the network.

@@ -49,3 +49,17 @@ def check_weights(network: NetworkSpec, weights: Weights) -> None:
             raise LoweringError(
                 f"Network {network.name!r}: weight {name!r} has shape {weights[name].shape}; the network needs {shape}."
             )
+
+
+def as_half(name: str, values: NDArray[np.float32]) -> NDArray[np.float16]:
+    """The weight in half precision.
+
+    Raises:
+        LoweringError: it holds numbers that half precision does not reach.
+    """
+    if np.abs(values).max(initial=0.0) > np.finfo(np.float16).max:
+        raise LoweringError(
+            f"The weight {name!r} reaches {np.abs(values).max():.3g}; half precision ends at 65504. Export this "
+            "network as fp32."
+        )
+    return values.astype(np.float16)

@@ -28,6 +28,7 @@ Run = Callable[..., np.ndarray]
 
 ACTIVATIONS = st.sampled_from(["none", "relu", "relu6", "hswish", "hsigmoid", "sigmoid", "swish"])
 WIDTHS = st.integers(1, 12)
+MANY = st.sampled_from([8, 12, 16, 24])  # enough channels for a signal-to-noise ratio to mean something
 WINDOWS = {"kernel_size": st.sampled_from([1, 3, 5, 7]), "stride": st.integers(1, 3)}
 
 
@@ -74,23 +75,24 @@ def op_specs() -> Callable[[Dtype], st.SearchStrategy[OpSpec]]:
 
 def _op_specs(dtype: Dtype) -> st.SearchStrategy[OpSpec]:
     base = {"batch": st.integers(1, 3), "dtype": st.just(dtype)}
-    image = base | {"in_channels": WIDTHS, "in_height": st.integers(1, 17), "in_width": st.integers(1, 17)}
+    widths = MANY if dtype == "int8" else WIDTHS
+    image = base | {"in_channels": widths, "in_height": st.integers(1, 17), "in_width": st.integers(1, 17)}
     activated = {"activation": ACTIVATIONS}
     return st.one_of(
-        st.builds(_conv, st.fixed_dictionaries(image | WINDOWS | activated), WIDTHS, st.integers(1, 4)),
+        st.builds(_conv, st.fixed_dictionaries(image | WINDOWS | activated), widths, st.integers(1, 4)),
         st.builds(DepthwiseConvSpec, **image, **WINDOWS, **activated, dilation=st.integers(1, 2)),
-        st.builds(LinearSpec, **base, in_features=WIDTHS, out_features=WIDTHS, **activated),
+        st.builds(LinearSpec, **base, in_features=widths, out_features=widths, **activated),
         st.builds(PoolSpec, **image, **WINDOWS, pool=st.sampled_from(["average", "max"])),
         st.builds(PoolSpec, **image, pool=st.just("global_average")),
         st.builds(AddSpec, **image, **activated),
         st.builds(ActivationSpec, **image, activation=ACTIVATIONS.filter(lambda name: name != "none")),
-        st.builds(SqueezeExciteSpec, **image, squeeze_channels=WIDTHS, **activated, gate=ACTIVATIONS),
+        st.builds(SqueezeExciteSpec, **image, squeeze_channels=widths, **activated, gate=ACTIVATIONS),
         st.builds(
             _block,
             st.sampled_from([MBConvSpec, FusedMBConvSpec]),
             st.fixed_dictionaries(image | WINDOWS | activated),
-            WIDTHS,
-            st.none() | WIDTHS,
+            widths,
+            st.none() | widths,
         ),
     )
 

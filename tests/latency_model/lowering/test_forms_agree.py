@@ -50,6 +50,12 @@ def test_every_kind_of_op_agrees_in_single_precision(data, op_specs, assert_form
     assert_forms_agree(single_op_network(data.draw(op_specs("fp32"))))
 
 
+@settings(max_examples=80, derandomize=True, deadline=None)
+@given(data=st.data())
+def test_every_kind_of_op_agrees_with_half_precision_weights(data, op_specs, assert_forms_agree):
+    assert_forms_agree(single_op_network(data.draw(op_specs("fp16"))))
+
+
 EVEN = {"in_channels": 4, "in_height": 8, "in_width": 8}
 
 
