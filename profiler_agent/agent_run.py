@@ -1,0 +1,269 @@
+"""AgentRun: one run of the agent on the device, from its files to the last result, whatever the link does."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from profiler_agent.bundle import DeviceFile
+from profiler_agent.deploy import DeviceFolder
+from profiler_agent.device import Guard
+from profiler_agent.errors import AgentFailed, AgentOutputError, AgentVersionError, DeviceBusy, DeviceFull
+from profiler_agent.journal import PROTOCOL, Bye, Hello, JournalReader, Record, Result
+from profiler_agent.remote_shell import RemoteShell, printable
+
+MAX_JOB_OUTPUT_BYTES = 4 << 20
+_MAX_RESTARTS = 3
+_START_LIMIT_S = 15.0
+
+# $1 run folder, $2 agent, $3 session, $4 lease, $5 least free kB. Does nothing when its agent is alive.
+_START = r"""
+cd "$1" || exit 3
+pid=
+[ -r pid ] && read -r pid <pid
+if [ -n "$pid" ]; then
+    case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in *"${1##*/}"*) exit 0 ;; esac
+fi
+rm -f pid
+[ -e lease ] || echo 0 >lease
+if command -v setsid >/dev/null 2>&1; then
+    (setsid sh "$2" "$1" "$3" "$4" "$5" </dev/null >agent.out 2>&1 &)
+else
+    (sh "$2" "$1" "$3" "$4" "$5" </dev/null >agent.out 2>&1 &)
+fi
+"""
+
+# $1 run folder, $2 lease word, $3 first byte wanted. "gone" is looked up before the journal is read, so that what a
+# dead agent wrote last is never missed.
+_POLL = r"""
+cd "$1" || exit 3
+printf '%s\n' "$2" >lease
+pid= state=new
+if [ -r pid ] && read -r pid <pid; then
+    state=gone
+    case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in *"${1##*/}"*) state=alive ;; esac
+fi
+echo "$state"
+[ -e journal ] && tail -c "+$3" journal | head -c 262144
+:
+"""
+
+_STOP = r"""
+cd "$1" || exit 0
+[ -r pid ] && read -r pid <pid || exit 0
+case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in *"${1##*/}"*) kill -TERM "$pid" ;; esac
+count=0
+while [ -d "/proc/$pid" ] && [ $count -lt 20 ]; do
+    sleep 0.1
+    count=$((count + 1))
+done
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """``limit_s`` is the agent's time limit; ``content`` the file that the runner reads."""
+
+    id: str
+    limit_s: int
+    content: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """What one runner process left. ``return_code`` None: it took the agent down twice."""
+
+    id: str
+    return_code: int | None
+    hit_limit: bool
+    output: bytes
+    stderr: str
+    facts_before: Mapping[str, Any] = field(default_factory=dict)
+    facts_after: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class AgentRun:
+    """Attributes:
+    name: of the run's folder on the device; random, so that nobody guesses it.
+    poll_s: between two looks at the journal.
+    """
+
+    shell: RemoteShell
+    folder: DeviceFolder
+    agent: DeviceFile
+    guard: Guard
+    session: str
+    name: str = field(default_factory=lambda: f"run-{secrets.token_hex(8)}")
+    poll_s: float = 0.2
+    clock_s: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _lease: int = 0
+
+    @property
+    def path(self) -> str:
+        return f"{self.folder.path}/{self.name}"
+
+    def exists(self) -> bool:
+        """Whether the run's folder, with all that the agent needs, is on the device."""
+        return self.shell.insist('[ -e "$1/ready" ]', self.path).return_code == 0
+
+    def prepare(self, jobs: Sequence[Job], launcher: str) -> None:
+        """Make the run's folder and put the jobs there."""
+        self.shell.insist('mkdir -p -m 700 "$1"', self.path)
+        contents = {f"{job.id}.job": job.content for job in jobs}
+        contents["job_list"] = "".join(f"{job.id} {job.limit_s}\n" for job in jobs).encode()
+        contents["runner"] = launcher.encode()
+        with tempfile.TemporaryDirectory(prefix="proxyless-") as temporary:
+            files = []
+            for name, content in contents.items():
+                (Path(temporary) / name).write_bytes(content)
+                files.append((Path(temporary) / name, name))
+            self.shell.push(files, self.path)
+        expected = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        check = 'cd "$1" && shift && for name in "$@"; do sha256sum <"$name"; done'
+        sums = self.shell.insist(check, self.path, *expected).text.split()
+        if [word for word in sums if word != "-"] != list(expected.values()):
+            raise DeviceFull(
+                f"The jobs did not arrive whole in {self.path} ({self.folder.free_kb()} kB free there). "
+                "Free some space on the device and start again."
+            )
+        self.shell.insist(': >"$1/ready"', self.path)
+
+    def start(self) -> None:
+        """Start the agent, detached; harmless when it runs already."""
+        self.shell.insist(
+            _START,
+            self.path,
+            self.folder.cached(self.agent.sha256),
+            self.session,
+            str(self.guard.lease_s),
+            str(int(self.guard.min_free_mb * 1024)),
+        )
+
+    def stop(self) -> None:
+        """Ask the agent to end; it stops its runner."""
+        self.shell.run(_STOP, self.path, timeout_s=10)
+
+    def follow(self, ids: Sequence[str], on_result: Callable[[JobResult], None]) -> None:
+        """Tail the journal until every job has its result; each is handed over once.
+
+        Raises:
+            AgentFailed, DeviceBusy, DeviceFull, AgentOutputError, AgentVersionError, LinkLost
+        """
+        missing = set(ids)
+        reader = JournalReader()
+        restarts = 0
+        since_s = self.clock_s()
+        while missing:
+            state, records = self._poll(reader)
+            bye = None
+            for record in records:
+                since_s = self.clock_s() if not isinstance(record, Bye) else since_s
+                if isinstance(record, Bye):
+                    bye = record
+                elif isinstance(record, Hello):
+                    bye = None
+                    self._check_version(record)
+                elif isinstance(record, Result):
+                    self._take(record, missing, on_result)
+            if not missing:
+                return
+            if bye is not None and bye.why == "disk":
+                raise self._full(bye)
+            if bye is not None and bye.why == "busy":
+                self._wait_for_the_other(bye, since_s)
+            elif state == "gone" or bye is not None:
+                restarts += 1
+                self._require_restart(restarts, bye)
+            elif state == "new" and self.clock_s() - since_s > _START_LIMIT_S:
+                raise AgentFailed(f"The agent did not start on {self.shell.transport.address}: {self._last_words()}")
+            else:
+                self.sleep(self.poll_s)
+
+    def _poll(self, reader: JournalReader) -> tuple[str, list[Record]]:
+        self._lease += 1
+        word = f"{self.session}.{self._lease}"
+        result = self.shell.insist(_POLL, self.path, word, str(reader.offset + 1))
+        state, _, data = result.stdout.partition(b"\n")
+        if result.return_code != 0 or state not in (b"new", b"gone", b"alive"):
+            raise AgentFailed(
+                f"The run folder {self.path} vanished or cannot be read ({result.stderr.strip()}). Was the device "
+                "cleaned by someone else? Start again."
+            )
+        return state.decode(), reader.feed(data)
+
+    def _check_version(self, hello: Hello) -> None:
+        if hello.protocol != PROTOCOL or hello.agent != self.agent.sha256:
+            raise AgentVersionError(
+                f"The agent on {self.shell.transport.address} is {hello.agent[:12]} (protocol {hello.protocol}); this "
+                f"host speaks with {self.agent.sha256[:12]} (protocol {PROTOCOL}) only. Run `proxyless device clean` "
+                "for this device and start again."
+            )
+
+    def _take(self, record: Result, missing: set[str], on_result: Callable[[JobResult], None]) -> None:
+        if record.id not in missing:
+            raise AgentOutputError(f"The journal holds a result for {record.id!r}, which was not awaited.")
+        output = self._fetch_output(record) if record.out_bytes else b""
+        stderr = ""
+        if record.return_code != 0:
+            words = self.shell.insist('tail -c 2000 "$1" 2>/dev/null', f"{self.path}/{record.id}.err")
+            stderr = printable(words.stdout).strip()
+        missing.discard(record.id)
+        on_result(
+            JobResult(
+                id=record.id,
+                return_code=record.return_code,
+                hit_limit=record.hit_limit,
+                output=output,
+                stderr=stderr,
+                facts_before=record.before or {},
+                facts_after=record.after or {},
+            )
+        )
+
+    def _fetch_output(self, record: Result) -> bytes:
+        if record.out_bytes is None or record.out_bytes > MAX_JOB_OUTPUT_BYTES:
+            raise AgentOutputError(
+                f"Job {record.id} left {record.out_bytes} bytes; the limit is {MAX_JOB_OUTPUT_BYTES}. Nothing was used."
+            )
+        script = 'head -c "$2" "$1"'
+        path = f"{self.path}/{record.id}.out"
+        output = self.shell.insist(script, path, str(record.out_bytes), timeout_s=60).stdout
+        if hashlib.sha256(output).hexdigest() != record.out_sha256:
+            raise AgentOutputError(f"The output of job {record.id} is not what the journal's hash says.")
+        return output
+
+    def _full(self, bye: Bye) -> DeviceFull:
+        return DeviceFull(
+            f"{self.shell.transport.address} has {'few' if bye.free_kb is None else bye.free_kb} kB free in "
+            f"{self.folder.path}; a run keeps {self.guard.min_free_mb:.0f} MB free. Free some space, or lower "
+            "guard.min_free_mb in the device file. Finished models are kept."
+        )
+
+    def _wait_for_the_other(self, bye: Bye, since_s: float) -> None:
+        if self.clock_s() - since_s > self.guard.wait_limit_s:
+            raise DeviceBusy(
+                f"Another session (process {bye.pid or 'unknown'}) has held {self.shell.transport.address} for "
+                f"{self.guard.wait_limit_s:.0f} s. Wait for it, or end it and run `proxyless device clean`."
+            )
+        self.sleep(self.poll_s)
+        self.start()
+
+    def _require_restart(self, restarts: int, bye: Bye | None) -> None:
+        if restarts > _MAX_RESTARTS:
+            raise AgentFailed(
+                f"The agent on {self.shell.transport.address} ended {restarts} times without finishing "
+                f"({bye.why if bye else 'killed'}): {self._last_words()}"
+            )
+        self.start()
+
+    def _last_words(self) -> str:
+        words = self.shell.insist('tail -c 500 "$1/agent.out" 2>/dev/null', self.path).text.strip()
+        return words or "it said nothing."

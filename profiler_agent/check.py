@@ -1,0 +1,68 @@
+"""`device check`: the whole chain on one tiny model, and what it says about the device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from profiler_agent.check_models import check_model
+from profiler_agent.device import Device
+from profiler_agent.session import ModelFile, open_session
+from profiler_agent.stability import StabilityReport, judge_timing
+from profiler_agent.timing import Timing
+
+CHECK = "check"
+CANARY = "canary"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """What a check found. ``latency_ms`` holds the low quantile per tiny model."""
+
+    device_name: str
+    fingerprint: str
+    runtime_name: str
+    runtime_version: str
+    ran_on: str | None
+    thread_count: int
+    latency_ms: Mapping[str, float]
+    stability: StabilityReport
+    details: Mapping[str, Any]
+    state: Mapping[str, Any]
+    seconds: float
+
+
+def check_device(device: Device) -> CheckReport:
+    """Open the device, time the tiny models, close it.
+
+    Raises:
+        ProxylessError: whatever stands in the way, with the mend.
+    """
+    started_s = time.monotonic()
+    models = [ModelFile(model_id=name, path=check_model(name, device.runtime.name)) for name in (CHECK, CANARY)]
+    with open_session(device) as session:
+        timings: dict[str, Timing] = {
+            timing.model_id: timing for timing in session.time_models(models, canary=models[1])
+        }
+        state = session.read_device_state()
+        facts, ran_on = session.facts, session.ran_on
+    reports = {name: judge_timing(timing, device.plan) for name, timing in timings.items()}
+    return CheckReport(
+        device_name=device.name,
+        fingerprint=facts.fingerprint,
+        runtime_name=facts.runtime_name,
+        runtime_version=facts.runtime_version,
+        ran_on=ran_on,
+        thread_count=device.runtime.thread_count,
+        latency_ms={name: report.latency_ms for name, report in reports.items()},
+        stability=reports[CHECK],
+        details=facts.details,
+        state=state,
+        seconds=time.monotonic() - started_s,
+    )
+
+
+def check_to_json(report: CheckReport) -> dict[str, Any]:
+    return {"schema": 1, **asdict(report)}

@@ -1,0 +1,84 @@
+"""`proxyless device`: what is attached, whether it works, and leaving nothing behind. Only this file prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from profiler_agent.check import CheckReport
+
+device_app = typer.Typer(
+    no_args_is_help=True,
+    help="See, check and clean the devices that networks are timed on.\n\n"
+    "Example: proxyless device check device_configs/local_cpu_onnxruntime.yaml",
+)
+_DeviceFile = Annotated[Path, typer.Argument(help="A device file, such as device_configs/local_cpu_litert.yaml.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+
+
+@device_app.command("list")
+def list_devices(as_json: _AsJson = False) -> None:
+    """Show this machine and what adb sees, each with its state and, where it is not ready, the mend."""
+    from profiler_agent.attached import attached_devices
+
+    devices = attached_devices()
+    if as_json:
+        typer.echo(json.dumps({"schema": 1, "devices": [vars(device) for device in devices]}))
+        return
+    for device in devices:
+        typer.echo(f"{device.address:<28} {device.kind:<6} {device.state}")
+        if device.mend:
+            typer.echo(f"    {device.mend}")
+
+
+@device_app.command("check")
+def check(device_file: _DeviceFile, as_json: _AsJson = False) -> None:
+    """Run the whole chain on one tiny model: link, agent, runtime, noise, and a verdict. Takes under 20 seconds.
+
+    Example: proxyless device check device_configs/local_cpu_litert.yaml
+    """
+    from profiler_agent.check import check_device, check_to_json
+    from profiler_agent.device import load_device
+
+    report = check_device(load_device(device_file))
+    typer.echo(json.dumps(check_to_json(report)) if as_json else _describe(report))
+
+
+@device_app.command("clean")
+def clean(device_file: _DeviceFile) -> None:
+    """Remove everything of ours from the device, also what a lost host left; a running agent is stopped first.
+
+    Example: proxyless device clean device_configs/android_adb.yaml
+    """
+    from profiler_agent.device import load_device
+    from profiler_agent.session import clean_device
+
+    device = load_device(device_file)
+    typer.echo(f"{device.name}: removed {clean_device(device)}.")
+
+
+def _describe(report: CheckReport) -> str:
+    stability = report.stability
+    lines = [
+        f"device    {report.device_name}  fingerprint {report.fingerprint}",
+        *(f"          {name}: {value}" for name, value in _known(report.details).items()),
+        f"runtime   {report.runtime_name} {report.runtime_version} on {report.ran_on}, {report.thread_count} thread(s)",
+        *(f"latency   {name}: {value * 1000:.1f} us" for name, value in report.latency_ms.items()),
+        f"noise     spread between sessions {stability.spread:.1%}, canary drift {stability.canary_drift:.1%}, "
+        f"preempted rounds {_percent(stability.preempted_share)}",
+        *(f"state     {name}: {value}" for name, value in _known(report.state).items()),
+        f"verdict   {stability.verdict} after {report.seconds:.1f} s",
+    ]
+    return "\n".join(lines)
+
+
+def _known(facts: Any) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value not in (None, [])}
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.0%}"

@@ -1,0 +1,168 @@
+"""What is put on a device and how it gets there: hashed on the device, then renamed; swept afterwards."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from profiler_agent.bundle import DeviceFile
+from profiler_agent.errors import AgentOutputError, DeviceFull, DeviceNotReady
+from profiler_agent.remote_shell import RemoteShell
+
+# $1 folder. Makes it, private to us, and prints its real path and the free space.
+_OPEN = r"""
+case $1 in '~/'*) root=$HOME/${1#'~/'} ;; *) root=$1 ;; esac
+parent=${root%/*}
+[ -d "$parent" ] || mkdir -p "$parent" 2>/dev/null
+mkdir -m 700 "$root" 2>/dev/null
+[ -d "$root" ] && [ -O "$root" ] && cd "$root" && mkdir -p cache || exit 3
+: >cache/.writable && rm -f cache/.writable || exit 3
+pwd
+"""
+
+# $1 folder, then the names to keep. Removes what dead agents and lost hosts left.
+_SWEEP = r"""
+cd "$1" || exit 3
+root=$1
+shift
+keep=" $* "
+for run in run-*; do
+    [ -d "$run" ] || continue
+    case $keep in *" $run "*) continue ;; esac
+    pid=
+    [ -r "$run/pid" ] && read -r pid <"$run/pid"
+    if [ -n "$pid" ]; then
+        case $pid in *[!0-9]*) pid=0 ;; esac
+        case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in *"$run"*) continue ;; esac
+        rm -rf "./$run"
+    fi
+done
+find . -maxdepth 1 -name 'run-*' -mmin +60 2>/dev/null | while read -r run; do
+    [ -e "$run/pid" ] || rm -rf "$run"
+done
+find . -maxdepth 1 -name 'stage-*' -mmin +60 2>/dev/null | while read -r stage; do rm -rf "$stage"; done
+:
+"""
+
+# $1 folder. Ends the agents of all runs, and waits a little for their last words.
+_STOP_ALL = r"""
+cd "$1" || exit 3
+for run in run-*; do
+    [ -r "$run/pid" ] && read -r pid <"$run/pid" || continue
+    case $pid in '' | *[!0-9]*) continue ;; esac
+    case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in *"$run"*) kill -TERM "$pid" ;; esac
+    count=0
+    while [ -d "/proc/$pid" ] && [ $count -lt 30 ]; do
+        sleep 0.1
+        count=$((count + 1))
+    done
+done
+:
+"""
+
+# $1 folder, then content hashes: prints those whose file is there and whole.
+_CHECK = r"""
+cd "$1/cache" || exit 3
+shift
+for name in "$@"; do
+    [ -f "$name" ] || continue
+    sum=$(sha256sum <"$name")
+    [ "${sum%% *}" = "$name" ] && printf '%s\n' "$name" || rm -f "$name"
+done
+:
+"""
+
+# $1 folder, $2 stage, then words "hash" or "hash+x": takes the staged files over, each only when its hash is right.
+_ACCEPT = r"""
+cd "$1/$2" || exit 3
+shift 2
+for word in "$@"; do
+    name=${word%+x}
+    sum=$(sha256sum <"$name.part")
+    if [ "${sum%% *}" != "$name" ]; then echo "$name"; continue; fi
+    [ "$name" = "$word" ] || chmod 700 "$name.part"
+    mv -f "$name.part" "../cache/$name" || echo "$name"
+done
+:
+"""
+
+
+class DeviceFolder:
+    """Our folder on the device: a cache of files under their content's name, and one folder per agent run."""
+
+    def __init__(self, shell: RemoteShell, directory: str | None) -> None:
+        self._shell = shell
+        wanted = directory or shell.transport.default_directory
+        result = shell.insist(_OPEN, wanted)
+        path = result.text.strip()
+        if result.return_code != 0:
+            raise DeviceNotReady(
+                f"The folder {wanted} on {shell.transport.address} cannot be written or belongs to another user "
+                f"({result.stderr.strip() or 'no reason given'}). Name another one under 'directory' in the device "
+                "file."
+            )
+        if not path.startswith("/") or "\n" in path or ".." in path.split("/"):
+            raise AgentOutputError(f"{shell.transport.address} named its folder {path!r}; that is no absolute path.")
+        self.path = path
+
+    def cached(self, sha256: str) -> str:
+        """Where the file with that content stands on the device."""
+        return f"{self.path}/cache/{sha256}"
+
+    def sweep(self, keep: Sequence[str]) -> None:
+        """Remove run folders whose agent is gone, but for those named."""
+        self._shell.insist(_SWEEP, self.path, *keep)
+
+    def put(self, files: Sequence[DeviceFile]) -> int:
+        """Bring files into the cache; those already there, checked by hash, are not sent. Returns how many were.
+
+        Raises:
+            DeviceFull, DeviceNotReady: a file did not arrive whole.
+        """
+        wanted = {file.sha256: file for file in files}
+        present = self._shell.insist(_CHECK, self.path, *wanted).text.split()
+        missing = [file for sha256, file in wanted.items() if sha256 not in present]
+        if missing:
+            self._send(missing)
+        return len(missing)
+
+    def _send(self, files: Sequence[DeviceFile]) -> None:
+        stage = f"stage-{secrets.token_hex(8)}"
+        self._shell.insist('mkdir -p -m 700 "$1/$2"', self.path, stage)
+        try:
+            self._shell.push([(file.path, f"{file.sha256}.part") for file in files], f"{self.path}/{stage}")
+            words = [file.sha256 + ("+x" if file.is_executable else "") for file in files]
+            broken = self._shell.run(_ACCEPT, self.path, stage, *words, timeout_s=60)
+        finally:
+            self._shell.insist('rm -rf "$1/$2"', self.path, stage)
+        if broken.text.strip() or broken.return_code:
+            raise self._explain_broken(len(broken.text.split()))
+
+    def _explain_broken(self, count: int) -> DeviceNotReady:
+        free_kb = self.free_kb()
+        message = f"{count} file(s) did not arrive whole on {self._shell.transport.address}"
+        if free_kb is not None and free_kb < 1024:  # noqa: PLR2004 - less than a megabyte is full
+            return DeviceFull(f"{message}: {free_kb} kB are free in {self.path}. Free some space and start again.")
+        return DeviceNotReady(
+            f"{message}; nothing of them is used. Try again; if it stays, check the device's storage."
+        )
+
+    def free_kb(self) -> int | None:
+        """Free space, None when the device does not say."""
+        words = self._shell.insist('df -k "$1" | tail -n 1', self.path).text.split()
+        return int(words[-3]) if len(words) >= 3 and words[-3].isdigit() else None  # noqa: PLR2004
+
+    def forget(self, sha256s: Sequence[str]) -> None:
+        """Remove files from the cache."""
+        if sha256s:
+            self._shell.insist('cd "$1/cache" && shift && rm -f "$@"', self.path, *sha256s)
+
+    def remove_run(self, name: str) -> None:
+        self._shell.insist('rm -rf "$1/$2"', self.path, name)
+
+    def stop_agents(self) -> None:
+        self._shell.insist(_STOP_ALL, self.path, timeout_s=60)
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        self._shell.insist('rm -rf "$1"', self.path)

@@ -1,0 +1,60 @@
+"""TFLite files under LiteRT, or under tflite-runtime where that is what the device has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from profiler_agent.ondevice.runtimes import Runtime, installed_version
+from profiler_agent.ondevice.runtimes.inputs import random_array
+
+
+def open_runtime(options: dict[str, Any]) -> Runtime:
+    import numpy
+
+    interpreter_class = _interpreter_class()
+    if options["accelerator"] != "cpu":
+        raise SystemExit("The python runner has LiteRT on the CPU only; phone GPUs need runner.kind benchmark_model.")
+    delegates: set[str] = set()
+
+    def load(path: str, seed: int) -> Callable[[int], Any]:
+        interpreter = interpreter_class(model_path=path, num_threads=options["thread_count"])
+        interpreter.allocate_tensors()
+        for detail in interpreter.get_input_details():
+            interpreter.set_tensor(
+                detail["index"], random_array(numpy, detail["shape"].tolist(), detail["dtype"], seed)
+            )
+        delegates.update(_delegates_of(interpreter))
+        invoke = interpreter.invoke
+
+        def run_many(count: int) -> None:
+            for _ in range(count):
+                invoke()
+
+        return run_many
+
+    package = installed_version("litert")
+    assert package is not None
+    return Runtime(load, lambda: {"version": package[1], "ran_on": sorted(delegates)})
+
+
+def _interpreter_class() -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tflite_runtime.interpreter import Interpreter
+    return Interpreter
+
+
+def _delegates_of(interpreter: Any) -> set[str]:
+    """``XNNPACK`` when a delegate took nodes over, and ``built-in kernels`` when some were left. The interpreter
+    shows its execution plan through a private method only; without it the answer is ``unknown``."""
+    details = getattr(interpreter, "_get_ops_details", None)
+    if details is None:
+        return {"unknown"}
+    try:
+        names = [op["op_name"] for op in details()]
+    except (KeyError, ValueError, RuntimeError):
+        return {"unknown"}
+    taken = {"XNNPACK"} if "DELEGATE" in names else set()
+    return taken or {"built-in kernels"}

@@ -1,0 +1,64 @@
+"""Runner: the host's half of what times models on the device. One module in ``runners/`` for each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from profiler_agent.bundle import DeviceFile
+from profiler_agent.deploy import DeviceFolder
+from profiler_agent.device import TimingPlan
+from profiler_agent.remote_shell import RemoteShell
+from profiler_agent.timing import SessionSamples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """The models of one job, as paths on the device, the canary last, and the seed of order and inputs."""
+
+    model_paths: tuple[str, ...]
+    seed: int
+    plan: TimingPlan
+    model_limit_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeFound:
+    name: str
+    version: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSamples:
+    """One ``SessionSamples`` per model of the batch, without the canary; what the runtime said it ran on."""
+
+    sessions: tuple[SessionSamples, ...]
+    ran_on: str
+
+
+class Runner(Protocol):
+    """What the session needs of a kind of runner."""
+
+    def files(self) -> Sequence[DeviceFile]:
+        """What must be on the device."""
+
+    def probe(self, shell: RemoteShell, folder: DeviceFolder) -> RuntimeFound:
+        """Say which runtime is there; ``RuntimeMissing`` when none is."""
+
+    def launcher(self, folder: DeviceFolder) -> str:
+        """The sh script that runs one job: ``$1`` is its id, the working folder holds ``$1.job``. It ends with
+        ``exec`` where it can, so that the agent's time limit reaches the right process."""
+
+    def job_content(self, batch: Batch) -> bytes:
+        """The job's file."""
+
+    def job_limit_s(self, batch: Batch) -> int:
+        """When the agent ends the job."""
+
+    def read(self, output: bytes, batch: Batch) -> BatchSamples:
+        """Read a finished job's output; ``AgentOutputError`` when anything is odd."""
+
+    def culprit(self, output: bytes) -> int | None:
+        """Which model of the batch a job that failed was working on, where its output tells."""

@@ -1,0 +1,120 @@
+"""The schedule of one batch: which models need another session, which one to suspect when a job fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from profiler_agent.agent_run import JobResult
+from profiler_agent.device import TimingPlan
+from profiler_agent.stability import judge_timing
+from profiler_agent.timing import SessionSamples, Timing
+
+_MAX_LONELY_FAILURES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Models that share one job. ``number`` makes its seed and its id, so no two groups of a batch are alike."""
+
+    model_ids: tuple[str, ...]
+    number: int
+
+
+@dataclass
+class BatchSchedule:
+    """Pure bookkeeping: hands out groups to run, takes what came of them, and says which models are settled."""
+
+    model_ids: tuple[str, ...]
+    plan: TimingPlan
+    thread_count: int
+    sessions: dict[str, list[SessionSamples]] = field(default_factory=dict)
+    facts: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    _lonely_failures: dict[str, int] = field(default_factory=dict)
+    _suspects: list[tuple[str, ...]] = field(default_factory=list)
+    _group_count: int = 0
+
+    def next_groups(self) -> list[Group]:
+        """The groups to run now, in one agent run; empty when every model is settled or has failed."""
+        waiting = [model_id for group in self._suspects for model_id in group]
+        fresh = [m for m in self._unsettled() if m not in waiting and not self.sessions.get(m)]
+        begun = [m for m in self._unsettled() if m not in waiting and self.sessions.get(m)]
+        groups = [self._group(suspects) for suspects in self._suspects]
+        self._suspects.clear()
+        if fresh:
+            groups += [self._group(fresh) for _ in range(self.plan.session_count)]
+        if begun:
+            groups.append(self._group(begun))
+        return groups
+
+    def succeeded(self, group: Group, sessions: Sequence[SessionSamples], result: JobResult) -> None:
+        for model_id, samples in zip(group.model_ids, sessions, strict=True):
+            self.sessions.setdefault(model_id, []).append(samples)
+            first = self.facts.get(model_id)
+            self.facts[model_id] = (first[0] if first else result.facts_before, result.facts_after)
+
+    def failed(self, group: Group, culprit: int | None, reason: str) -> None:
+        """A model that fails alone twice is given up; the others of its job are run again without it. When the
+        job does not tell which model it was, it is halved."""
+        ids = group.model_ids
+        if len(ids) == 1:
+            count = self._lonely_failures[ids[0]] = self._lonely_failures.get(ids[0], 0) + 1
+            if count >= _MAX_LONELY_FAILURES:
+                self.failures[ids[0]] = reason
+                self.sessions.pop(ids[0], None)
+            return
+        if culprit is not None and culprit < len(ids):
+            self._suspect((ids[culprit],))
+            return
+        half = len(ids) // 2
+        self._suspect(ids[:half])
+        self._suspect(ids[half:])
+
+    def timing(self, model_id: str) -> Timing:
+        before, after = self.facts[model_id]
+        return Timing(
+            model_id=model_id,
+            sessions=tuple(self.sessions[model_id]),
+            facts_before=dict(before),
+            facts_after=dict(after),
+            thread_count=self.thread_count,
+        )
+
+    def is_settled(self, model_id: str) -> bool:
+        """Whether the model needs no more sessions: enough of them agree, or the plan allows no more."""
+        count = len(self.sessions.get(model_id, ()))
+        if count < self.plan.session_count:
+            return False
+        return count >= self.plan.max_sessions or judge_timing(self.timing(model_id), self.plan).verdict == "accepted"
+
+    @property
+    def has_unsettled(self) -> bool:
+        return bool(self._unsettled())
+
+    def _unsettled(self) -> list[str]:
+        return [m for m in self.model_ids if m not in self.failures and not self.is_settled(m)]
+
+    def _suspect(self, model_ids: tuple[str, ...]) -> None:
+        if model_ids and model_ids not in self._suspects:
+            self._suspects.append(model_ids)
+
+    def _group(self, model_ids: Sequence[str]) -> Group:
+        self._group_count += 1
+        return Group(model_ids=tuple(model_ids), number=self._group_count)
+
+
+def reason_of(result: JobResult) -> str:
+    """Why a runner process failed, in words."""
+    last_words = f": {result.stderr[-300:]}" if result.stderr else ""
+    code = result.return_code
+    if result.hit_limit or "Timeout (" in result.stderr:
+        return "it did not end within its time limit"
+    if code is None:
+        return "it took the agent down twice"
+    if code == 137:  # noqa: PLR2004 - 128 + SIGKILL
+        return "its process was killed, most likely because the device ran out of memory"
+    if code > 128:  # noqa: PLR2004 - how sh tells a signal
+        return f"its process crashed (signal {code - 128}){last_words}"
+    return f"its process ended with exit code {code}{last_words}"

@@ -1,0 +1,91 @@
+"""From raw rounds to a latency and a verdict: pure statistics, on the host, redone at will."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from profiler_agent.device import TimingPlan
+from profiler_agent.timing import SessionSamples, Timing
+
+Verdict: TypeAlias = Literal["accepted", "noisy", "throttled"]
+_MIN_UNDISTURBED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class StabilityReport:
+    """What is known of one model's latency.
+
+    Attributes:
+        latency_ms: the low quantile, for the predictor; the median of the agreeing sessions.
+        median_ms: over all rounds of all sessions, for people.
+        spread: relative distance between the ``session_count`` fastest sessions' low quantiles.
+        canary_drift: how much slower the canary was in the slowest of these sessions than in the fastest.
+        preempted_share: rounds with an involuntary context switch; None where no count could be read.
+    """
+
+    latency_ms: float
+    median_ms: float
+    spread: float
+    canary_drift: float
+    preempted_share: float | None
+    verdict: Verdict
+
+
+def low_quantile_ms(samples: SessionSamples, quantile: float = 0.1) -> float:
+    """The low quantile of one session's samples, from those without an involuntary context switch when there
+    are at least three of them: a preempted burst holds another program's time."""
+    undisturbed = [
+        sample for sample, count in zip(samples.samples_ms, samples.involuntary_switches, strict=True) if count == 0
+    ]
+    return quantile_of(undisturbed if len(undisturbed) >= _MIN_UNDISTURBED else samples.samples_ms, quantile)
+
+
+def quantile_of(values: Sequence[float], quantile: float) -> float:
+    """Linear interpolation between the two nearest of the sorted values."""
+    ordered = sorted(values)
+    position = quantile * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+
+
+def judge_timing(timing: Timing, plan: TimingPlan) -> StabilityReport:
+    """Judge one model. Noise only ever adds time, so the fastest ``session_count`` sessions are compared: when
+    they agree, their floor was reached; slower sessions are kept in the data but not in the figure."""
+    chosen = agreeing_sessions(timing.sessions, plan)
+    lows_ms = [low_quantile_ms(session, plan.low_quantile) for session in chosen]
+    spread = (max(lows_ms) - min(lows_ms)) / min(lows_ms)
+    canaries_ms = [quantile_of(session.canary_ms, plan.low_quantile) for session in chosen if session.canary_ms]
+    canary_drift = max(canaries_ms) / min(canaries_ms) - 1.0 if canaries_ms else 0.0
+    return StabilityReport(
+        latency_ms=statistics.median(lows_ms),
+        median_ms=statistics.median(sample for session in timing.sessions for sample in session.samples_ms),
+        spread=spread,
+        canary_drift=canary_drift,
+        preempted_share=_preempted_share(timing),
+        verdict=_verdict(timing, plan, spread, canary_drift),
+    )
+
+
+def agreeing_sessions(sessions: Sequence[SessionSamples], plan: TimingPlan) -> tuple[SessionSamples, ...]:
+    """The ``session_count`` sessions with the lowest low quantiles, fastest first."""
+    by_speed = sorted(sessions, key=lambda session: low_quantile_ms(session, plan.low_quantile))
+    return tuple(by_speed[: plan.session_count])
+
+
+def _verdict(timing: Timing, plan: TimingPlan, spread: float, canary_drift: float) -> Verdict:
+    if canary_drift > plan.canary_limit:
+        return "throttled"
+    is_crowded = timing.thread_count > 1 and (_preempted_share(timing) or 0.0) > plan.low_quantile
+    if len(timing.sessions) < plan.session_count or spread > plan.spread_limit or is_crowded:
+        return "noisy"
+    return "accepted"
+
+
+def _preempted_share(timing: Timing) -> float | None:
+    counts = [n for session in timing.sessions for n in session.involuntary_switches if n is not None]
+    return sum(n > 0 for n in counts) / len(counts) if counts else None

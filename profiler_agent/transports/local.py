@@ -1,0 +1,57 @@
+"""This machine, reached through subprocesses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from profiler_agent.errors import DeviceFull, DeviceNotReady, LinkLost
+from profiler_agent.transport import CommandResult
+
+
+class LocalTransport:
+    """Runs commands as children of this process; files are copied."""
+
+    address = "this machine"
+
+    @property
+    def default_directory(self) -> str:
+        return str(Path(tempfile.gettempdir()) / f"proxyless-{os.getuid()}")
+
+    def push(self, files: Sequence[tuple[Path, str]], directory: str) -> None:
+        for source, name in files:
+            try:
+                shutil.copyfile(source, Path(directory) / name)
+            except OSError as error:
+                kind = DeviceFull if error.errno in (28, 122) else DeviceNotReady
+                raise kind(
+                    f"{source.name} could not be copied into {directory}: {error.strerror}. Free space there or name "
+                    "another folder under 'directory' in the device file."
+                ) from error
+
+    def run(self, argv: Sequence[str], timeout_s: float) -> CommandResult:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise LinkLost(f"A command on this machine took longer than {timeout_s:.0f} s: {argv[0]}.") from error
+        return CommandResult(return_code=process.returncode, stdout=stdout, stderr=stderr)
+
+    def reconnect(self) -> None:
+        """Nothing to do: there is no link."""
+
+    def close(self) -> None:
+        """Nothing to do: there is no link."""
