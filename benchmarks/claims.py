@@ -1,0 +1,144 @@
+"""The one language of all benchmarks: claims with an aim, printed for people and, with --json, for programs.
+
+A benchmark is a module with a function that yields claims::
+
+    def measure(options: Options) -> Iterator[Claim]:
+        yield at_most("full recompute, peak over one path", 1.07, 1.15, unit="ratio", spread=(1.05, 1.09))
+
+    if __name__ == "__main__":
+        run_benchmark("memory", measure)
+
+``python -m benchmarks.memory [--quick] [--json] [--data DIR]`` then prints each claim as it is settled. With --json
+the last line of standard output is one JSON object. The exit code says that the benchmark ran, not what it found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime", "ai-edge-litert", "scikit-learn", "xgboost", "proxyless")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """``quick`` asks for a smaller run of the same kind; ``data`` replaces a benchmark's public data folder."""
+
+    quick: bool = False
+    data: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One figure beside the aim that an issue set for it. ``value`` is None where it could not be measured, and
+    ``note`` then says why; a note may also hold the baseline or the published figure."""
+
+    claim: str
+    value: float | None
+    unit: str
+    aim: str
+    holds: bool
+    spread: tuple[float, float] | None = None
+    note: str | None = None
+
+    def __str__(self) -> str:
+        value = "not measured" if self.value is None else f"{self.value:.4g} {self.unit}"
+        spread = "" if self.spread is None else f" ({self.spread[0]:.4g} to {self.spread[1]:.4g})"
+        note = "" if self.note is None else f"; {self.note}"
+        return f"{'holds' if self.holds else 'FALLS SHORT'}: {self.claim}: {value}{spread}, aim {self.aim}{note}"
+
+
+def at_most(
+    claim: str,
+    value: float,
+    limit: float,
+    *,
+    unit: str,
+    spread: tuple[float, float] | None = None,
+    note: str | None = None,
+) -> Claim:
+    """A figure that is to stay at or below ``limit``."""
+    return Claim(
+        claim=claim, value=value, unit=unit, aim=f"<= {limit:g}", holds=value <= limit, spread=spread, note=note
+    )
+
+
+def at_least(
+    claim: str,
+    value: float,
+    limit: float,
+    *,
+    unit: str,
+    spread: tuple[float, float] | None = None,
+    note: str | None = None,
+) -> Claim:
+    """A figure that is to reach ``limit``."""
+    return Claim(
+        claim=claim, value=value, unit=unit, aim=f">= {limit:g}", holds=value >= limit, spread=spread, note=note
+    )
+
+
+def not_measured(claim: str, aim: str, why: str) -> Claim:
+    """A figure that could not be had here. It does not hold."""
+    return Claim(claim=claim, value=None, unit="", aim=aim, holds=False, note=why)
+
+
+def run_benchmark(name: str, measure: Callable[[Options], Iterator[Claim]], argv: Sequence[str] | None = None) -> None:
+    """Parse the command line, measure, print."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
+    parser.add_argument("--quick", action="store_true", help="a smaller run of the same kind")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--data", type=Path, help="another folder of the same layout as the public data")
+    arguments = parser.parse_args(argv)
+    started = time.monotonic()
+    claims = []
+    for claim in measure(Options(quick=arguments.quick, data=arguments.data)):
+        claims.append(claim)
+        print(claim, flush=True)
+    if arguments.json:
+        report = {
+            "benchmark": name,
+            "claims": [
+                {key: value for key, value in asdict(claim).items() if value is not None or key == "value"}
+                for claim in claims
+            ],
+            "environment": environment(),
+            "seconds": round(time.monotonic() - started, 1),
+        }
+        print(json.dumps(report))
+
+
+def environment() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor_name(),
+        "core_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "versions": dict(_installed_versions()),
+    }
+
+
+def _processor_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _installed_versions() -> Iterator[tuple[str, str]]:
+    for library in _LIBRARIES:
+        try:
+            yield library, metadata.version(library)
+        except metadata.PackageNotFoundError:
+            continue
