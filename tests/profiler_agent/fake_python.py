@@ -1,0 +1,85 @@
+"""Stands where an interpreter is expected: answers the runner's probe, and does to each model what its file says.
+
+ok: 1 ms. us:N: N microseconds. crash, oom: dies of SIGSEGV, SIGKILL while loading. hang: sleeps for ever.
+once-crash: crashes the first process that loads it. slow:S: takes S seconds. junk, nan, negative, control,
+oversized, traversal: hostile output. fail: exit code 3.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(sys.argv[0]).resolve().parent
+
+
+def emit(record):
+    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.flush()
+
+
+def obey(order, index):
+    word, _, value = order.partition(":")
+    if word == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif word == "once-crash" and not (HERE / "crashed").exists():
+        (HERE / "crashed").touch()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif word == "oom":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif word == "hang":
+        time.sleep(600)
+    elif word == "slow":
+        time.sleep(float(value))
+    elif word == "fail":
+        sys.stderr.write("the runtime \x1b[31mrefused\x1b[0m this model\n")
+        sys.exit(3)
+    elif word == "junk":
+        sys.stdout.write("Segmentation fault? {not json\n")
+    elif word == "control":
+        sys.stdout.write('{"t":"begin","m":"\x1b]0;owned\x07"}\n')
+    elif word == "traversal":
+        emit({"t": "../../../etc/passwd", "m": index})
+    elif word == "oversized":
+        sys.stdout.write("x" * (5 << 20))
+    return float(value) * 1000 if word == "us" else 1e6
+
+
+def burst(order, run_ns):
+    word = order.partition(":")[0]
+    return {"nan": float("nan"), "negative": -5, "float": 1.5, "zero": 0}.get(word, int(run_ns * 10))
+
+
+def run(job_path):
+    job = json.loads(Path(job_path).read_text())
+    with (HERE / "runs.log").open("a") as log:
+        log.write(Path(job_path).name + "\n")
+    orders = [Path(path).read_text().split("\n")[0] for path in job["models"]]
+    emit({"t": "hello", "python": "fake"})
+    times = []
+    for index, order in enumerate(orders):
+        emit({"t": "begin", "m": index})
+        times.append(obey(order, index))
+        emit({"t": "ready", "m": index, "runs": 10})
+    rounds = job["plan"]["round_count"]
+    for index, (order, run_ns) in enumerate(zip(orders, times)):
+        bursts = [burst(order, run_ns)] * rounds
+        emit({"t": "samples", "m": index, "runs": 10, "burst_ns": bursts, "switches": [0] * rounds})
+    emit({"t": "end", "models": len(orders), "runtime": {"version": "0", "ran_on": ["fake"]}})
+
+
+if sys.argv[2] == "probe":
+    emit(
+        {
+            "t": "probe",
+            "python": "3.x",
+            "executable": "fake",
+            "runtime": sys.argv[3],
+            "package": "fake",
+            "version": os.environ.get("FAKE_VERSION", "0.0"),
+        }
+    )
+else:
+    run(sys.argv[3])

@@ -1,0 +1,114 @@
+"""A session on this machine, through the real agent: with the real runtimes, and with a runner that obeys."""
+
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from profiler_agent.check import check_device, check_to_json
+from profiler_agent.check_models import check_model
+from profiler_agent.device import RuntimeOptions
+from profiler_agent.errors import ConfigError, RuntimeMissing, WrongDevice
+from profiler_agent.session import ModelFile, clean_device, open_session
+
+
+@pytest.mark.parametrize(("runtime", "place"), [("onnxruntime", "CPUExecutionProvider"), ("litert", "XNNPACK")])
+def test_a_real_model_is_timed_by_the_real_runtime(real_runner, runtime, place):
+    device = real_runner(runtime)
+    models = [ModelFile(model_id="check", path=check_model("check", runtime))]
+    canary = ModelFile(model_id="canary", path=check_model("canary", runtime))
+    with open_session(device) as session:
+        (timing,) = session.time_models(models, canary=canary)
+        assert session.ran_on == place
+    assert len(timing.sessions) == device.plan.session_count
+    for samples in timing.sessions:
+        assert len(samples.samples_ms) == len(samples.canary_ms) == device.plan.round_count
+        assert all(0.0005 < sample < 50 for sample in samples.samples_ms)
+        assert samples.runs_per_burst > 1
+        assert all(count is not None for count in samples.involuntary_switches)
+    assert timing.facts_before["load_1min"] >= 0
+    assert timing.facts_after["free_kb"] > 0
+
+
+def test_every_model_comes_out_once_and_progress_reaches_the_end(local_device, models):
+    files = models(*["ok"] * 120)
+    seen: list[tuple[int, int]] = []
+    with open_session(local_device) as session:
+        timings = list(
+            session.time_models(files, canary=files[0], on_progress=lambda done, total: seen.append((done, total)))
+        )
+    assert sorted(t.model_id for t in timings) == sorted(f.model_id for f in files)
+    assert seen[-1] == (240, 240)
+    assert all(t.sessions[0].samples_ms == (1.0,) * 4 for t in timings)
+
+
+def test_a_session_that_ended_well_leaves_only_agent_and_runner_on_the_device(local_device, models):
+    with open_session(local_device) as session:
+        list(session.time_models(models("ok", "us:20"), canary=models("ok")[0]))
+    folder = Path(local_device.directory)
+    assert sorted(path.name for path in folder.iterdir()) == ["cache"]
+    assert len(list((folder / "cache").iterdir())) == 2
+
+
+def test_clean_leaves_nothing_behind(local_device, models):
+    with open_session(local_device) as session:
+        list(session.time_models(models("ok"), canary=models("ok")[0]))
+    assert clean_device(local_device) == local_device.directory
+    assert not Path(local_device.directory).exists()
+
+
+def test_the_fingerprint_is_the_same_at_every_opening(local_device):
+    with open_session(local_device) as first, open_session(local_device) as second:
+        assert first.facts.fingerprint == second.facts.fingerprint
+
+
+def test_numbers_that_name_the_machine_are_not_in_the_facts(local_device):
+    with open_session(local_device) as session:
+        assert "machine_id" not in session.facts.details
+
+
+def test_another_device_than_the_pinned_one_is_refused(local_device):
+    with (
+        pytest.raises(WrongDevice, match="says 0123456789abcdef"),
+        open_session(replace(local_device, fingerprint="0123456789abcdef")),
+    ):
+        pass
+
+
+def test_a_missing_interpreter_is_named_with_the_mend(local_device):
+    device = replace(local_device, runner=replace(local_device.runner, python="/nowhere/python3"))
+    with pytest.raises(RuntimeMissing, match=r"under runner\.python in"), open_session(device):
+        pass
+
+
+def test_a_missing_runtime_is_named_with_the_mend(local_device, tmp_path):
+    subprocess.run(["python3", "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    runner = replace(local_device.runner, python=str(tmp_path / "bare/bin/python"))
+    with (
+        pytest.raises(RuntimeMissing, match="no ai-edge-litert"),
+        open_session(replace(local_device, runner=runner, runtime=RuntimeOptions(name="litert"))),
+    ):
+        pass
+
+
+def test_two_models_of_one_name_are_refused(local_device, models):
+    (file,) = models("ok")
+    with open_session(local_device) as session, pytest.raises(ConfigError, match="Two models are called"):
+        list(session.time_models([file, file], canary=file))
+
+
+def test_a_model_without_a_file_is_refused(local_device, models, tmp_path):
+    lost = ModelFile(model_id="lost", path=tmp_path / "lost.onnx")
+    with open_session(local_device) as session, pytest.raises(ConfigError, match="has no file"):
+        list(session.time_models([lost], canary=models("ok")[0]))
+
+
+def test_a_check_reports_latency_noise_and_state_as_json(real_runner):
+    report = check_device(real_runner("litert"))
+    data = json.loads(json.dumps(check_to_json(report)))
+    assert data["runtime_name"] == "litert"
+    assert 0 < data["latency_ms"]["canary"] < data["latency_ms"]["check"]
+    assert data["stability"]["verdict"] in ("accepted", "noisy", "throttled")
+    assert data["seconds"] < 20

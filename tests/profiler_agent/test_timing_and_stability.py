@@ -1,0 +1,121 @@
+"""Raw timings refuse nonsense; statistics on them are pure."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profiler_agent.device import TimingPlan
+from profiler_agent.errors import AgentOutputError
+from profiler_agent.stability import judge_timing, low_quantile_ms
+from profiler_agent.timing import SessionSamples, Timing, timing_from_json, timing_to_json
+
+PLAN = TimingPlan()
+
+
+def session(*samples_ms: float, switches: tuple[int | None, ...] | None = None, canary_ms: float = 0.1):
+    return SessionSamples(
+        samples_ms=samples_ms,
+        runs_per_burst=3,
+        involuntary_switches=switches or (0,) * len(samples_ms),
+        canary_ms=(canary_ms,) * len(samples_ms),
+    )
+
+
+def timing(*sessions: SessionSamples, thread_count: int = 1) -> Timing:
+    return Timing(
+        model_id="m",
+        sessions=sessions,
+        facts_before={"load_1min": 0.5},
+        facts_after={"temperature_mc": None},
+        thread_count=thread_count,
+    )
+
+
+times_ms = st.floats(min_value=1e-6, max_value=3.6e6)
+
+
+@given(st.lists(st.tuples(times_ms, st.none() | st.integers(0, 9)), min_size=1, max_size=6), st.integers(1, 9))
+def test_a_timing_reads_back_as_it_was_written(rounds, runs):
+    samples = SessionSamples(
+        samples_ms=tuple(sample for sample, _ in rounds),
+        runs_per_burst=runs,
+        involuntary_switches=tuple(count for _, count in rounds),
+        canary_ms=(),
+    )
+    assert timing_from_json(timing_to_json(timing(samples))) == timing(samples)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf"), 1e9, True, "1"])
+def test_a_sample_that_no_clock_could_give_is_refused(bad):
+    with pytest.raises(AgentOutputError, match="finite number of ms"):
+        session(1.0, bad)
+
+
+def test_a_timing_without_sessions_is_refused():
+    with pytest.raises(AgentOutputError, match="at least one session"):
+        timing()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"schema": 2}, "reads schema 1"),
+        ({"extra": 1}, "'extra' is unknown or missing"),
+        ({"model_id": 3}, "model_id is 3"),
+        ({"sessions": [{}]}, "unknown or missing"),
+        ({"sessions": []}, "at least one session"),
+    ],
+)
+def test_a_timing_of_another_form_is_refused(change, words):
+    with pytest.raises(AgentOutputError, match=words):
+        timing_from_json({**timing_to_json(timing(session(1.0))), **change})
+
+
+def test_the_low_quantile_prefers_rounds_that_were_not_preempted():
+    preempted = session(0.5, 2.0, 2.0, 2.0, switches=(1, 0, 0, 0))
+    assert low_quantile_ms(preempted) == 2.0
+
+
+def test_the_low_quantile_uses_all_rounds_when_too_few_were_undisturbed():
+    assert low_quantile_ms(session(1.0, 2.0, 2.0, switches=(1, 0, 0))) == pytest.approx(1.2)
+
+
+def test_unreadable_switch_counts_are_not_taken_for_zero():
+    assert low_quantile_ms(session(1.0, 1.0, 1.0, 9.0, switches=(None, None, None, 0))) == 1.0
+
+
+def test_agreeing_sessions_are_accepted_at_their_median_low_quantile():
+    report = judge_timing(timing(session(1.0), session(1.01), session(1.02)), PLAN)
+    assert report.verdict == "accepted"
+    assert report.latency_ms == 1.01
+    assert report.spread == pytest.approx(0.02)
+
+
+def test_a_slow_session_is_kept_but_does_not_count_once_three_fast_ones_agree():
+    report = judge_timing(timing(session(9.0), session(1.0), session(1.0), session(1.0)), PLAN)
+    assert report.verdict == "accepted"
+    assert report.median_ms == 1.0
+
+
+def test_sessions_that_disagree_are_noisy():
+    assert judge_timing(timing(session(1.0), session(1.1), session(1.0)), PLAN).verdict == "noisy"
+
+
+def test_fewer_sessions_than_planned_are_noisy_however_equal():
+    assert judge_timing(timing(session(1.0), session(1.0)), PLAN).verdict == "noisy"
+
+
+def test_a_canary_that_slows_makes_a_throttled_verdict():
+    report = judge_timing(timing(session(1.0), session(1.0), session(1.0, canary_ms=0.12)), PLAN)
+    assert report.canary_drift == pytest.approx(0.2)
+    assert report.verdict == "throttled"
+
+
+def test_several_threads_that_were_preempted_are_never_accepted():
+    crowded = session(1.0, 1.0, 1.0, 1.0, switches=(1, 0, 0, 0))
+    calm = replace(crowded, involuntary_switches=(0, 0, 0, 0))
+    assert judge_timing(timing(crowded, crowded, crowded, thread_count=2), PLAN).verdict == "noisy"
+    assert judge_timing(timing(calm, calm, calm, thread_count=2), PLAN).verdict == "accepted"
+    assert judge_timing(timing(crowded, crowded, crowded), PLAN).verdict == "accepted"
