@@ -6,12 +6,13 @@ Modelled on figure 4 of Cai, Zhu and Han, ProxylessNAS, ICLR 2019.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from search.report.blocks import Block, describe_network
+from search.report.blocks import Block, block_of, blocks_of, describe_network, merged_names
+from search.report.run_folder import NetworkRecord, RunRecord
 
 _KERNEL_CLASSES = {1: "k1", 3: "k3", 5: "k5", 7: "k7"}
 _LARGEST_EXPANSION = 6.0
@@ -60,15 +61,16 @@ def _wide_block(block: Block, x: float, grid: _Grid, most: int) -> str:
     if block.is_skip:
         return _group(
             block,
-            f'<circle cx="{x:.1f}" cy="{grid.centre}" r="15"/>'
-            f'<text x="{x:.1f}" y="{grid.centre + 3.5}">skip</text>',
+            f'<circle cx="{x:.1f}" cy="{grid.centre}" r="15"/><text x="{x:.1f}" y="{grid.centre + 3.5}">skip</text>',
         )
     length = _length(block, grid, most)
     thickness = _thickness(block) * grid.pitch
     top, left = grid.centre - length / 2, x - thickness / 2
     shape = f'<rect x="{left:.1f}" y="{top:.1f}" width="{thickness:.1f}" height="{length:.1f}" rx="4"/>'
     if block.has_residual:
-        shape += f'<path class="residual" d="M{left - 3:.1f} {grid.centre} V{top - 5:.1f} H{x + thickness / 2 + 3:.1f} V{grid.centre}"/>'
+        ends = (left - 3, x + thickness / 2 + 3)
+        path = f"M{ends[0]:.1f} {grid.centre} V{top - 5:.1f} H{ends[1]:.1f} V{grid.centre}"
+        shape += f'<path class="residual" d="{path}"/>'
     first_line = grid.centre + 4 - 6.5 * (len(block.short) - 1)
     lines = "".join(
         f'<text x="{x:.1f}" y="{first_line + 13 * i:.1f}">{escape(line)}</text>' for i, line in enumerate(block.short)
@@ -114,19 +116,59 @@ def _thickness(block: Block) -> float:
 
 
 def _group(block: Block, content: str) -> str:
-    return f'<g class="block {colour_class(block)}"><title>{escape(block.name)}: {escape(block.words)}</title>{content}</g>'
+    title = f"<title>{escape(block.name)}: {escape(block.words)}</title>"
+    return f'<g class="block {colour_class(block)}">{title}{content}</g>'
 
 
 def _side_mark(x: float, y: float, side: int) -> str:
     return f'<text class="side" x="{x:.1f}" y="{y}">{side}×{side}</text>'  # noqa: RUF001 - a real multiplication sign
 
 
-def _svg(
-    kind: str, size: tuple[float, float], title: str, blocks: Sequence[Block], parts: Sequence[str]
-) -> Markup:
+def _svg(kind: str, size: tuple[float, float], title: str, blocks: Sequence[Block], parts: Sequence[str]) -> Markup:
     width, height = size
     return Markup(
         f'<svg class="network {kind}" role="img" viewBox="0 0 {width:.0f} {height:.0f}" '
         f'style="--natural: {width:.0f}px"><title>{escape(title)}</title>'
         f"<desc>{escape(describe_network(blocks))}</desc>{''.join(parts)}</svg>"
     )
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One network, drawn for wide and for narrow screens."""
+
+    title: str
+    record: NetworkRecord | None
+    wide: Markup
+    tall: Markup
+
+
+def network_drawings(records: Mapping[str, NetworkRecord]) -> list[Drawing]:
+    """The networks that are known, drawn with equal layers in line."""
+    return _drawings(
+        {title: blocks_of(record.spec) for title, record in records.items() if record.spec is not None}, records
+    )
+
+
+def leading_drawing(run: RunRecord) -> list[Drawing]:
+    """While nothing is derived: the searched positions, each with the candidate that is most probable now."""
+    if not run.positions or not run.frames:
+        return []
+    frame = run.frames[-1]
+    blocks = []
+    for position, shares in zip(run.positions, frame.probabilities, strict=True):
+        blocks.append(block_of(position.name, position.candidates[max(range(len(shares)), key=shares.__getitem__)]))
+    return _drawings({f"Leading at step {frame.step}": blocks}, {})
+
+
+def _drawings(blocks: Mapping[str, Sequence[Block]], records: Mapping[str, NetworkRecord]) -> list[Drawing]:
+    names = merged_names(list(blocks.values()))
+    return [
+        Drawing(
+            title,
+            records.get(title),
+            draw_wide(f"{title} network", layers, names),
+            draw_tall(f"{title} network", layers, names),
+        )
+        for title, layers in blocks.items()
+    ]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 Item = TypeVar("Item")
-MISSING = "–"
+MISSING = "—"
+_SPACE = "\u00a0"  # a number and its unit stay on one line
 _MINUTE_S = 60
 _HOUR_S = 3600
 
@@ -21,26 +22,29 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def format_ms(value: float | None) -> str:
-    return MISSING if value is None else f"{significant(value)} ms"
+    return MISSING if value is None else f"{significant(value)}{_SPACE}ms"
 
 
 def format_percent(value: float | None, decimals: int = 1) -> str:
     """A share of 1 as percent."""
-    return MISSING if value is None else f"{100 * value:.{decimals}f} %"
+    return MISSING if value is None else f"{100 * value:.{decimals}f}{_SPACE}%"
 
 
 def format_change(value: float | None) -> str:
     """A relative difference with its sign."""
-    return MISSING if value is None else f"{100 * value:+.1f} %".replace("-", "−")  # noqa: RUF001 - a real minus
+    if value is None:
+        return MISSING
+    text = f"{100 * value:+.1f}{_SPACE}%"
+    return text[1:] if text[1:4] == "0.0" else text.replace("-", "\u2212")  # a real minus
 
 
 def format_count(value: float | None) -> str:
     """12,345 -> 12.3 k; counts of parameters and multiply-adds."""
     if value is None:
         return MISSING
-    for limit, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
-            return significant(value / limit) + unit
+            return significant(value / limit) + _SPACE + unit
     return f"{value:.0f}"
 
 
@@ -48,7 +52,7 @@ def format_seconds(value: float | None) -> str:
     if value is None:
         return MISSING
     if value < _MINUTE_S:
-        return f"{value:.1f} s"
+        return f"{value:.1f}{_SPACE}s"
     if value < _HOUR_S:
         return f"{int(value // _MINUTE_S)} min {int(value % _MINUTE_S)} s"
     return f"{int(value // _HOUR_S)} h {int(value % _HOUR_S // _MINUTE_S)} min"

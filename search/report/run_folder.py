@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +78,10 @@ class RunRecord:
     events: tuple[Json, ...]
     positions: tuple[Position, ...]
     frames: tuple[ProbabilityFrame, ...]
-    architecture: Json | None
+    derivation: Json | None
     report_card: Json | None
     summary: Json | None
-    choices: tuple[int, ...] | None = field(default=None)
+    choices: tuple[int, ...] | None
 
     @property
     def target_ms(self) -> float | None:
@@ -97,10 +97,12 @@ def read_run(folder: Path) -> RunRecord:
     run = read_json(folder / "run.json")
     if run is None:
         raise ReportError(
-            f"{folder} holds no run.json, so it is no run folder. Name the folder given to --out, for example runs/first."
+            f"{folder} holds no run.json, so it is no run folder. "
+            "Name the folder given to --out, for example runs/first."
         )
     if run.get("schema") != RUN_SCHEMA:
         raise ReportError(f"{folder}/run.json has schema {run.get('schema')!r}; this version reads {RUN_SCHEMA}.")
+    target_name = str((run.get("target") or {}).get("text"))
     summary = read_json(folder / "summary.json")
     exports = read_json(folder / "export" / "export.json") or {}
     networks = {name: _read_network(folder, name, summary or {}, exports) for name in NETWORK_NAMES}
@@ -109,10 +111,10 @@ def read_run(folder: Path) -> RunRecord:
         folder=folder,
         run=run,
         networks=networks,
-        events=_latest_by_step(read_json_lines(folder / "search" / "events.jsonl")),
+        events=_of_one_target(_latest_by_step(read_json_lines(folder / "search" / "events.jsonl")), target_name),
         positions=_read_positions(folder / "search" / "space.json"),
-        frames=_read_frames(folder / "search" / "probabilities.jsonl"),
-        architecture=architecture,
+        frames=_read_frames(folder / "search" / "probabilities.jsonl", target_name),
+        derivation=read_json(folder / "search" / "derivation.json"),
         report_card=read_json(folder / "predictor" / "report_card.json"),
         summary=summary,
         choices=tuple(architecture["choices"]) if architecture and "choices" in architecture else None,
@@ -134,7 +136,9 @@ def read_json(path: Path) -> Json | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise ReportError(f"{path} cannot be read ({error}). Remove it and run the step that makes it again.") from error
+        raise ReportError(
+            f"{path} cannot be read ({error}). Remove it and run the step that makes it again."
+        ) from error
     if not isinstance(data, dict):
         raise ReportError(f"{path} holds a {type(data).__name__}, not an object. Run the step that makes it again.")
     return data
@@ -165,6 +169,15 @@ def _latest_by_step(records: list[Json]) -> tuple[Json, ...]:
     """A resumed run logs the steps after its checkpoint again: the later line counts."""
     by_step = {record["step"]: record for record in records if "step" in record}
     return tuple(by_step[step] for step in sorted(by_step))
+
+
+def _of_one_target(records: tuple[Json, ...], name: str) -> tuple[Json, ...]:
+    """A search may serve several targets in turn; the report follows the run's own, or else the first."""
+    names = list(dict.fromkeys(record["target"] for record in records if record.get("target") is not None))
+    if not names:
+        return records
+    shown = name if name in names else names[0]
+    return tuple(record for record in records if record.get("target") in (None, shown))
 
 
 def _read_network(folder: Path, name: str, summary: Json, exports: Json) -> NetworkRecord:
@@ -235,8 +248,8 @@ def _read_positions(path: Path) -> tuple[Position, ...]:
         raise ReportError(f"{path} describes no space ({error}). Run the search again.") from error
 
 
-def _read_frames(path: Path) -> tuple[ProbabilityFrame, ...]:
+def _read_frames(path: Path, target_name: str) -> tuple[ProbabilityFrame, ...]:
+    records = _of_one_target(_latest_by_step(read_json_lines(path)), target_name)
     return tuple(
-        ProbabilityFrame(record["step"], tuple(tuple(row) for row in record["probabilities"]))
-        for record in _latest_by_step(read_json_lines(path))
+        ProbabilityFrame(record["step"], tuple(tuple(row) for row in record["probabilities"])) for record in records
     )

@@ -1,0 +1,172 @@
+"""Tables of the report: networks, exports, predictor, cost and the run itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from search.report.charts import NETWORK_TITLES
+from search.report.headline import measured, predicted
+from search.report.numbers import format_percent, format_seconds, relative_gap, significant
+from search.report.run_folder import Json, NetworkRecord, RunRecord, number
+
+Fact = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class ExportRow:
+    """One exported file: its largest error against torch and the accuracy of the file itself."""
+
+    format: str
+    max_relative_error: float | None
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class NetworkRow:
+    """One network in the tables; what is missing is None."""
+
+    name: str
+    title: str
+    record: NetworkRecord
+    predicted_ms: float | None
+    measured_ms: float | None
+    budget_gap: float | None
+    parameters: float | None
+    macs: float | None
+    passes: float | None
+    seconds: float | None
+    exports: tuple[ExportRow, ...]
+
+
+@dataclass(frozen=True)
+class CostRow:
+    step: str
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True)
+class CostCard:
+    rows: tuple[CostRow, ...]
+    total_s: float
+    passes: tuple[Fact, ...]
+
+
+def network_rows(run: RunRecord) -> list[NetworkRow]:
+    """The networks of which anything is known."""
+    rows = []
+    for name, record in run.networks.items():
+        result = record.result or {}
+        measured_ms = measured(run, name)
+        row = NetworkRow(
+            name=name,
+            title=NETWORK_TITLES[name],
+            record=record,
+            predicted_ms=predicted(run, name),
+            measured_ms=measured_ms,
+            budget_gap=relative_gap(measured_ms, run.target_ms),
+            parameters=number(result, "parameters"),
+            macs=number(result, "macs"),
+            passes=number(result, "passes"),
+            seconds=number(result, "seconds"),
+            exports=_exports(record),
+        )
+        if any((record.spec, record.result, record.verification, record.accuracy is not None)):
+            rows.append(row)
+    return rows
+
+
+def _exports(record: NetworkRecord) -> tuple[ExportRow, ...]:
+    return tuple(
+        ExportRow(
+            format={"onnx": "ONNX", "tflite": "TFLite"}.get(name, name),
+            max_relative_error=number(values, "max_relative_error"),
+            accuracy=number(values, "accuracy"),
+        )
+        for name, values in (record.exports or {}).items()
+    )
+
+
+_FIGURES = (
+    ("mape", "Mean absolute error"),
+    ("within_5_percent", "Within 5 %"),
+    ("within_10_percent", "Within 10 %"),
+    ("coverage", "Inside their interval"),
+    ("mean_half_width", "Half-width of the interval"),
+)
+
+
+def predictor_rows(card: Json) -> list[tuple[str, str, str]]:
+    """(what, the predictor's figure, that of a line through multiply-adds), on whole networks."""
+    networks, baseline = card.get("networks") or {}, card.get("networks_flops_baseline") or {}
+    rows = [
+        (title, format_percent(number(networks, key)), format_percent(number(baseline, key)))
+        for key, title in _FIGURES
+        if number(networks, key) is not None
+    ]
+    rank = number(networks, "spearman")
+    if rank is not None:
+        other = number(baseline, "spearman")
+        rows.append(("Rank correlation", significant(rank), "—" if other is None else significant(other)))
+    return rows
+
+
+def cost_card(run: RunRecord) -> CostCard | None:
+    """Where the time went, and how often the images were seen; None when nothing is known."""
+    seconds = {key: value for key in (run.summary or {}).get("seconds") or {} if (value := _seconds(run, key))}
+    passes: list[Fact] = []
+    if run.events and (epoch := number(run.events[-1], "epoch")) is not None:
+        passes.append(("Search", f"{epoch:.1f} passes over the training part"))
+    for name, record in run.networks.items():
+        count = number(record.result or {}, "passes")
+        if count is not None:
+            taken = format_seconds(number(record.result or {}, "seconds"))
+            passes.append((f"Training, {NETWORK_TITLES[name].lower()}", f"{count:.1f} passes in {taken}"))
+    if not seconds and not passes:
+        return None
+    longest = max(seconds.values(), default=1.0)
+    rows = tuple(CostRow(step, value, 100 * value / longest) for step, value in seconds.items())
+    return CostCard(rows, sum(seconds.values()), tuple(passes))
+
+
+def _seconds(run: RunRecord, step: str) -> float | None:
+    return number((run.summary or {})["seconds"], step)
+
+
+def run_card(run: RunRecord) -> list[Fact]:
+    """What one needs to know to do it again."""
+    record = run.run
+    device, runtime = record.get("device") or {}, record.get("runtime") or {}
+    data, space = record.get("data") or {}, record.get("space") or {}
+    threads = runtime.get("thread_count")
+    facts: list[tuple[str, Any]] = [
+        ("Device", device.get("name")),
+        ("Device file", device.get("config")),
+        ("Fingerprint", device.get("fingerprint")),
+        ("Runtime", _joined(runtime.get("name"), runtime.get("version"))),
+        ("Threads", threads),
+        ("Data", data.get("name")),
+        ("Images", _image_counts(data)),
+        ("Image shape", " × ".join(str(n) for n in data.get("image_shape") or ())),  # noqa: RUF001
+        ("Classes", ", ".join(data.get("class_names") or ())),
+        ("Space", _joined(space.get("name"), space.get("hash"))),
+        ("Target", (record.get("target") or {}).get("text")),
+        ("Seed", record.get("seed")),
+        ("Started", record.get("started")),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in (record.get("versions") or {}).items())),
+        ("Folder", run.folder),
+    ]
+    return [(name, str(value)) for name, value in facts if value not in (None, "")]
+
+
+def _joined(*parts: object) -> str:
+    return " ".join(str(part) for part in parts if part is not None)
+
+
+def _image_counts(data: Json) -> str:
+    counts: Sequence[Fact] = [
+        (part, f"{data[key]:,}") for part, key in (("training", "train_count"), ("test", "test_count")) if data.get(key)
+    ]
+    return ", ".join(f"{count} {part}" for part, count in counts)

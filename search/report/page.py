@@ -1,0 +1,175 @@
+"""Writes the report: one HTML file that needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from search.report import numbers
+from search.report.cards import cost_card, network_rows, predictor_rows, run_card
+from search.report.charts import (
+    NETWORK_TITLES,
+    Chart,
+    judged_chart,
+    network_colour,
+    predictor_chart,
+    search_charts,
+    trade_off_chart,
+    training_chart,
+)
+from search.report.comparison import comparison_rows, run_title
+from search.report.errors import ReportError
+from search.report.headline import headline
+from search.report.layers import layer_table
+from search.report.missing import Missing, missing
+from search.report.network_figure import leading_drawing, network_drawings
+from search.report.path_map import path_map
+from search.report.run_folder import RunRecord, read_run
+
+REPORT_NAME = "report.html"
+_RUN_COLOURS = ("--accent", "--series-2", "--series-4", "--series-5", "--series-3")
+
+
+def write_report(run_folder: Path) -> Path:
+    """Write ``report.html`` into a run folder, whatever of the run is there.
+
+    Returns:
+        The path of the page.
+    Raises:
+        ReportError: no run folder, a file in it that cannot be read, or no space for the page.
+    """
+    run = read_run(run_folder)
+    charts = [*search_charts(run), *_present(judged_chart(run))]
+    records = [(NETWORK_TITLES[name], network_colour(name), record) for name, record in run.networks.items()]
+    trade_off = trade_off_chart(records, run.target_ms, label_all=True)
+    training = training_chart(run)
+    predictor = predictor_chart(run.report_card) if run.report_card else None
+    derived = run.networks["derived"]
+    paths = path_map(run)
+    context: dict[str, Any] = {
+        "title": run_title(run),
+        "run": run,
+        "headline": headline(run),
+        "drawings": network_drawings({NETWORK_TITLES[name]: record for name, record in run.networks.items()})
+        or leading_drawing(run),
+        "trade_off": trade_off,
+        "rows": network_rows(run),
+        "path_map": paths,
+        "search_charts": charts,
+        "layers": layer_table(derived.verification.layers) if derived.verification else None,
+        "predictor_rows": predictor_rows(run.report_card or {}),
+        "predictor": predictor,
+        "training": training,
+        "costs": cost_card(run),
+        "card": run_card(run),
+        "missing": _missing_parts(run),
+    }
+    out = run_folder / REPORT_NAME
+    _write(
+        out,
+        "page.html",
+        context,
+        [*charts, *_present(trade_off, training, predictor)],
+        frames=paths.frames if paths else (),
+    )
+    return out
+
+
+def write_comparison(run_folders: Sequence[Path], out: Path) -> Path:
+    """Write one page that shows several runs side by side.
+
+    Raises:
+        ReportError: fewer than two runs, or one that cannot be read.
+    """
+    if len(run_folders) < 2:  # noqa: PLR2004 - one run has its own report
+        raise ReportError(f"{len(run_folders)} run to compare; name two or more run folders.")
+    runs = [read_run(folder) for folder in run_folders]
+    titles = [run.folder.resolve().name for run in runs]
+    if len(set(titles)) < len(titles):
+        titles = [str(run.folder) for run in runs]
+    named = list(zip(titles, runs, strict=True))
+    records = [
+        (
+            f"{title}, {NETWORK_TITLES[name].lower()}",
+            _RUN_COLOURS[i % len(_RUN_COLOURS)] if name == "derived" else "--series-3",
+            record,
+        )
+        for i, (title, run) in enumerate(named)
+        for name, record in run.networks.items()
+    ]
+    trade_off = trade_off_chart(records, None, label_all=False)
+    context: dict[str, Any] = {
+        "title": f"{len(runs)} runs side by side",
+        "titles": titles,
+        "rows": comparison_rows(runs),
+        "drawings": network_drawings({title: run.networks["derived"] for title, run in named}),
+        "trade_off": trade_off,
+    }
+    _write(out, "comparison.html", context, [trade_off] if trade_off else [], frames=())
+    return out
+
+
+def _present(*charts: Chart | None) -> list[Chart]:
+    return [chart for chart in charts if chart is not None]
+
+
+def _write(out: Path, template: str, context: dict[str, Any], charts: Sequence[Chart], frames: Sequence[Any]) -> None:
+    page = (
+        _environment()
+        .get_template(template)
+        .render(
+            **context,
+            css=Markup(_part("page.css")),
+            script=Markup(_part("page.js")),
+            plotly=Markup(get_plotlyjs()) if charts else Markup(""),
+            page_data={"charts": [chart.plain() for chart in charts], "frames": frames},
+        )
+    )
+    beside = out.with_name(f".{out.name}.part")
+    try:
+        beside.write_text(page, encoding="utf-8")
+        beside.replace(out)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ReportError(f"{out} cannot be written ({error}). Free some space or name another folder.") from error
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("search.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("ms", "percent", "change", "count", "seconds"):
+        environment.filters[name] = getattr(numbers, f"format_{name}")
+    return environment
+
+
+def _part(name: str) -> str:
+    return resources.files("search.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _missing_parts(run: RunRecord) -> dict[str, Missing]:
+    """What each section says in place of what it has not."""
+    folder = run.folder
+    return {
+        "network": missing("No network is derived yet (networks/derived.json).", "derive", folder),
+        "trade_off": missing("No network is both trained and measured yet.", "verify", folder),
+        "paths": missing("The search has not moved its paths yet (search/probabilities.jsonl).", "search", folder),
+        "search": missing("The search has not begun (search/events.jsonl).", "search", folder),
+        "layers": missing("The derived network is not measured yet (verify/derived.json).", "verify", folder),
+        "predictor": missing("No predictor is fitted yet (predictor/report_card.json).", "run … --out", folder),
+        "training": missing("No network is trained yet (train/).", "train", folder),
+        "exports": missing("Nothing is exported yet (export/export.json).", "export", folder),
+        "costs": missing("The run is not finished (summary.json).", "run … --out", folder),
+    }
