@@ -90,15 +90,33 @@ class SearchTrainer:
             "targets": repr(targets),
         }
 
-    def run(self, on_step: Callable[[int, int], None] | None = None) -> None:
-        """Search from where the last checkpoint stands to the end.
+    @property
+    def is_finished(self) -> bool:
+        return self.step >= self.settings.total_steps
 
-        Args:
-            on_step: called with steps done and steps in all.
+    def resume(self) -> None:
+        """Take up the state of the last checkpoint; without one, stay at the start.
+
         Raises:
             CheckpointError: the folder holds the search of another space, data set, target or settings.
         """
-        self._resume()
+        state = read_checkpoint(self.files.checkpoint, self.identity)
+        if state is not None:
+            self.step, self.seconds_before = state["step"], state["seconds"]
+            self.supernet.load_state_dict(state["supernet"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            for target, saved in zip(self.states, state["targets"], strict=True):
+                target.load_state_dict(saved["module"])
+                target.optimizer.load_state_dict(saved["optimizer"])
+        keep_json_lines_before(self.files.events, self.step)
+        keep_json_lines_before(self.files.probabilities, self.step)
+
+    def run(self, on_step: Callable[[int, int], None] | None = None) -> None:
+        """Search from where it stands (``resume`` first) to the end.
+
+        Args:
+            on_step: called with steps done and steps in all.
+        """
         started = last_saved = time.monotonic()
         while self.step < self.settings.total_steps:
             event = self._take_step()
@@ -176,18 +194,6 @@ class SearchTrainer:
             ],
         }
         write_checkpoint(self.files.checkpoint, self.identity, state)
-
-    def _resume(self) -> None:
-        state = read_checkpoint(self.files.checkpoint, self.identity)
-        if state is not None:
-            self.step, self.seconds_before = state["step"], state["seconds"]
-            self.supernet.load_state_dict(state["supernet"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            for target, saved in zip(self.states, state["targets"], strict=True):
-                target.load_state_dict(saved["module"])
-                target.optimizer.load_state_dict(saved["optimizer"])
-        keep_json_lines_before(self.files.events, self.step)
-        keep_json_lines_before(self.files.probabilities, self.step)
 
 
 def cosine(peak: float, step: int, total_steps: int) -> float:

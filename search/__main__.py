@@ -1,0 +1,5 @@
+"""``python -m search``: the same as the ``proxyless`` command."""
+
+from search.cli import main
+
+main()

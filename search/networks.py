@@ -1,0 +1,133 @@
+"""Networks made by hand: uniform ones of a space, and any network made wider or narrower."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Sequence
+
+import numpy as np
+from typing_extensions import assert_never
+
+from latency_model.kernels import macs
+from latency_model.network import NetworkSpec
+from latency_model.ops import (
+    ActivationSpec,
+    AddSpec,
+    ConvSpec,
+    DepthwiseConvSpec,
+    FusedMBConvSpec,
+    IdentitySpec,
+    LinearSpec,
+    MBConvSpec,
+    OpSpec,
+    PoolSpec,
+    SqueezeExciteSpec,
+    ZeroSpec,
+)
+from search.errors import SpaceError
+from search.space import Choices, Position, SearchSpace
+
+WIDTH_STEP = 4
+MOBILENETV2_KERNEL = 3
+SIZE_BIAS = 4.0
+
+
+def mobilenetv2_like(space: SearchSpace) -> NetworkSpec:
+    """MobileNetV2 in this space's outline: kernel 3 and the largest expansion at every position.
+
+    Raises:
+        SpaceError: a position that offers no MBConv with kernel 3.
+    """
+    return space.network(tuple(_mobilenetv2_choice(position) for position in space.positions), "mobilenetv2")
+
+
+def _mobilenetv2_choice(position: Position) -> int:
+    expansions = {
+        index: candidate.op.expansion
+        for index, candidate in enumerate(position.candidates)
+        if isinstance(candidate.op, MBConvSpec) and candidate.op.kernel_size == MOBILENETV2_KERNEL
+    }
+    if not expansions:
+        raise SpaceError(
+            f"Position {position.name!r} offers no MBConv with kernel 3, so this space has no MobileNetV2-like "
+            f"reference; give the budget in milliseconds (--target-ms)."
+        )
+    return max(expansions, key=lambda index: expansions[index])
+
+
+def scaled_network(network: NetworkSpec, width: float, name: str) -> NetworkSpec:
+    """The same network with every width multiplied and rounded to a multiple of 4; images and classes stay."""
+    layers: list[tuple[str, OpSpec]] = []
+    scaled = {network.input_shape[1]: network.input_shape[1]}
+    last_name = network.layers[-1][0]
+    for layer_name, op in network.layers:
+        before = layers[-1][1].output_shape[1] if layers else scaled[op.input_shape[1]]
+        wider = _scaled_op(op, before, width)
+        if layer_name == last_name and isinstance(wider, LinearSpec) and isinstance(op, LinearSpec):
+            wider = dataclasses.replace(wider, out_features=op.out_features)
+        layers.append((layer_name, wider))
+    return NetworkSpec(name=name, layers=tuple(layers))
+
+
+def _scaled_op(op: OpSpec, in_channels: int, width: float) -> OpSpec:
+    match op:
+        case ConvSpec():
+            return dataclasses.replace(op, in_channels=in_channels, out_channels=_scaled(op.out_channels, width))
+        case MBConvSpec() | FusedMBConvSpec():
+            squeeze = op.squeeze_channels
+            return dataclasses.replace(
+                op,
+                in_channels=in_channels,
+                out_channels=_scaled(op.out_channels, width),
+                expand_channels=round(in_channels * op.expansion),
+                squeeze_channels=None if squeeze is None else _scaled(squeeze, width),
+            )
+        case LinearSpec():
+            return dataclasses.replace(op, in_features=in_channels, out_features=_scaled(op.out_features, width))
+        case SqueezeExciteSpec():
+            return dataclasses.replace(
+                op, in_channels=in_channels, squeeze_channels=_scaled(op.squeeze_channels, width)
+            )
+        case DepthwiseConvSpec() | PoolSpec() | AddSpec() | ActivationSpec() | IdentitySpec() | ZeroSpec():
+            return dataclasses.replace(op, in_channels=in_channels)
+        case _:
+            assert_never(op)
+
+
+def _scaled(channels: int, width: float) -> int:
+    return max(WIDTH_STEP, round(channels * width / WIDTH_STEP) * WIDTH_STEP)
+
+
+def spread_choices(space: SearchSpace, rng: random.Random) -> Choices:
+    """A random network whose size is spread over the space's whole range, where uniform ones crowd the middle.
+
+    One bias towards small or large candidates is drawn for the whole network.
+    """
+    bias = rng.uniform(-SIZE_BIAS, SIZE_BIAS)
+    return tuple(_biased_choice(position, bias, rng) for position in space.positions)
+
+
+def _biased_choice(position: Position, bias: float, rng: random.Random) -> int:
+    sizes = np.array([macs(candidate.op) for candidate in position.candidates], dtype=float)
+    weights = np.exp(bias * sizes / max(float(sizes.max()), 1.0))
+    return rng.choices(range(len(sizes)), weights=[float(weight) for weight in weights])[0]
+
+
+def network_label(op: OpSpec) -> str:
+    """The short label of one layer: ``k5 e3 w40``, ``conv k3 w16``, ``skip``."""
+    match op:
+        case MBConvSpec() | FusedMBConvSpec():
+            return f"k{op.kernel_size} e{op.expansion:g} w{op.out_channels}"
+        case ConvSpec():
+            return f"conv k{op.kernel_size} w{op.out_channels}"
+        case IdentitySpec():
+            return "skip"
+        case LinearSpec():
+            return f"linear {op.out_features}"
+        case _:
+            return op.kind
+
+
+def layer_labels(network: NetworkSpec) -> Sequence[str]:
+    return [network_label(op) for op in network.ops]

@@ -1,0 +1,91 @@
+"""Presets: how much a run trains and measures, in words that a newcomer can choose between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from search.errors import RunFolderError
+from search.settings import SearchSettings, TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Passes over the training images for each phase, and how many whole networks are timed.
+
+    ``warmup_passes`` and ``search_passes`` count weight steps; ``train_epochs`` is for each of the three networks.
+    """
+
+    description: str
+    warmup_passes: float
+    search_passes: float
+    train_epochs: float
+    derive_candidates: int
+    calibration_networks: int
+    held_out_networks: int
+    weight_steps_per_architecture_step: int = 2
+    logit_learning_rate: float = 0.05
+
+    def search_settings(self, steps_per_pass: int, seed: int) -> SearchSettings:
+        return SearchSettings(
+            warmup_steps=round(self.warmup_passes * steps_per_pass),
+            search_steps=max(1, round(self.search_passes * steps_per_pass)),
+            derive_candidates=self.derive_candidates,
+            weight_steps_per_architecture_step=self.weight_steps_per_architecture_step,
+            logit_learning_rate=self.logit_learning_rate,
+            seed=seed,
+        )
+
+    def train_settings(self, seed: int) -> TrainSettings:
+        return TrainSettings(epochs=self.train_epochs, seed=seed)
+
+
+PRESETS = {
+    "smoke": Preset(
+        description="seconds; shows that everything works, the network is not meant to be good",
+        warmup_passes=2,
+        search_passes=2,
+        train_epochs=4,
+        derive_candidates=8,
+        calibration_networks=8,
+        held_out_networks=6,
+    ),
+    "demo": Preset(
+        description="minutes on two cores; a real search on 30,000 small images or so",
+        warmup_passes=1.0,
+        search_passes=1.0,
+        train_epochs=2.5,
+        derive_candidates=48,
+        calibration_networks=24,
+        held_out_networks=16,
+    ),
+    "standard": Preset(
+        description="an hour or so on two cores for 50,000 small images",
+        warmup_passes=6,
+        search_passes=12,
+        train_epochs=15,
+        derive_candidates=200,
+        calibration_networks=40,
+        held_out_networks=20,
+    ),
+    "thorough": Preset(
+        description="a night on two cores; for the network that is shipped",
+        warmup_passes=30,
+        search_passes=60,
+        train_epochs=100,
+        derive_candidates=500,
+        calibration_networks=60,
+        held_out_networks=30,
+    ),
+}
+
+
+def find_preset(name: str) -> Preset:
+    """The preset called ``name``.
+
+    Raises:
+        RunFolderError: there is none.
+    """
+    if name not in PRESETS:
+        described = "; ".join(f"{key}: {preset.description}" for key, preset in PRESETS.items())
+        raise RunFolderError(f"No preset is called {name!r}. There are {described}.")
+    return PRESETS[name]

@@ -1,0 +1,205 @@
+"""Run: one run folder with its settings, and what its steps share (images, space, device, predictor)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latency_model.network import NetworkSpec, network_from_json, network_to_json
+from search.errors import RunFolderError, TargetError
+from search.files import read_json, write_json
+from search.presets import Preset, find_preset
+from search.run_settings import RunSettings, Target, keep_settings, read_settings
+
+if TYPE_CHECKING:
+    from latency_model.network_latency import NetworkLatency
+    from profiler_agent.device import Device
+    from search.batches import SplitData
+    from search.data.image_data import ImageData
+    from search.space import SearchSpace
+
+NETWORK_NAMES = ("derived", "random", "handmade")
+SMALLEST_IMAGE = 16
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where everything of a run lies."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.path / "settings.json"
+
+    @property
+    def card(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def predictor(self) -> Path:
+        return self.path / "predictor"
+
+    @property
+    def search(self) -> Path:
+        return self.path / "search"
+
+    @property
+    def architecture(self) -> Path:
+        return self.path / "architecture.json"
+
+    @property
+    def derivation(self) -> Path:
+        return self.path / "search" / "derivation.json"
+
+    @property
+    def target(self) -> Path:
+        return self.path / "search" / "target.json"
+
+    @property
+    def exports(self) -> Path:
+        return self.path / "export" / "export.json"
+
+    @property
+    def seconds(self) -> Path:
+        return self.path / "seconds.json"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    def network(self, name: str) -> Path:
+        return self.path / "networks" / f"{name}.json"
+
+    def training(self, name: str) -> Path:
+        return self.path / "train" / name
+
+    def exported(self, name: str, suffix: str) -> Path:
+        return self.path / "export" / f"{name}{suffix}"
+
+    def verification(self, name: str) -> Path:
+        return self.path / "verify" / f"{name}.json"
+
+
+class Run:
+    """A run folder and what is read through it, each thing once."""
+
+    def __init__(self, folder: Path, settings: RunSettings) -> None:
+        self.folder = RunFolder(folder)
+        self.settings = settings
+
+    @property
+    def measurements(self) -> Path:
+        """The file that this run's measurements join: its own, or the one it was told to share."""
+        if self.settings.measurements is not None:
+            return Path(self.settings.measurements)
+        return self.folder.path / "measurements.jsonl"
+
+    @property
+    def target(self) -> Target:
+        """The budget.
+
+        Raises:
+            TargetError: none was given yet.
+        """
+        if self.settings.target is None:
+            raise TargetError(f"{self.folder.path} has no budget yet; give one with --target or --target-ms.")
+        return self.settings.target
+
+    @cached_property
+    def preset(self) -> Preset:
+        return find_preset(self.settings.preset)
+
+    @cached_property
+    def device(self) -> Device:
+        from profiler_agent.device import load_device  # noqa: PLC0415 - reads YAML only when a device is needed
+
+        return load_device(self.settings.device)
+
+    @cached_property
+    def data(self) -> ImageData:
+        from search.data.load import load_dataset  # noqa: PLC0415 - torch is slow to import
+
+        settings = self.settings
+        data = load_dataset(settings.data, image_size=settings.image_size, limit=settings.image_limit)
+        if settings.image_size is None and min(data.image_shape[1:]) < SMALLEST_IMAGE:
+            data = load_dataset(settings.data, image_size=SMALLEST_IMAGE, limit=settings.image_limit)
+        return data
+
+    @cached_property
+    def space(self) -> SearchSpace:
+        from search.spaces.registry import load_space  # noqa: PLC0415 - pydantic is slow to import
+
+        return load_space(self.settings.space, self.data.image_shape, self.data.class_count)
+
+    def split(self, held_out_fraction: float) -> SplitData:
+        from search.batches import split_data  # noqa: PLC0415 - torch is slow to import
+
+        return split_data(self.data, held_out_fraction=held_out_fraction, seed=self.settings.seed)
+
+    @cached_property
+    def predictor(self) -> NetworkLatency:
+        """The predictor that ``fit`` saved.
+
+        Raises:
+            RunFolderError: there is none yet.
+        """
+        from latency_model.network_latency import load_network_latency  # noqa: PLC0415 - scikit-learn is slow
+
+        if not self.folder.predictor.is_dir():
+            raise RunFolderError(f"{self.folder.predictor} is not there; run proxyless fit {self.folder.path} first.")
+        return load_network_latency(self.folder.predictor)
+
+    def read_network(self, name: str) -> NetworkSpec:
+        return network_from_json(read_json(self.folder.network(name)))
+
+    def write_network(self, network: NetworkSpec) -> None:
+        write_json(self.folder.network(network.name), network_to_json(network))
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Adds the time spent inside to the step's seconds, also when it is interrupted."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            seconds = self.seconds()
+            seconds[step] = round(seconds.get(step, 0.0) + time.monotonic() - started, 2)
+            write_json(self.folder.seconds, seconds)
+
+    def seconds(self) -> dict[str, Any]:
+        return dict(read_json(self.folder.seconds)) if self.folder.seconds.exists() else {}
+
+
+def start_run(folder: Path, settings: RunSettings) -> Run:
+    """A new run, or the same one again.
+
+    Raises:
+        RunFolderError: the folder belongs to a run with other settings.
+    """
+    run = Run(folder, settings)
+    keep_settings(run.folder.settings, settings)
+    return run
+
+
+def open_run(folder: Path) -> Run:
+    """An existing run.
+
+    Raises:
+        RunFolderError: the folder holds none.
+    """
+    return Run(folder, read_settings(RunFolder(folder).settings))
+
+
+def with_target(run: Run, target: Target) -> Run:
+    """The run with its budget set.
+
+    Raises:
+        RunFolderError: it has another budget already.
+    """
+    return start_run(run.folder.path, replace(run.settings, target=target))

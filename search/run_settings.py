@@ -1,0 +1,111 @@
+"""RunSettings: what one run was asked for, written into its folder and held against it when it resumes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from search.errors import RunFolderError, TargetError
+from search.files import read_json, write_json
+
+SCHEMA = 1
+_RELATIVE = re.compile(r"(?P<factor>\d+(\.\d+)?)\s*[x*]\s*(?P<reference>[A-Za-z][\w-]*)")
+REFERENCES = ("mobilenetv2",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A budget in milliseconds, or as a fraction of a reference network's measured latency."""
+
+    milliseconds: float | None = None
+    factor: float | None = None
+    reference: str | None = None
+
+    @property
+    def text(self) -> str:
+        return f"{self.milliseconds:g} ms" if self.milliseconds is not None else f"{self.factor:g}x{self.reference}"
+
+    def resolve_ms(self, reference_ms: float) -> float:
+        """The budget in milliseconds, given the reference's measured latency."""
+        if self.milliseconds is not None:
+            return self.milliseconds
+        assert self.factor is not None
+        return self.factor * reference_ms
+
+
+def parse_target(text: str | None, target_ms: float | None) -> Target:
+    """``--target 0.6xmobilenetv2`` or ``--target-ms 0.8``, exactly one of the two.
+
+    Raises:
+        TargetError: both, neither, not positive, or an unknown reference.
+    """
+    if (text is None) == (target_ms is None):
+        raise TargetError("Give the budget as --target 0.6xmobilenetv2 or as --target-ms 0.8, one of the two.")
+    if target_ms is not None:
+        if not 0 < target_ms < float("inf"):
+            raise TargetError(f"--target-ms {target_ms:g}: a budget is more than 0 milliseconds.")
+        return Target(milliseconds=target_ms)
+    match = _RELATIVE.fullmatch((text or "").strip())
+    if match is None:
+        raise TargetError(f"--target {text!r} is not a fraction of a reference, such as 0.6xmobilenetv2.")
+    if match["reference"] not in REFERENCES:
+        raise TargetError(f"--target: no reference is called {match['reference']!r}; use {', '.join(REFERENCES)}.")
+    if float(match["factor"]) <= 0:
+        raise TargetError(f"--target {text!r}: the fraction must be more than 0.")
+    return Target(factor=float(match["factor"]), reference=match["reference"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Everything that decides a run, apart from the device's own clock. ``target`` may be set after the profile."""
+
+    device: str
+    data: str
+    target: Target | None
+    space: str = "small"
+    preset: str = "standard"
+    image_size: int | None = None
+    image_limit: int | None = None
+    measurements: str | None = None
+    seed: int = 0
+
+
+def keep_settings(path: Path, settings: RunSettings) -> None:
+    """Write the settings of a new run; for one that is there, check that they are the same (a target may be added).
+
+    Raises:
+        RunFolderError: the folder belongs to a run with other settings; what differs is named.
+    """
+    if not path.exists():
+        write_json(path, {"schema": SCHEMA, **asdict(settings)})
+        return
+    kept = read_settings(path)
+    if kept.target is None and settings.target is not None:
+        kept = replace(kept, target=settings.target)
+        write_json(path, {"schema": SCHEMA, **asdict(kept)})
+    for name, value in asdict(settings).items():
+        if asdict(kept)[name] != value:
+            raise RunFolderError(
+                f"{path.parent} is a run with {name}={asdict(kept)[name]!r}, not {value!r}. Give another --out for a "
+                f"new run, or the same settings to resume this one."
+            )
+
+
+def read_settings(path: Path) -> RunSettings:
+    """The settings of an existing run.
+
+    Raises:
+        RunFolderError: no run folder, or one of another version.
+    """
+    if not path.exists():
+        raise RunFolderError(f"{path.parent} is no run folder (it has no {path.name}); start one with proxyless run.")
+    data: dict[str, Any] = read_json(path)
+    if data.pop("schema", None) != SCHEMA:
+        raise RunFolderError(f"{path} is of another version of proxyless; start a new run.")
+    try:
+        target = None if data["target"] is None else Target(**data["target"])
+        return RunSettings(**{**data, "target": target})
+    except (KeyError, TypeError) as error:
+        raise RunFolderError(f"{path} is damaged ({error}); start a new run.") from error

@@ -1,0 +1,195 @@
+"""Step 4, derive: the derived network and its baselines, chosen on held-out images and on measured milliseconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from latency_model.campaign import run_campaign
+from latency_model.measurement import Measurement, paid_ops
+from latency_model.network import NetworkSpec
+from profiler_agent.session import Session, open_session
+from search.architecture import Architecture, write_architecture
+from search.architecture_step import LatencyTarget
+from search.budget import best_under_budget
+from search.derive import Derivation, Judged, derive
+from search.errors import TargetError
+from search.files import write_json
+from search.networks import mobilenetv2_like, scaled_network
+from search.progress import progress
+from search.run import Run
+from search.space import Choices, SearchSpace
+from search.steps.search import fix_target, make_trainer
+
+SHORTLIST = 8
+RANDOM_CANDIDATES = 8
+RANDOM_DRAWS = 50_000
+LATENCY_MATCH = 0.03
+HANDMADE_WIDTHS = tuple(round(0.3 + 0.05 * step, 2) for step in range(15))
+REPAIRS = 3
+UNUSED_BUDGET = 0.03
+LARGEST_CORRECTION = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The derived network, and the two baselines of the same measured latency."""
+
+    derived: Judged
+    networks: dict[str, NetworkSpec]
+    measured_ms: dict[str, float]
+    corrected_target_ms: float
+
+
+def derive_networks(run: Run, console: Console) -> None:
+    """Derive, time the shortlist on the device, and keep the best network that met the budget there.
+
+    Raises:
+        TargetError: no network of the shortlist meets the budget on the device.
+    """
+    if run.folder.architecture.exists():
+        return
+    trainer = make_trainer(run)
+    trainer.resume()
+    state = trainer.states[0]
+    with run.timed("derive"), open_session(run.device) as session:
+
+        def derive_for(target_ms: float) -> Derivation:
+            state.target = dataclasses.replace(state.target, target_ms=target_ms)
+            with progress(console, "derive") as update:
+                return derive(trainer.supernet, state, trainer.data, trainer.settings, update)
+
+        derivation, chosen = choose_on_device(run, session, fix_target(run), derive_for)
+    architecture = Architecture.of(run.space, chosen.derived.choices)
+    for network in chosen.networks.values():
+        run.write_network(network)
+    write_json(run.folder.derivation, derivation_to_json(run.space, derivation, chosen))
+    write_architecture(run.folder.architecture, architecture)
+    console.print(f"derived: {', '.join(architecture.labels)}", highlight=False)
+
+
+def choose_on_device(
+    run: Run, session: Session, target: LatencyTarget, derive_for: Callable[[float], Derivation]
+) -> tuple[Derivation, Chosen]:
+    """Correct the budget by what the device says of the shortlist until a network meets it and uses it.
+
+    Raises:
+        TargetError: after three corrections none does.
+    """
+    corrected_ms = target.target_ms
+    best: tuple[Derivation, Chosen] | None = None
+    for _ in range(1 + REPAIRS):
+        derivation = derive_for(corrected_ms)
+        shortlist = _shortlist(derivation)
+        candidates = _candidates(run, dataclasses.replace(target, target_ms=corrected_ms), shortlist)
+        measured = _measured_ms(run, session, [network for group in candidates.values() for network in group])
+        latencies_ms = [measured[paid_ops(network)] for network in candidates["derived"]]
+        fitting = [
+            (one, network, ms)
+            for one, network, ms in zip(shortlist, candidates["derived"], latencies_ms, strict=True)
+            if ms <= target.target_ms
+        ]
+        if fitting:
+            best = derivation, _choose(fitting[0], candidates, measured, target.target_ms, corrected_ms)
+        ratio = sorted(ms / one.predicted_ms for one, ms in zip(shortlist, latencies_ms, strict=True))
+        next_ms = _corrected_target_ms(target.target_ms, ratio[len(ratio) // 2])
+        if best is not None and next_ms <= corrected_ms * (1 + UNUSED_BUDGET):
+            return best
+        corrected_ms = next_ms
+    if best is None:
+        raise TargetError(
+            f"No derived network met {target.target_ms:.4g} ms on {run.device.name}; the fastest took "
+            f"{min(latencies_ms):.4g} ms. The device is slower now than when it was profiled: let it cool or rest, "
+            f"and run proxyless derive {run.folder.path} again."
+        )
+    return best
+
+
+def _corrected_target_ms(target_ms: float, measured_over_predicted: float) -> float:
+    correction = min(max(measured_over_predicted, 1 - LARGEST_CORRECTION), 1 + LARGEST_CORRECTION)
+    return target_ms / correction
+
+
+def _shortlist(derivation: Derivation) -> list[Judged]:
+    return sorted(derivation.judged, key=lambda one: (one.held_out_loss, one.choices))[:SHORTLIST]
+
+
+def _candidates(run: Run, target: LatencyTarget, shortlist: Sequence[Judged]) -> dict[str, list[NetworkSpec]]:
+    space = run.space
+    rng = random.Random(f"{run.settings.seed}/baselines/{space.hash}")
+    reference = mobilenetv2_like(space)
+    return {
+        "derived": [space.network(one.choices, "derived") for one in shortlist],
+        "random": random_networks(space, target, rng),
+        "handmade": [scaled_network(reference, width, "handmade") for width in HANDMADE_WIDTHS],
+    }
+
+
+def random_networks(space: SearchSpace, target: LatencyTarget, rng: random.Random) -> list[NetworkSpec]:
+    """Random networks whose predicted latency is just under the target: the baseline of equal latency.
+
+    Uniform draws with rejection; near the edges of a space, where those find too few, the best under the budget for
+    random scores.
+    """
+    found: dict[Choices, None] = {}
+    for _ in range(RANDOM_DRAWS):
+        choices = space.sample(rng)
+        if 1 - LATENCY_MATCH <= target.network_ms(choices) / target.target_ms <= 1:
+            found[choices] = None
+        if len(found) == RANDOM_CANDIDATES:
+            break
+    for _ in range(RANDOM_CANDIDATES - len(found)):
+        scores = [np.array([rng.random() for _ in range(count)]) for count in space.candidate_counts]
+        found[best_under_budget(scores, target.path_latency_ms, target.fixed_ms, target.target_ms)] = None
+    return [space.network(choices, "random") for choices in found]
+
+
+def _measured_ms(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> dict[tuple[Any, ...], float]:
+    """The latest measured latency of each; what is not in the file yet is timed, all in one batch."""
+    measurements = run_campaign(session, networks, run.measurements).measurements
+    latest: dict[tuple[Any, ...], Measurement] = {m.paid_ops: m for m in measurements if m.is_usable}
+    return {paid_ops(network): latest[paid_ops(network)].latency_ms for network in networks}
+
+
+def _choose(
+    derived: tuple[Judged, NetworkSpec, float],
+    candidates: dict[str, list[NetworkSpec]],
+    measured: dict[tuple[Any, ...], float],
+    target_ms: float,
+    corrected_target_ms: float,
+) -> Chosen:
+    judged, network, derived_ms = derived
+    networks, measured_ms = {"derived": network}, {"derived": derived_ms}
+    for name in ("random", "handmade"):
+        networks[name] = _nearest_under(candidates[name], measured, target_ms)
+        measured_ms[name] = measured[paid_ops(networks[name])]
+    return Chosen(derived=judged, networks=networks, measured_ms=measured_ms, corrected_target_ms=corrected_target_ms)
+
+
+def _nearest_under(
+    networks: Sequence[NetworkSpec], measured: dict[tuple[Any, ...], float], target_ms: float
+) -> NetworkSpec:
+    """The slowest network within the budget; when none is, the fastest of all."""
+    within = [network for network in networks if measured[paid_ops(network)] <= target_ms]
+    if within:
+        return max(within, key=lambda network: measured[paid_ops(network)])
+    return min(networks, key=lambda network: measured[paid_ops(network)])
+
+
+def derivation_to_json(space: SearchSpace, derivation: Derivation, chosen: Chosen) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "derived": asdict(chosen.derived) | {"labels": space.labels(chosen.derived.choices)},
+        "argmax": {"choices": derivation.argmax, "predicted_ms": derivation.argmax_ms},
+        "entropy": derivation.entropy,
+        "margin": derivation.margin,
+        "judged": [asdict(one) for one in derivation.judged],
+        "measured_ms": chosen.measured_ms,
+        "corrected_target_ms": chosen.corrected_target_ms,
+    }

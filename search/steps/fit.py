@@ -1,0 +1,53 @@
+"""Step 2, fit: a predictor from the measurements, judged on whole networks that it has not seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from latency_model.campaign import identity_of
+from latency_model.evaluate import summarize
+from latency_model.fit import fit_predictor
+from latency_model.network_latency import NetworkLatency, check_predictor_matches, load_network_latency
+from profiler_agent.session import open_session
+from search.run import Run
+from search.steps.profile import plan_of, planned_measurements
+
+
+def fit(run: Run, console: Console, model: str = "auto") -> None:
+    """Fit and save the predictor; done already when it is there."""
+    if run.folder.predictor.is_dir():
+        return
+    with run.timed("fit"):
+        predictor = fit_predictor(planned_measurements(run), model, held_out=plan_of(run).held_out)
+        save_predictor(run, predictor)
+    console.print(describe_card(predictor), highlight=False)
+
+
+def adopt_predictor(run: Run, folder: Path) -> None:
+    """Use a predictor that was fitted before, when it is of this very device and knows the space.
+
+    Raises:
+        PredictorMismatchError: it is of another device, runtime or thread count.
+        UnknownOpError: it does not know an op of the space.
+    """
+    if run.folder.predictor.is_dir():
+        return
+    predictor = load_network_latency(folder)
+    with run.timed("fit"), open_session(run.device) as session:
+        check_predictor_matches(predictor, identity_of(session), run.space.unique_ops())
+        save_predictor(run, predictor)
+
+
+def save_predictor(run: Run, predictor: NetworkLatency) -> None:
+    """Write the folder beside and rename it, so that a killed run leaves no half predictor."""
+    beside = run.folder.predictor.with_name("predictor.part")
+    predictor.save(beside)
+    beside.rename(run.folder.predictor)
+
+
+def describe_card(predictor: NetworkLatency) -> str:
+    """How wrong the predictor was on whole networks, in two lines."""
+    card = predictor.report_card
+    return f"{summarize('predictor', card['networks'])}\n  ({card['method']}; {card['model']}: {card['model_reason']})"

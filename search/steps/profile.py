@@ -1,0 +1,98 @@
+"""Step 1, profile: time every op of the space, and whole networks to calibrate with and to judge by."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from latency_model.campaign import CampaignPlan, plan_campaign, run_campaign
+from latency_model.measurement import Measurement, MeasurementSet, paid_ops, read_measurements
+from latency_model.network import NetworkSpec, single_op_network
+from latency_model.ops import OpSpec
+from profiler_agent.session import open_session
+from search.errors import RunFolderError, SpaceError
+from search.networks import mobilenetv2_like, spread_choices
+from search.progress import progress
+from search.run import Run
+from search.space import SearchSpace
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfilePlan:
+    """What a profile times. ``reference``: MobileNetV2-like, where the space has one."""
+
+    ops: tuple[NetworkSpec, ...]
+    reference: NetworkSpec | None
+    calibration: tuple[NetworkSpec, ...]
+    held_out: tuple[NetworkSpec, ...]
+
+    @property
+    def networks(self) -> tuple[NetworkSpec, ...]:
+        reference = () if self.reference is None else (self.reference,)
+        return (*self.ops, *reference, *self.calibration, *self.held_out)
+
+
+def profile_plan(space: SearchSpace, calibration_count: int, held_out_count: int, seed: int) -> ProfilePlan:
+    """All ops of the space; calibration networks of all sizes; uniformly random networks to judge by."""
+    rng = random.Random(f"{seed}/profile/{space.hash}")
+    try:
+        reference = mobilenetv2_like(space)
+    except SpaceError:
+        reference = None
+    calibration = tuple(space.network(spread_choices(space, rng), f"cal{i}") for i in range(calibration_count))
+    held_out = tuple(space.network(space.sample(rng), f"random{i}") for i in range(held_out_count))
+    return ProfilePlan(
+        ops=tuple(single_op_network(op) for op in space.unique_ops()),
+        reference=reference,
+        calibration=calibration,
+        held_out=held_out,
+    )
+
+
+def plan_of(run: Run) -> ProfilePlan:
+    preset = run.preset
+    return profile_plan(run.space, preset.calibration_networks, preset.held_out_networks, run.settings.seed)
+
+
+def remaining(run: Run) -> CampaignPlan:
+    """What is still to be timed: what --dry-run prints."""
+    measured = read_measurements(run.measurements) if run.measurements.exists() else None
+    return plan_campaign(plan_of(run).networks, run.device.plan, measured)
+
+
+def profile(run: Run, console: Console) -> None:
+    """Time what is not timed yet.
+
+    Raises:
+        DeviceNotReady: the device is absent, busy or lacks the runtime.
+    """
+    if not remaining(run).networks:
+        return
+    with (
+        run.timed("profile"),
+        open_session(run.device) as session,
+        progress(console, "profile") as update,
+    ):
+        run_campaign(session, plan_of(run).networks, run.measurements, on_progress=update)
+
+
+def planned_measurements(run: Run) -> MeasurementSet:
+    """The measurements of the plan, whatever else the file holds: what a predictor of this run is fitted on.
+
+    Raises:
+        RunFolderError: the profile is not finished.
+    """
+    if not run.measurements.exists():
+        raise RunFolderError(f"{run.measurements} is not there; run proxyless profile {run.folder.path} first.")
+    wanted = {paid_ops(network) for network in plan_of(run).networks}
+    first: dict[tuple[OpSpec, ...], Measurement] = {}
+    for measurement in read_measurements(run.measurements).measurements:
+        if measurement.paid_ops in wanted and measurement.is_usable:
+            first.setdefault(measurement.paid_ops, measurement)
+    if missing := len(wanted) - len(first):
+        raise RunFolderError(
+            f"{missing} of {len(wanted)} networks are not timed yet; run proxyless profile {run.folder.path}."
+        )
+    return MeasurementSet(tuple(first.values()))

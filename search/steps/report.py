@@ -1,0 +1,98 @@
+"""Step 8, report: the run's card, its summary, and the page that shows both."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+from rich.console import Console
+
+from search.files import read_json, write_json
+from search.report import write_report
+from search.report.terminal import summary_table
+from search.run import NETWORK_NAMES, Run
+from search.train_network import TrainFiles, read_result
+
+LIBRARIES = ("torch", "onnxruntime", "ai-edge-litert", "numpy", "xgboost", "scikit-learn")
+
+
+def report(run: Run, console: Console) -> None:
+    """Write run.json and report.html of a run, finished or not; with everything verified, summary.json too."""
+    write_card(run)
+    if all(run.folder.verification(name).exists() for name in NETWORK_NAMES):
+        write_json(run.folder.summary, make_summary(run))
+    page = write_report(run.folder.path)
+    if run.folder.summary.exists():
+        console.print(summary_table(read_json(run.folder.summary)))
+    console.print(f"report: {page}", highlight=False)
+
+
+def write_card(run: Run) -> None:
+    """What the run is about: space, device, data, target, seed, versions."""
+    settings, data = run.settings, run.data
+    target = read_json(run.folder.target) if run.folder.target.exists() else {"target_ms": None, "reference_ms": None}
+    identity = run.predictor.provenance.identity if run.folder.predictor.is_dir() else None
+    card = {
+        "schema": 1,
+        "space": {"name": run.space.name, "hash": run.space.hash},
+        "device": {
+            "name": run.device.name,
+            "fingerprint": None if identity is None else identity.fingerprint,
+            "config": settings.device,
+        },
+        "runtime": {
+            "name": run.device.runtime.name,
+            "version": None if identity is None else identity.runtime_version,
+            "thread_count": run.device.runtime.thread_count,
+        },
+        "data": {
+            "name": data.name,
+            "train_count": len(data.train_labels),
+            "test_count": len(data.test_labels),
+            "class_names": list(data.class_names),
+            "image_shape": list(data.image_shape),
+        },
+        "target": {
+            "text": None if settings.target is None else settings.target.text,
+            "target_ms": target["target_ms"],
+            "reference_ms": target["reference_ms"],
+        },
+        "preset": settings.preset,
+        "seed": settings.seed,
+        "versions": versions(),
+    }
+    write_json(run.folder.card, card)
+
+
+def make_summary(run: Run) -> dict[str, Any]:
+    """What the last table shows (see the design of run folders in search/README.md)."""
+    verified = {name: read_json(run.folder.verification(name)) for name in NETWORK_NAMES}
+    derived = verified["derived"]
+    accuracy = {name: read_result(TrainFiles(folder=run.folder.training(name)))["accuracy"] for name in NETWORK_NAMES}
+    card = read_json(run.folder.card)
+    return {
+        "schema": 1,
+        "target_ms": derived["target_ms"],
+        "predicted_ms": derived["predicted_ms"],
+        "predicted_interval_ms": derived["predicted_interval_ms"],
+        "measured_ms": derived["measured_ms"],
+        "accuracy": accuracy,
+        "measured_ms_baselines": {name: verified[name]["measured_ms"] for name in ("random", "handmade")},
+        "seconds": run.seconds(),
+        "device": card["device"]["name"],
+        "runtime": f"{card['runtime']['name']} {card['runtime']['version']}",
+        "seed": run.settings.seed,
+        "versions": card["versions"],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python, of this package, and of the libraries that decide a result; what is absent is left out."""
+    found = {"python": platform.python_version()}
+    for name in ("proxyless", *LIBRARIES):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

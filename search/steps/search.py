@@ -1,0 +1,99 @@
+"""Step 3, search: fix the target in milliseconds, then train supernet and path logits against it."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+
+from latency_model.measurement import paid_ops
+from latency_model.network_latency import NetworkLatency
+from search.architecture_step import LatencyTarget
+from search.budget import latency_range_ms
+from search.errors import TargetError
+from search.files import read_json, write_json
+from search.networks import mobilenetv2_like
+from search.progress import progress
+from search.run import Run
+from search.space import SearchSpace, space_to_json
+from search.steps.profile import planned_measurements
+from search.trainer import SearchFiles, SearchTrainer
+
+
+def latency_target(space: SearchSpace, predictor: NetworkLatency, target_ms: float, name: str) -> LatencyTarget:
+    """What each path costs, frozen from the predictor: additive, so expected latency keeps exact gradients.
+
+    Raises:
+        UnknownOpError: the predictor does not know an op of the space.
+    """
+    fixed = predictor.op_contribution_ms([op for _, op in (*space.stem, *space.head)])
+    paths = tuple(
+        np.asarray(predictor.op_contribution_ms([candidate.op for candidate in position.candidates]))
+        for position in space.positions
+    )
+    return LatencyTarget(
+        name=name,
+        target_ms=target_ms,
+        path_latency_ms=paths,
+        fixed_ms=float(fixed.sum()) + predictor.constant_ms,
+    )
+
+
+def fix_target(run: Run) -> LatencyTarget:
+    """The budget in milliseconds, kept in the run so that a later measurement does not move it.
+
+    Raises:
+        TargetError: no network of the space can meet it, or all of them do; the reachable range is named.
+    """
+    if not run.folder.target.exists():
+        reference_ms = _reference_ms(run)
+        target = run.target
+        target_ms = target.resolve_ms(reference_ms or 0.0)
+        reach_ms = latency_target(run.space, run.predictor, target_ms, run.device.name)
+        fastest_ms, slowest_ms = latency_range_ms(reach_ms.path_latency_ms, reach_ms.fixed_ms)
+        if not fastest_ms <= target_ms <= slowest_ms:
+            raise TargetError(
+                f"The budget {target.text} is {target_ms:.4g} ms, but networks of the space {run.space.name!r} take "
+                f"{fastest_ms:.4g} to {slowest_ms:.4g} ms on {run.device.name}. Choose a budget in that range, or "
+                f"another space."
+            )
+        write_json(run.folder.target, {"text": target.text, "target_ms": target_ms, "reference_ms": reference_ms})
+    target_ms = float(read_json(run.folder.target)["target_ms"])
+    return latency_target(run.space, run.predictor, target_ms, run.device.name)
+
+
+def _reference_ms(run: Run) -> float | None:
+    if run.target.reference is None:
+        return None
+    wanted = paid_ops(mobilenetv2_like(run.space))
+    for measurement in planned_measurements(run).measurements:
+        if measurement.paid_ops == wanted:
+            return measurement.latency_ms
+    raise AssertionError("the profile's plan holds the reference")
+
+
+def make_trainer(run: Run) -> SearchTrainer:
+    settings_probe = run.preset.search_settings(1, run.settings.seed)
+    split = run.split(settings_probe.held_out_fraction)
+    steps_per_pass = split.train_steps_per_pass(settings_probe.batch_size)
+    settings = run.preset.search_settings(steps_per_pass, run.settings.seed)
+    return SearchTrainer(run.space, split, [fix_target(run)], settings, SearchFiles(folder=run.folder.search))
+
+
+def search(run: Run, console: Console) -> None:
+    """Search, or go on where a killed search stopped.
+
+    Raises:
+        TargetError: the budget is out of reach.
+        CheckpointError: the folder holds another search.
+    """
+    target = fix_target(run)
+    if run.folder.architecture.exists():
+        return
+    write_json(run.folder.search / "space.json", {**space_to_json(run.space), "hash": run.space.hash})
+    console.print(f"budget: {target.target_ms:.4g} ms ({run.target.text})", highlight=False)
+    trainer = make_trainer(run)
+    trainer.resume()
+    if trainer.is_finished:
+        return
+    with run.timed("search"), progress(console, "search") as update:
+        trainer.run(update)

@@ -1,0 +1,110 @@
+"""Step 5, train: the derived network and its baselines from scratch, by one recipe, side by side."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from search.errors import RunFolderError
+from search.files import read_json_lines
+from search.progress import Update, progress
+from search.run import NETWORK_NAMES, Run
+from search.train_network import NetworkTrainer, TrainFiles, read_result
+
+POLL_S = 0.5
+
+
+def train(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES) -> None:
+    """Train what is not trained yet; several networks in processes of their own, one per core.
+
+    Raises:
+        RunFolderError: a network was not derived yet, or its training failed.
+    """
+    left = [name for name in names if not is_trained(run, name)]
+    if not left:
+        return
+    with run.timed("train"), progress(console, "train") as update:
+        if len(left) == 1:
+            train_here(run, left[0], update)
+        else:
+            _train_side_by_side(run, left, update)
+    for name in names:
+        result = read_result(TrainFiles(folder=run.folder.training(name)))
+        console.print(f"{name}: {100 * result['accuracy']:.1f} % of the test images", highlight=False)
+
+
+def is_trained(run: Run, name: str) -> bool:
+    return TrainFiles(folder=run.folder.training(name)).result.exists()
+
+
+def train_here(run: Run, name: str, update: Update | None = None) -> None:
+    """Train one network of the run in this process; it resumes bit for bit."""
+    settings = run.preset.train_settings(run.settings.seed)
+    data = run.split(settings.held_out_fraction)
+    files = TrainFiles(folder=run.folder.training(name))
+    trainer = NetworkTrainer(run.read_network(name), data, settings, files)
+    trainer.run(update)
+
+
+def _train_side_by_side(run: Run, names: Sequence[str], update: Update) -> None:
+    """On a CPU, independent one-thread processes beat threads: small networks leave threads waiting."""
+    waiting, running = list(names), dict[str, subprocess.Popen[bytes]]()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        while waiting or running:
+            while waiting and len(running) < cores:
+                running[waiting[0]] = _start(run, waiting.pop(0))
+            time.sleep(POLL_S)
+            for name, process in list(running.items()):
+                if process.poll() is not None:
+                    _require_success(run, name, process)
+                    del running[name]
+            _report_progress(run, names, update)
+    finally:
+        for process in running.values():
+            process.terminate()
+            process.wait()
+
+
+def _start(run: Run, name: str) -> subprocess.Popen[bytes]:
+    log = _log(run, name)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "search", "train", str(run.folder.path), name]
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **threads}
+        )
+
+
+def _log(run: Run, name: str) -> Path:
+    return run.folder.training(name) / "train.log"
+
+
+def _require_success(run: Run, name: str, process: subprocess.Popen[bytes]) -> None:
+    if process.returncode != 0 or not is_trained(run, name):
+        log = _log(run, name)
+        tail = log.read_text(encoding="utf-8", errors="replace")[-800:]
+        raise RunFolderError(f"Training {name!r} ended with {process.returncode}. The end of {log}:\n{tail}")
+
+
+def _report_progress(run: Run, names: Sequence[str], update: Update) -> None:
+    share = 0.0
+    for name in names:
+        files = TrainFiles(folder=run.folder.training(name))
+        try:
+            events = list(read_json_lines(files.events))
+        except json.JSONDecodeError:
+            continue
+        if is_trained(run, name):
+            share += 1.0
+        elif events:
+            share += (events[-1]["step"] + 1) / events[-1]["total_steps"]
+    update(round(1000 * share / len(names)), 1000)
