@@ -1,0 +1,99 @@
+"""Report cards: how wrong a predictor has been on what it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from latency_model.features import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorFigures:
+    """Errors of a set of predictions. Shares are between 0 and 1; missing where it cannot be computed.
+
+    Attributes:
+        mape: mean absolute error as a share of the measured latency.
+        within_5_percent, within_10_percent: share of predictions that close.
+        spearman: rank correlation; needs three latencies that differ.
+        coverage: share of measured latencies inside their interval.
+        mean_half_width: half the interval as a share of the prediction.
+    """
+
+    count: int
+    mape: float
+    within_5_percent: float
+    within_10_percent: float
+    spearman: float | None
+    coverage: float | None
+    mean_half_width: float | None
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.count} predicted, MAPE {self.mape:.1%}, within 5 %: {self.within_5_percent:.0%}, "
+            f"within 10 %: {self.within_10_percent:.0%}"
+        )
+        if self.spearman is not None:
+            text += f", Spearman {self.spearman:.3f}"
+        if self.coverage is not None and self.mean_half_width is not None:
+            text += f", intervals hold {self.coverage:.0%} (+-{self.mean_half_width:.1%})"
+        return text
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def error_figures(
+    measured_ms: FloatArray,
+    predicted_ms: FloatArray,
+    interval_ms: tuple[FloatArray, FloatArray] | None = None,
+) -> ErrorFigures:
+    """Compare predictions with measurements; each array is (n,), n above 0, milliseconds."""
+    if len(measured_ms) == 0 or measured_ms.shape != predicted_ms.shape:
+        raise ValueError(f"{measured_ms.shape=} and {predicted_ms.shape=}; give one prediction per measurement.")
+    error = np.abs(predicted_ms - measured_ms) / measured_ms
+    coverage, half_width = None, None
+    if interval_ms is not None:
+        low, high = interval_ms
+        coverage = float(((low <= measured_ms) & (measured_ms <= high)).mean())
+        half_width = float(((high - low) / 2 / predicted_ms).mean())
+    return ErrorFigures(
+        count=len(measured_ms),
+        mape=float(error.mean()),
+        within_5_percent=float((error <= 0.05).mean()),  # noqa: PLR2004 - the limits the field quotes
+        within_10_percent=float((error <= 0.10).mean()),  # noqa: PLR2004
+        spearman=spearman(measured_ms, predicted_ms),
+        coverage=coverage,
+        mean_half_width=half_width,
+    )
+
+
+def spearman(left: FloatArray, right: FloatArray) -> float | None:
+    """Rank correlation, ties averaged; None for fewer than three values or constant ones."""
+    least = 3
+    if len(left) < least or np.ptp(left) == 0 or np.ptp(right) == 0:
+        return None
+    from scipy.stats import rankdata  # noqa: PLC0415 - slow to import
+
+    return float(np.corrcoef(rankdata(left), rankdata(right))[0, 1])
+
+
+def flops_baseline(macs: FloatArray, latency_ms: FloatArray, judged_macs: FloatArray) -> FloatArray:
+    """What latency = scale * MACs + constant would have said: the baseline every predictor must beat."""
+    design = np.column_stack([macs, np.ones_like(macs)]) / latency_ms[:, None]
+    solution, *_ = np.linalg.lstsq(design, np.ones_like(latency_ms), rcond=None)
+    return np.asarray(np.column_stack([judged_macs, np.ones_like(judged_macs)]) @ solution)
+
+
+def summarize(title: str, figures: dict[str, Any] | ErrorFigures) -> str:
+    """One line for people."""
+    read = figures if isinstance(figures, ErrorFigures) else ErrorFigures(**figures)
+    return f"{title}: {read}"
+
+
+def plain(values: FloatArray | Sequence[float]) -> list[float]:
+    """Numbers for JSON."""
+    return [float(value) for value in values]

@@ -1,0 +1,68 @@
+"""Which whole networks to measure: those that say most about the ops, chosen without any latency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from latency_model.features import FloatArray, edge_values, op_columns, op_costs
+from latency_model.measurement import paid_ops
+from latency_model.network import NetworkSpec
+from latency_model.ops import OpSpec
+
+# Bytes moved stand in for the time of MACs, kernels for overhead: no latency is known at this point.
+_MACS_PER_BYTE = 4.0
+_BYTES_PER_KERNEL = 20_000.0
+_NOISE = 0.1
+
+
+def choose_networks(pool: Sequence[NetworkSpec], count: int) -> tuple[NetworkSpec, ...]:
+    """Greedy choice of the networks whose latency is least determined by those chosen before.
+
+    Args:
+        pool: candidates, such as a few hundred random networks of a space.
+        count: how many to choose; the whole pool when it is no larger.
+    """
+    distinct = list({paid_ops(network): network for network in pool}.values())
+    rows = network_design([paid_ops(network) for network in distinct])
+    return tuple(distinct[row] for row in most_informative_rows(rows, count, _NOISE))
+
+
+def network_design(networks: Sequence[Sequence[OpSpec]]) -> FloatArray:
+    """(networks, features): share of each op in a rough cost, and of the terms that all ops share."""
+    ops = list(dict.fromkeys(op for network in networks for op in network))
+    column = {op: index for index, op in enumerate(ops)}
+    counts = np.zeros((len(networks), len(ops)))
+    for row, network in enumerate(networks):
+        for op in network:
+            counts[row, column[op]] += 1
+    costs = op_costs(op_columns(ops))
+    kernels = costs.kernel_count * _BYTES_PER_KERNEL
+    rough = costs.bytes_moved + costs.macs / _MACS_PER_BYTE + kernels
+    by_op = counts * rough
+    total = by_op.sum(axis=1)
+    shared = np.column_stack([counts @ kernels, counts @ edge_values(ops), np.full(len(networks), total.mean())])
+    return np.asarray(np.column_stack([by_op, shared]) / total[:, None])
+
+
+def most_informative_rows(rows: FloatArray, count: int, noise: float) -> list[int]:
+    """Indices of the rows with the largest variance given those chosen before (pivoted Cholesky).
+
+    Args:
+        rows: (n, features), scaled so that every feature has the same prior.
+        noise: standard deviation of one measurement, in the same scale.
+    """
+    gram = rows @ rows.T
+    variance = np.diag(gram).copy()
+    factors = np.zeros((len(rows), 0))
+    chosen: list[int] = []
+    while len(chosen) < min(count, len(rows)):
+        open_variance = variance.copy()
+        open_variance[chosen] = -1.0
+        pick = int(np.argmax(open_variance))
+        chosen.append(pick)
+        column = (gram[:, pick] - factors @ factors[pick]) / np.sqrt(variance[pick] + noise**2)
+        factors = np.column_stack([factors, column])
+        variance = np.maximum(variance - column**2, 0.0)
+    return chosen

@@ -1,0 +1,191 @@
+"""From a set of measurements to a predictor of whole networks, with its report card."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latency_model.calibration import (
+    Calibration,
+    NetworkTimings,
+    cross_validate,
+    fit_calibration,
+    interval_factor,
+)
+from latency_model.errors import LatencyModelError
+from latency_model.evaluate import error_figures, flops_baseline, plain
+from latency_model.features import FloatArray, op_columns, op_costs
+from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSet, paid_ops
+from latency_model.network import NetworkSpec
+from latency_model.network_latency import NetworkLatency, Provenance
+from latency_model.ops import OpSpec
+from latency_model.predictors import LatencyPredictor, TablePredictor, XGBoostPredictor
+
+CONFIDENCE = 0.9
+SEED = 0
+FITTERS: dict[str, Callable[..., LatencyPredictor]] = {
+    "table": TablePredictor.fit,
+    "xgboost": XGBoostPredictor.fit,
+}
+MODELS = ("auto", *FITTERS)
+
+
+def fit_predictor(
+    measurements: MeasurementSet,
+    model: str = "auto",
+    *,
+    held_out: Collection[NetworkSpec] = (),
+    confidence: float = CONFIDENCE,
+    seed: int = SEED,
+) -> NetworkLatency:
+    """Fit an op predictor on the single ops and calibrate it on the whole networks.
+
+    Args:
+        model: "auto", or an op predictor by name.
+        held_out: networks to judge by and not to fit on; without any, the networks judge by cross-validation.
+        confidence: what the intervals shall hold.
+    Raises:
+        LatencyModelError: an unknown model.
+        TooFewSamplesError: too few ops or networks.
+    """
+    predictor, reason = _fit_ops(measurements, model, confidence, seed)
+    kept_out = {paid_ops(network) for network in held_out}
+    networks = measurements.network_measurements()
+    timings = network_timings([m for m in networks if m.paid_ops not in kept_out])
+    judged = network_timings([m for m in networks if m.paid_ops in kept_out])
+    calibration = fit_calibration(predictor, timings)
+    cross_ms, cross_std = cross_validate(predictor, timings, calibration.spreads, seed)
+    factor = interval_factor(timings, cross_ms, cross_std, confidence)
+    if len(judged):
+        predicted, std = calibration.predict(predictor, judged.networks)
+        method = f"{len(judged)} held-out networks, fitted on {len(timings)} others"
+    else:
+        predicted, std, judged = cross_ms, cross_std, timings
+        method = f"cross-validation over {len(timings)} networks, each predicted without it"
+    card = _network_card(judged, timings, predicted, factor * std)
+    card |= {"method": method, "model": predictor.kind, "model_reason": reason}
+    provenance = _provenance(measurements, networks)
+    return _assemble(predictor, calibration, factor, confidence, provenance, card)
+
+
+def fit_network_latency(
+    predictor: LatencyPredictor,
+    network_measurements: Sequence[Measurement],
+    *,
+    confidence: float = CONFIDENCE,
+    seed: int = SEED,
+) -> NetworkLatency:
+    """Calibrate a given op predictor on whole networks.
+
+    Raises:
+        TooFewSamplesError: fewer than 4 networks.
+    """
+    timings = network_timings(network_measurements)
+    calibration = fit_calibration(predictor, timings)
+    predicted, std = cross_validate(predictor, timings, calibration.spreads, seed)
+    factor = interval_factor(timings, predicted, std, confidence)
+    card = _network_card(timings, timings, predicted, factor * std)
+    card["method"] = f"cross-validation over {len(timings)} networks, each predicted without it"
+    provenance = _provenance(MeasurementSet(tuple(network_measurements)), network_measurements)
+    return _assemble(predictor, calibration, factor, confidence, provenance, card)
+
+
+def network_timings(measurements: Sequence[Measurement]) -> NetworkTimings:
+    """Whole networks as arrays."""
+    return NetworkTimings(
+        networks=tuple(m.paid_ops for m in measurements),
+        latency_ms=np.array([m.latency_ms for m in measurements]),
+        relative_error=np.array([m.spread for m in measurements]),
+    )
+
+
+def _fit_ops(measurements: MeasurementSet, model: str, confidence: float, seed: int) -> tuple[LatencyPredictor, str]:
+    timings = measurements.op_timings()
+    if model == "auto":
+        return (
+            TablePredictor.fit(timings, seed=seed, confidence=confidence),
+            "every op of the space was measured",
+        )
+    if model not in FITTERS:
+        raise LatencyModelError(f"Unknown model {model!r}; use one of {', '.join(MODELS)}.")
+    return FITTERS[model](timings, seed=seed, confidence=confidence), "asked for"
+
+
+def _network_card(
+    judged: NetworkTimings, fitted: NetworkTimings, predicted: FloatArray, half_width: FloatArray
+) -> dict[str, Any]:
+    low, high = np.maximum(predicted - half_width, 0.0), predicted + half_width
+    baseline = flops_baseline(
+        _macs(fitted.networks), fitted.latency_ms, _macs(judged.networks)
+    )  # fitted on the same networks as the model: in-sample when it is cross-validated, so flattered
+    return {
+        "networks": error_figures(judged.latency_ms, predicted, (low, high)).to_json(),
+        "networks_flops_baseline": error_figures(judged.latency_ms, baseline).to_json(),
+        "network_points": {
+            "measured_ms": plain(judged.latency_ms),
+            "predicted_ms": plain(predicted),
+            "low_ms": plain(low),
+            "high_ms": plain(high),
+        },
+    }
+
+
+def _macs(networks: Sequence[Sequence[OpSpec]]) -> FloatArray:
+    return np.array([op_costs(op_columns(ops)).macs.sum() for ops in networks])
+
+
+def _assemble(
+    predictor: LatencyPredictor,
+    calibration: Calibration,
+    factor: float,
+    confidence: float,
+    provenance: Provenance,
+    card: dict[str, Any],
+) -> NetworkLatency:
+    return NetworkLatency(
+        op_predictor=predictor,
+        sum_factor=calibration.sum_factor,
+        kernel_ms=calibration.kernel_ms,
+        affine_constant_ms=calibration.constant_ms,
+        correction=calibration.correction,
+        noise_share=calibration.noise_share,
+        interval_factor=factor,
+        confidence=confidence,
+        provenance=provenance,
+        report_card=card,
+    )
+
+
+def _provenance(measurements: MeasurementSet, networks: Sequence[Measurement]) -> Provenance:
+    identity: DeviceIdentity = measurements.identity
+    return Provenance(
+        identity=identity,
+        plan=dataclasses.asdict(measurements.measurements[0].plan),
+        op_count=len(measurements.op_measurements()),
+        network_count=len(networks),
+        proxyless_version=metadata.version("proxyless"),
+        git_commit=git_commit(),
+        fitted_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def git_commit() -> str | None:
+    """Commit of this checkout; None where there is no git or no checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,273 @@
+"""Measurements: one timed network with all that makes it comparable, one JSON line each, appended and kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from latency_model.errors import MeasurementError, MixedMeasurementsError, SchemaError
+from latency_model.network import NetworkSpec, network_from_json, network_to_json, single_op_network
+from latency_model.op_timings import OpTimings, pooled_timings
+from latency_model.ops import ActivationSpec, IdentitySpec, OpSpec, ZeroSpec
+from profiler_agent.device import TimingPlan
+from profiler_agent.stability import StabilityReport, Verdict, judge_timing
+from profiler_agent.timing import Timing, timing_from_json, timing_to_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+# A model that does next to nothing: its latency is what a session costs around any model. Single ops carry it
+# once each, a network once in all; with ops of 5-20 us the sum is 30-40 % too high without it.
+OVERHEAD_PROBE = single_op_network(ActivationSpec(in_channels=1, in_height=1, in_width=1, activation="relu"))
+_LEAST_OP_SHARE = 0.1
+_OVERHEAD_ERROR = 0.1
+_LINE_START = b'{"schema": '
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceIdentity:
+    """What two latencies must share to be comparable."""
+
+    device_name: str
+    fingerprint: str
+    runtime: str
+    runtime_version: str
+    thread_count: int
+
+    def __str__(self) -> str:
+        threads = "1 thread" if self.thread_count == 1 else f"{self.thread_count} threads"
+        return f"{self.device_name} ({self.fingerprint}), {self.runtime} {self.runtime_version}, {threads}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One network as timed on one device: the raw timing, and the statistics that were made of it."""
+
+    network: NetworkSpec
+    identity: DeviceIdentity
+    plan: TimingPlan
+    timing: Timing
+    report: StabilityReport
+
+    @property
+    def latency_ms(self) -> float:
+        """The low quantile: what the network costs when nothing disturbs it."""
+        return self.report.latency_ms
+
+    @property
+    def median_ms(self) -> float:
+        return self.report.median_ms
+
+    @property
+    def spread(self) -> float:
+        return self.report.spread
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.report.verdict
+
+    @property
+    def is_usable(self) -> bool:
+        """Throttled latencies belong to another, slower device. Noisy ones are used with their spread."""
+        return self.verdict != "throttled"
+
+    @property
+    def paid_ops(self) -> tuple[OpSpec, ...]:
+        """The ops that cost something, in order: what makes two networks the same to a clock."""
+        return paid_ops(self.network)
+
+
+def paid_ops(network: NetworkSpec) -> tuple[OpSpec, ...]:
+    return tuple(op for op in network.ops if not isinstance(op, IdentitySpec | ZeroSpec))
+
+
+def measurement_of(network: NetworkSpec, identity: DeviceIdentity, plan: TimingPlan, timing: Timing) -> Measurement:
+    """Judge a raw timing and keep both."""
+    return Measurement(network=network, identity=identity, plan=plan, timing=timing, report=judge_timing(timing, plan))
+
+
+def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "network": network_to_json(measurement.network),
+        "identity": dataclasses.asdict(measurement.identity),
+        "plan": dataclasses.asdict(measurement.plan),
+        "timing": timing_to_json(measurement.timing),
+        "report": dataclasses.asdict(measurement.report),
+    }
+
+
+def measurement_from_json(data: dict[str, Any]) -> Measurement:
+    """Read a measurement back.
+
+    Raises:
+        SchemaError: a schema that this version does not know.
+        MeasurementError: a field is missing, unknown or out of range.
+    """
+    if data.get("schema") != SCHEMA:
+        raise SchemaError(
+            f"Measurement has schema {data.get('schema')!r}; this version reads schema {SCHEMA}. "
+            "Update proxyless if the file is newer."
+        )
+    try:
+        report = StabilityReport(**data["report"])
+        measurement = Measurement(
+            network=network_from_json(data["network"]),
+            identity=DeviceIdentity(**data["identity"]),
+            plan=TimingPlan(**data["plan"]),
+            timing=timing_from_json(data["timing"]),
+            report=report,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise MeasurementError(f"Not a measurement: {error!r}.") from error
+    if report.verdict not in get_args(Verdict):
+        raise MeasurementError(f"Verdict {report.verdict!r}; use one of {', '.join(get_args(Verdict))}.")
+    return measurement
+
+
+def append_measurement(path: Path, measurement: Measurement) -> None:
+    """Add one line and wait until the disk has it; a torn last line is closed first.
+
+    Raises:
+        OSError: the disk is full or the file cannot be written; what stood there before is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(measurement_to_json(measurement), allow_nan=False) + "\n"
+    with path.open("a+b") as file:
+        if file.seek(0, os.SEEK_END) > 0:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                line = "\n" + line
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@dataclass(frozen=True)
+class MeasurementSet:
+    """Measurements that may be pooled: one device, runtime and thread count.
+
+    Raises:
+        MixedMeasurementsError: measurements that are not comparable.
+    """
+
+    measurements: tuple[Measurement, ...]
+
+    def __post_init__(self) -> None:
+        identities = dict.fromkeys(m.identity for m in self.measurements)
+        if len(identities) > 1:
+            first, second = list(identities)[:2]
+            differing = [
+                field.name
+                for field in dataclasses.fields(DeviceIdentity)
+                if getattr(first, field.name) != getattr(second, field.name)
+            ]
+            raise MixedMeasurementsError(
+                f"Measurements of {len(identities)} devices or settings in one set: {first} and {second} "
+                f"differ in {', '.join(differing)}. Their latencies cannot be compared: keep one file for each."
+            )
+
+    def __len__(self) -> int:
+        return len(self.measurements)
+
+    @property
+    def identity(self) -> DeviceIdentity:
+        """The device, runtime and threads of all the measurements.
+
+        Raises:
+            MeasurementError: the set is empty.
+        """
+        if not self.measurements:
+            raise MeasurementError("No measurements. Profile the device first with `proxyless profile`.")
+        return self.measurements[0].identity
+
+    def usable(self) -> tuple[Measurement, ...]:
+        """One measurement for each network: the latest accepted one, else the latest noisy one."""
+        chosen: dict[tuple[OpSpec, ...], Measurement] = {}
+        for measurement in self.measurements:
+            if not measurement.is_usable:
+                continue
+            before = chosen.get(measurement.paid_ops)
+            if before is None or measurement.verdict == "accepted" or before.verdict != "accepted":
+                chosen[measurement.paid_ops] = measurement
+        return tuple(chosen.values())
+
+    def op_measurements(self) -> tuple[Measurement, ...]:
+        """Usable measurements of one op alone, without the overhead probe."""
+        return tuple(m for m in self.usable() if len(m.paid_ops) == 1 and m.paid_ops != OVERHEAD_PROBE.ops)
+
+    def network_measurements(self) -> tuple[Measurement, ...]:
+        """Usable measurements of networks of two and more ops."""
+        return tuple(m for m in self.usable() if len(m.paid_ops) > 1)
+
+    @property
+    def session_overhead_ms(self) -> float:
+        """What a session adds to any model, as the overhead probe measured it; 0 where it was not measured."""
+        return next((m.latency_ms for m in self.usable() if m.paid_ops == OVERHEAD_PROBE.ops), 0.0)
+
+    def op_timings(self) -> OpTimings:
+        """The single ops as arrays, for predictors, without what the session added to each."""
+        overhead_ms = self.session_overhead_ms
+        rows = []
+        for m in self.op_measurements():
+            latency_ms = max(m.latency_ms - overhead_ms, _LEAST_OP_SHARE * m.latency_ms)
+            error_ms = math.hypot(m.spread * m.latency_ms, _OVERHEAD_ERROR * overhead_ms)
+            rows.append((m.paid_ops[0], latency_ms, error_ms / latency_ms))
+        return pooled_timings(rows)
+
+    def table(self) -> pd.DataFrame:
+        """One row per measurement, in the order in which they were made."""
+        import pandas as pd  # noqa: PLC0415 - slow to import
+
+        columns = ("network", "op_count", "latency_ms", "median_ms", "spread", "canary_drift", "verdict")
+        rows = [
+            (
+                m.network.name,
+                len(m.paid_ops),
+                m.latency_ms,
+                m.median_ms,
+                m.spread,
+                m.report.canary_drift,
+                m.verdict,
+            )
+            for m in self.measurements
+        ]
+        return pd.DataFrame(rows, columns=list(columns))
+
+
+def read_measurements(path: Path) -> MeasurementSet:
+    """Read a measurement file; a torn line, as a broken write leaves it, is left out.
+
+    Raises:
+        MeasurementError: no such file, or a line that is no measurement.
+        MixedMeasurementsError: measurements of several devices, runtimes or thread counts.
+        SchemaError: a line written by a later version.
+    """
+    if not path.is_file():
+        raise MeasurementError(f"No measurements at {path}. Make them with `proxyless profile`, or check the path.")
+    found = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+        except ValueError as error:
+            if _is_torn(line):
+                continue
+            raise MeasurementError(f"{path}, line {number}: no JSON ({error}). Remove the line.") from error
+        try:
+            found.append(measurement_from_json(data))
+        except (MeasurementError, SchemaError) as error:
+            raise type(error)(f"{path}, line {number}: {error}") from error
+    return MeasurementSet(tuple(found))
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether a line that is no JSON begins as ours do: then the power went, or the disk was full."""
+    return line.startswith(_LINE_START[: len(line)])

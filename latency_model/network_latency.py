@@ -1,0 +1,287 @@
+"""NetworkLatency: the latency of a whole network from its ops, plus what their sum misses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from latency_model.errors import PredictorMismatchError
+from latency_model.features import FloatArray, edge_values, is_free, op_columns, op_costs
+from latency_model.measurement import DeviceIdentity
+from latency_model.ops import OpSpec, op_from_json, op_to_json
+from latency_model.posterior import LinearPosterior
+from latency_model.predictors.protocol import LatencyPredictor
+from latency_model.predictors.store import load_predictor, read_json, save_predictor, write_json
+
+SCHEMA = 1
+_FILE = "network_latency.json"
+_ARRAYS = "network_latency.npz"
+SHARED_TERMS = ("sum", "kernels", "edges", "constant")
+
+
+@dataclass(frozen=True)
+class LatencyEstimate:
+    """A latency and the interval that holds it with the predictor's confidence; milliseconds."""
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+
+    def __str__(self) -> str:
+        return f"{format_ms(self.latency_ms)} ms ({format_ms(self.low_ms)}-{format_ms(self.high_ms)})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a predictor comes from: the device it speaks of, and what it was fitted on."""
+
+    identity: DeviceIdentity
+    plan: dict[str, Any]
+    op_count: int
+    network_count: int
+    proxyless_version: str
+    git_commit: str | None
+    fitted_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """What whole networks taught about the ops: shifts of single ops and of the shared terms.
+
+    Attributes:
+        ops: the ops that stood in the calibration networks.
+        posterior: of the shifts, ops first, then SHARED_TERMS.
+        op_spread: how far an op inside a network strays from ``a * alone + b * kernels``, as a share.
+        shared_scale: (4,), what turns one unit of a shared term into milliseconds.
+    """
+
+    ops: tuple[OpSpec, ...]
+    posterior: LinearPosterior
+    op_spread: float
+    shared_scale: FloatArray
+
+
+@dataclass(frozen=True)
+class OpParts:
+    """Per op: latency alone as predicted, its relative error, and what the affine form makes of it."""
+
+    ops: tuple[OpSpec, ...]
+    alone_ms: FloatArray
+    relative_error: FloatArray
+    kernel_count: FloatArray
+    edge_values: FloatArray
+    base_ms: FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkLatency:
+    """``a * sum of ops + b * kernels + c``, then a shift per op where whole networks taught one.
+
+    Still an additive table: ``predict_network(ops) == op_contribution_ms(ops).sum() + constant_ms``, so the
+    expected latency of a searched network keeps exact gradients.
+
+    Attributes:
+        noise_share: spread of whole networks around the model, as a share of their latency.
+        interval_factor: standard deviations that hold ``confidence`` of the networks the model did not see.
+    """
+
+    op_predictor: LatencyPredictor
+    sum_factor: float
+    kernel_ms: float
+    affine_constant_ms: float
+    correction: Correction
+    noise_share: float
+    interval_factor: float
+    confidence: float
+    provenance: Provenance
+    report_card: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def constant_ms(self) -> float:
+        """What every network pays, whatever its ops."""
+        shift = self.correction.posterior.mean[-1] * self.correction.shared_scale[-1]
+        return max(self.affine_constant_ms + float(shift), 0.0)
+
+    def op_contribution_ms(self, ops: Sequence[OpSpec]) -> FloatArray:
+        """(ops,) what each op adds to a network's latency; 0 for free ops, never negative.
+
+        Raises:
+            UnknownOpError: an op that the op predictor cannot speak of.
+        """
+        parts = op_parts(self.op_predictor, ops, self.sum_factor, self.kernel_ms)
+        columns = op_rows(self.correction, parts)
+        shift = columns @ self.correction.posterior.mean
+        return np.where(is_free(ops), 0.0, np.maximum(parts.base_ms + shift, 0.0))
+
+    def predict_network(self, ops: Sequence[OpSpec]) -> LatencyEstimate:
+        """Latency of the network that is made of ``ops``, with its interval.
+
+        Raises:
+            UnknownOpError: an op that the op predictor cannot speak of.
+        """
+        latency_ms = float(self.op_contribution_ms(ops).sum()) + self.constant_ms
+        half = self.interval_factor * self.standard_deviation_ms(ops)
+        return LatencyEstimate(latency_ms, max(latency_ms - half, 0.0), latency_ms + half)
+
+    def standard_deviation_ms(self, ops: Sequence[OpSpec]) -> float:
+        """Uncalibrated spread of a network's latency: that of its ops, and of networks around the model."""
+        parts = op_parts(self.op_predictor, ops, self.sum_factor, self.kernel_ms)
+        row = network_row(self.correction, parts)[None, :]
+        variance = float(self.correction.posterior.variance(row)[0])
+        variance += _unseen_variance(self.correction, parts)
+        level = float(parts.base_ms.sum()) + self.affine_constant_ms
+        return float(np.sqrt(variance + (self.noise_share * level) ** 2))
+
+    def save(self, folder: Path) -> None:
+        """Write JSON and arrays into ``folder``; the op predictor into a folder of its own inside."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_predictor(self.op_predictor, folder / "op_predictor")
+        with (folder / _ARRAYS).open("wb") as file:
+            np.savez(
+                file,
+                mean=self.correction.posterior.mean,
+                covariance=self.correction.posterior.covariance,
+                shared_scale=self.correction.shared_scale,
+            )
+        write_json(folder / _FILE, self._describe())
+        write_json(folder / "report_card.json", self.report_card | {"schema": SCHEMA})
+
+    def _describe(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "units": {"latency": "ms"},
+            "provenance": dataclasses.asdict(self.provenance),
+            "sum_factor": self.sum_factor,
+            "kernel_ms": self.kernel_ms,
+            "affine_constant_ms": self.affine_constant_ms,
+            "noise_share": self.noise_share,
+            "interval_factor": self.interval_factor,
+            "confidence": self.confidence,
+            "op_spread": self.correction.op_spread,
+            "log_evidence": self.correction.posterior.log_evidence,
+            "corrected_ops": [op_to_json(op) for op in self.correction.ops],
+            "report_card": self.report_card,
+        }
+
+
+def load_network_latency(folder: Path) -> NetworkLatency:
+    """Read a saved NetworkLatency back.
+
+    Raises:
+        SchemaError: none in the folder, or one of a version that this one does not read.
+    """
+    data = read_json(folder / _FILE, "predictor", SCHEMA)
+    with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
+        posterior = LinearPosterior(arrays["mean"], arrays["covariance"], float(data["log_evidence"]))
+        shared_scale = arrays["shared_scale"]
+    provenance = dict(data["provenance"])
+    identity = DeviceIdentity(**provenance.pop("identity"))
+    return NetworkLatency(
+        op_predictor=load_predictor(folder / "op_predictor"),
+        sum_factor=data["sum_factor"],
+        kernel_ms=data["kernel_ms"],
+        affine_constant_ms=data["affine_constant_ms"],
+        correction=Correction(
+            ops=tuple(op_from_json(op) for op in data["corrected_ops"]),
+            posterior=posterior,
+            op_spread=data["op_spread"],
+            shared_scale=shared_scale,
+        ),
+        noise_share=data["noise_share"],
+        interval_factor=data["interval_factor"],
+        confidence=data["confidence"],
+        provenance=Provenance(identity=identity, **provenance),
+        report_card=data["report_card"],
+    )
+
+
+def op_parts(predictor: LatencyPredictor, ops: Sequence[OpSpec], sum_factor: float, kernel_ms: float) -> OpParts:
+    """What the op predictor and the affine form say of each op."""
+    predicted = predictor.predict_ms(ops)
+    kernel_count = op_costs(op_columns(ops)).kernel_count
+    edges = np.where(is_free(ops), 0.0, edge_values(ops))
+    return OpParts(
+        ops=tuple(ops),
+        alone_ms=predicted.mean_ms,
+        relative_error=predicted.relative_half_width,
+        kernel_count=kernel_count,
+        edge_values=edges,
+        base_ms=sum_factor * predicted.mean_ms + kernel_ms * kernel_count,
+    )
+
+
+def op_rows(correction: Correction, parts: OpParts) -> FloatArray:
+    """(ops, features) what each op reads of the shifts; the constant is the network's, not an op's."""
+    column = {op: index for index, op in enumerate(correction.ops)}
+    rows = np.zeros((len(parts.ops), len(correction.ops) + len(SHARED_TERMS)))
+    for row, op in enumerate(parts.ops):
+        if op in column:
+            rows[row, column[op]] = 1.0
+    scale = correction.shared_scale
+    rows[:, -4] = parts.base_ms * scale[0]
+    rows[:, -3] = parts.kernel_count * scale[1]
+    rows[:, -2] = parts.edge_values * scale[2]
+    return rows
+
+
+def network_row(correction: Correction, parts: OpParts) -> FloatArray:
+    """(features,) what a whole network reads of the shifts."""
+    row = op_rows(correction, parts).sum(axis=0)
+    row[-1] = correction.shared_scale[3]
+    return np.asarray(row)
+
+
+def _unseen_variance(correction: Correction, parts: OpParts) -> float:
+    """Variance of the ops that no calibration network held: their prior."""
+    known = set(correction.ops)
+    unseen: npt.NDArray[np.bool_] = np.array([op not in known for op in parts.ops], dtype=bool)
+    std = prior_std_ms(parts, correction.op_spread)
+    repeats: dict[OpSpec, float] = {}
+    for op, op_std, is_unseen in zip(parts.ops, std, unseen, strict=True):
+        if is_unseen:
+            repeats[op] = repeats.get(op, 0.0) + float(op_std)  # one op, one error: repeats add up
+    return float(sum(total**2 for total in repeats.values()))
+
+
+def prior_std_ms(parts: OpParts, op_spread: float) -> FloatArray:
+    """(ops,) how far an op inside a network may be from what the affine form says."""
+    return np.asarray(parts.base_ms * np.sqrt(op_spread**2 + parts.relative_error**2))
+
+
+def check_predictor_matches(predictor: NetworkLatency, identity: DeviceIdentity, ops: Sequence[OpSpec] = ()) -> None:
+    """Refuse a predictor of another device, runtime, runtime version or thread count, or of another space.
+
+    Args:
+        identity: of the device that is to be searched for now.
+        ops: what will be asked of the predictor; all of them must be known to it.
+    Raises:
+        PredictorMismatchError: the predictor is foreign or stale.
+        UnknownOpError: it does not know one of ``ops``.
+    """
+    own = predictor.provenance.identity
+    for name, what in (
+        ("fingerprint", "device"),
+        ("runtime", "runtime"),
+        ("runtime_version", "runtime version"),
+        ("thread_count", "thread count"),
+    ):
+        if getattr(own, name) != getattr(identity, name):
+            raise PredictorMismatchError(
+                f"The predictor was fitted on {own}; this is {identity}. Latencies of another {what} do not "
+                "carry over: run `proxyless profile` and `proxyless fit` on this one."
+            )
+    predictor.op_predictor.predict_ms(list(ops))
+
+
+def format_ms(value: float) -> str:
+    """Three significant digits, without an exponent: 0.0123, 1.23, 12.3, 123, 1234."""
+    if value == 0 or not np.isfinite(value):
+        return f"{value:g}"
+    digits = max(2 - int(np.floor(np.log10(abs(value)))), 0)
+    return f"{value:.{digits}f}"

@@ -1,0 +1,72 @@
+"""Saved predictors: a folder of JSON and arrays, with a schema version and no pickles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from latency_model.errors import SchemaError
+from latency_model.predictors.protocol import LatencyPredictor
+from latency_model.predictors.table import TablePredictor
+from latency_model.predictors.xgboost_trees import XGBoostPredictor
+
+SCHEMA = 1
+_FILE = "predictor.json"
+PREDICTORS: dict[str, Any] = {cls.kind: cls for cls in (TablePredictor, XGBoostPredictor)}
+
+
+def save_predictor(predictor: LatencyPredictor, folder: Path) -> None:
+    """Write a predictor into ``folder``, which is made where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    predictor.save_arrays(folder)
+    head = {
+        "schema": SCHEMA,
+        "kind": predictor.kind,
+        "units": {"latency": "ms"},
+        "confidence": predictor.confidence,
+    }
+    write_json(folder / _FILE, head | predictor.describe())
+
+
+def load_predictor(folder: Path) -> LatencyPredictor:
+    """Read a predictor back.
+
+    Raises:
+        SchemaError: no predictor in the folder, one of a later version, or of an unknown kind.
+    """
+    data = read_json(folder / _FILE, "predictor", SCHEMA)
+    kind = data.get("kind")
+    if kind not in PREDICTORS:
+        raise SchemaError(f"{folder / _FILE} holds a {kind!r} predictor; this version knows {', '.join(PREDICTORS)}.")
+    restored: LatencyPredictor = PREDICTORS[kind].restore(data, folder, float(data["confidence"]))
+    return restored
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write beside the file and rename, so that a broken write leaves the old file whole."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
+    part.replace(path)
+
+
+def read_json(path: Path, what: str, schema: int) -> dict[str, Any]:
+    """Read a JSON object of one known schema.
+
+    Raises:
+        SchemaError: no such file, no JSON object, or another schema.
+    """
+    if not path.is_file():
+        raise SchemaError(f"No {what} at {path}. Make one with `proxyless fit`, or check the path.")
+    try:
+        data = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise SchemaError(f"{path} is no JSON ({error}). Restore it, or fit the {what} again.") from error
+    found = data.get("schema") if isinstance(data, dict) else None
+    if found != schema:
+        raise SchemaError(
+            f"{path} has schema {found!r}; this version reads schema {schema}. "
+            f"Update proxyless if the file is newer, or make the {what} again."
+        )
+    assert isinstance(data, dict)
+    return data

@@ -1,0 +1,104 @@
+"""Measurements: written, read back, pooled only when comparable."""
+
+import dataclasses
+import json
+
+import pytest
+
+from latency_model.errors import MeasurementError, MixedMeasurementsError, SchemaError
+from latency_model.measurement import (
+    MeasurementSet,
+    append_measurement,
+    measurement_from_json,
+    measurement_to_json,
+    read_measurements,
+)
+from latency_model.network import NetworkSpec, single_op_network
+from latency_model.ops import ConvSpec, IdentitySpec
+
+CONV = ConvSpec(in_channels=8, in_height=8, in_width=8, out_channels=8, kernel_size=3)
+
+
+def throttled(measurement):
+    return dataclasses.replace(measurement, report=dataclasses.replace(measurement.report, verdict="throttled"))
+
+
+def noisy(measurement):
+    return dataclasses.replace(measurement, report=dataclasses.replace(measurement.report, verdict="noisy"))
+
+
+def test_a_measurement_is_read_back_as_it_was_written(device, tmp_path):
+    path = tmp_path / "deep" / "measurements.jsonl"
+    first, second = (device.measurement(single_op_network(op)) for op in (CONV, CONV))
+    append_measurement(path, first)
+    append_measurement(path, second)
+    assert read_measurements(path).measurements == (first, second)
+
+
+def test_a_torn_last_line_loses_only_itself_and_the_next_one_is_whole(device, tmp_path):
+    path = tmp_path / "measurements.jsonl"
+    measurement = device.measurement(single_op_network(CONV))
+    append_measurement(path, measurement)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: len(whole) // 2])
+    assert len(read_measurements(path)) == 1
+    append_measurement(path, measurement)
+    assert len(read_measurements(path)) == 2
+
+
+def test_a_line_of_something_else_is_refused_with_its_number(device, tmp_path):
+    path = tmp_path / "measurements.jsonl"
+    append_measurement(path, device.measurement(single_op_network(CONV)))
+    path.write_text(path.read_text() + "latency: 3 ms\n")
+    with pytest.raises(MeasurementError, match="line 2"):
+        read_measurements(path)
+
+
+def test_a_schema_from_the_future_is_refused(device, tmp_path):
+    path = tmp_path / "measurements.jsonl"
+    data = measurement_to_json(device.measurement(single_op_network(CONV)))
+    path.write_text(json.dumps(data | {"schema": 99}))
+    with pytest.raises(SchemaError, match=r"99.*reads schema 1"):
+        read_measurements(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), -1.0, 0.0])
+def test_a_latency_that_no_clock_could_give_is_refused(device, value):
+    data = measurement_to_json(device.measurement(single_op_network(CONV)))
+    data["timing"]["sessions"][0]["samples_ms"][0] = value
+    with pytest.raises(Exception, match="above 0"):
+        measurement_from_json(data)
+
+
+def test_measurements_of_two_devices_do_not_mix(device):
+    one = device.measurement(single_op_network(CONV))
+    other = dataclasses.replace(one, identity=dataclasses.replace(one.identity, fingerprint="beef"))
+    with pytest.raises(MixedMeasurementsError, match="differ in fingerprint"):
+        MeasurementSet((one, other))
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path):
+    with pytest.raises(MeasurementError, match="proxyless profile"):
+        read_measurements(tmp_path / "none.jsonl")
+
+
+def test_an_accepted_repeat_replaces_a_noisy_one_and_throttled_ones_are_left_out(device):
+    conv = device.measurement(single_op_network(CONV))
+    assert MeasurementSet((noisy(conv), conv)).usable() == (conv,)
+    assert MeasurementSet((conv, noisy(conv))).usable() == (conv,)
+    assert MeasurementSet((throttled(conv),)).usable() == ()
+
+
+def test_an_op_beside_an_identity_is_still_a_single_op(device):
+    identity = IdentitySpec(in_channels=8, in_height=8, in_width=8)
+    network = NetworkSpec(name="n", layers=(("skip", identity), ("conv", CONV)))
+    measured = MeasurementSet((device.measurement(network),))
+    assert measured.op_timings().ops == (CONV,)
+    assert measured.network_measurements() == ()
+
+
+def test_the_table_has_a_row_per_measurement(device, make_networks):
+    measured = device.measure(make_networks(3))
+    table = measured.table()
+    assert len(table) == 3
+    assert table["latency_ms"].tolist() == [m.latency_ms for m in measured.measurements]

@@ -1,0 +1,163 @@
+"""Whole networks: calibrated sums, intervals, files, and refusals."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from latency_model.calibration import fit_affine
+from latency_model.errors import LatencyModelError, PredictorMismatchError, TooFewSamplesError, UnknownOpError
+from latency_model.fit import fit_network_latency, fit_predictor
+from latency_model.measurement import MeasurementSet
+from latency_model.network_latency import check_predictor_matches, format_ms, load_network_latency
+from latency_model.ops import MBConvSpec, ZeroSpec
+
+
+@pytest.fixture
+def profiled(device, make_networks, make_space_ops):
+    """Ops of a space and 30 of its networks, as measured on the made-up device; and 60 others, held out."""
+    networks = make_networks(90)
+    measured = device.measure([*make_space_ops(networks), *networks[:30]])
+    return measured, networks[30:]
+
+
+def test_networks_that_were_not_seen_are_predicted_within_two_percent(device, profiled):
+    measured, others = profiled
+    predictor = fit_predictor(measured)
+    error = [abs(predictor.predict_network(n.ops).latency_ms / device.network_ms(n) - 1) for n in others]
+    assert np.mean(error) < 0.01
+    assert np.max(error) < 0.03
+
+
+def test_whole_networks_halve_the_error_of_the_affine_sum(device, profiled):
+    measured, others = profiled
+    few = MeasurementSet(measured.op_measurements() + measured.network_measurements()[:5])
+
+    def mape(predictor):
+        return np.mean([abs(predictor.predict_network(n.ops).latency_ms / device.network_ms(n) - 1) for n in others])
+
+    assert mape(fit_predictor(measured)) < 0.5 * mape(fit_predictor(few))
+
+
+def test_the_intervals_hold_about_nine_in_ten_networks(device, profiled):
+    measured, others = profiled
+    predictor = fit_predictor(measured)
+    estimates = [predictor.predict_network(network.ops) for network in others]
+    held = [
+        estimate.low_ms <= device.network_ms(network) <= estimate.high_ms
+        for estimate, network in zip(estimates, others, strict=True)
+    ]
+    assert np.mean(held) >= 0.85
+    assert np.mean([(e.high_ms - e.low_ms) / 2 / e.latency_ms for e in estimates]) < 0.05
+
+
+def test_a_network_is_the_sum_of_its_ops_and_a_constant(profiled):
+    measured, others = profiled
+    predictor = fit_predictor(measured)
+    for network in others[:5]:
+        total = predictor.op_contribution_ms(network.ops).sum() + predictor.constant_ms
+        assert predictor.predict_network(network.ops).latency_ms == pytest.approx(total, rel=1e-12)
+
+
+def test_a_skipped_block_contributes_nothing(profiled):
+    predictor = fit_predictor(profiled[0])
+    skipped = ZeroSpec(in_channels=24, in_height=7, in_width=7)
+    assert predictor.op_contribution_ms([skipped]).tolist() == [0.0]
+
+
+def test_an_op_of_another_space_is_refused(profiled):
+    predictor = fit_predictor(profiled[0])
+    foreign = MBConvSpec(in_channels=999, in_height=7, in_width=7, out_channels=24, expand_channels=999, kernel_size=3)
+    with pytest.raises(UnknownOpError, match="in_channels=999"):
+        predictor.predict_network([foreign])
+
+
+def test_a_saved_predictor_says_the_same_and_keeps_its_provenance(profiled, tmp_path):
+    measured, others = profiled
+    predictor = fit_predictor(measured)
+    predictor.save(tmp_path / "predictor")
+    restored = load_network_latency(tmp_path / "predictor")
+    for network in others[:5]:
+        assert restored.predict_network(network.ops) == predictor.predict_network(network.ops)
+    assert restored.provenance == predictor.provenance
+    assert restored.report_card == predictor.report_card
+    assert not list((tmp_path / "predictor").rglob("*.pkl"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "what"),
+    [
+        ("fingerprint", "beef", "another device"),
+        ("runtime", "litert", "another runtime"),
+        ("runtime_version", "2.0", "another runtime version"),
+        ("thread_count", 4, "another thread count"),
+    ],
+)
+def test_a_foreign_or_stale_predictor_is_refused_with_the_mend(profiled, field, value, what):
+    predictor = fit_predictor(profiled[0])
+    identity = dataclasses.replace(profiled[0].identity, **{field: value})
+    with pytest.raises(PredictorMismatchError, match=rf"{what} .*proxyless fit"):
+        check_predictor_matches(predictor, identity)
+
+
+def test_a_predictor_of_this_device_is_accepted_under_another_file_name(profiled):
+    identity = dataclasses.replace(profiled[0].identity, device_name="same device, renamed")
+    check_predictor_matches(fit_predictor(profiled[0]), identity)
+
+
+def test_held_out_networks_judge_and_are_not_fitted_on(device, profiled):
+    measured, others = profiled
+    both = MeasurementSet(measured.measurements + device.measure(others).measurements)
+    predictor = fit_predictor(both, held_out=others)
+    card = predictor.report_card
+    assert card["networks"]["count"] == len(others)
+    assert card["method"] == "60 held-out networks, fitted on 30 others"
+    alone = fit_predictor(measured)
+    assert predictor.predict_network(others[0].ops) == alone.predict_network(others[0].ops)
+
+
+def test_the_report_card_beats_the_flops_baseline(profiled):
+    card = fit_predictor(profiled[0]).report_card
+    assert card["networks"]["mape"] < 0.3 * card["networks_flops_baseline"]["mape"]
+    assert card["networks"]["spearman"] > 0.99
+    assert card["method"].startswith("cross-validation over 30")
+
+
+def test_trees_stand_in_for_a_table(device, profiled):
+    measured, others = profiled
+    predictor = fit_predictor(measured, "xgboost")
+    error = [abs(predictor.predict_network(n.ops).latency_ms / device.network_ms(n) - 1) for n in others]
+    assert np.mean(error) < 0.03
+
+
+def test_calibration_asks_for_whole_networks(profiled):
+    ops_only = MeasurementSet(profiled[0].op_measurements())
+    with pytest.raises(TooFewSamplesError, match=r"0 whole networks.*measure some whole networks"):
+        fit_predictor(ops_only)
+
+
+def test_an_op_predictor_of_ones_own_can_be_calibrated(profiled):
+    measured, others = profiled
+    fitted = fit_predictor(measured)
+    own = fit_network_latency(fitted.op_predictor, measured.network_measurements())
+    assert own.predict_network(others[0].ops) == fitted.predict_network(others[0].ops)
+
+
+def test_an_unknown_model_is_refused_with_those_that_exist(profiled):
+    with pytest.raises(LatencyModelError, match="use one of auto, table"):
+        fit_predictor(profiled[0], "transformer")
+
+
+def test_the_affine_fit_finds_its_own_terms_and_never_a_negative_one():
+    rng = np.random.default_rng(0)
+    sums, kernels = rng.uniform(1, 5, 40), rng.integers(10, 60, 40).astype(float)
+    a, b, c = fit_affine(sums, kernels, 0.9 * sums + 0.02 * kernels + 0.3)
+    assert (a, b, c) == pytest.approx((0.9, 0.02, 0.3), rel=0.05)
+    assert min(fit_affine(sums, kernels, np.maximum(0.9 * sums - 0.5, 0.1))) >= 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.01234, "0.0123"), (1.234, "1.23"), (12.34, "12.3"), (123.4, "123"), (1234.0, "1234")]
+)
+def test_milliseconds_are_shown_with_three_digits(value, text):
+    assert format_ms(value) == text

@@ -1,0 +1,144 @@
+"""Op predictors: what they know, what they refuse, intervals, files."""
+
+import time
+
+import numpy as np
+import pytest
+
+from latency_model.errors import MeasurementError, SchemaError, TooFewSamplesError, UnknownOpError
+from latency_model.op_timings import OpTimings, check_units, pooled_timings
+from latency_model.ops import ConvSpec, DepthwiseConvSpec, IdentitySpec, ZeroSpec
+from latency_model.predictors import TablePredictor, XGBoostPredictor, load_predictor, save_predictor
+
+CONV_3X3 = ConvSpec(in_channels=8, in_height=8, in_width=8, out_channels=8, kernel_size=3)
+CONV_5X5 = ConvSpec(in_channels=8, in_height=8, in_width=8, out_channels=8, kernel_size=5)
+FREE = [kind(in_channels=8, in_height=8, in_width=8) for kind in (IdentitySpec, ZeroSpec)]
+
+
+def convs(count: int, seed: int = 0) -> list[ConvSpec]:
+    rng = np.random.default_rng(seed)
+    found: dict[ConvSpec, None] = {}
+    while len(found) < count:
+        side = int(rng.choice([7, 14, 28]))
+        found[
+            ConvSpec(
+                in_channels=int(rng.integers(4, 200)),
+                out_channels=int(rng.integers(4, 200)),
+                in_height=side,
+                in_width=side,
+                kernel_size=int(rng.choice([1, 3, 5])),
+            )
+        ] = None
+    return list(found)
+
+
+def timings_of(device, ops, noise=0.0):
+    rng = np.random.default_rng(1)
+    latency = np.array([device.op_ms(op) for op in ops]) * np.exp(noise * rng.standard_normal(len(ops)))
+    return OpTimings(ops=tuple(ops), latency_ms=latency, relative_error=np.full(len(ops), 0.01))
+
+
+def test_the_table_gives_back_what_was_measured_with_its_spread(device):
+    table = TablePredictor.fit(timings_of(device, [CONV_3X3, CONV_5X5]))
+    predicted = table.predict_ms([CONV_5X5, CONV_3X3, CONV_5X5])
+    assert predicted.mean_ms.tolist() == [device.op_ms(op) for op in (CONV_5X5, CONV_3X3, CONV_5X5)]
+    assert np.all((predicted.low_ms < predicted.mean_ms) & (predicted.mean_ms < predicted.high_ms))
+
+
+def test_an_unmeasured_op_is_an_error_not_zero_and_names_the_nearest(device):
+    table = TablePredictor.fit(timings_of(device, [CONV_3X3, *convs(5)]))
+    with pytest.raises(UnknownOpError, match=r"kernel_size=5.*nearest that is known.*kernel_size=3") as raised:
+        table.predict_ms([CONV_5X5])
+    assert raised.value.unknown == (CONV_5X5,)
+
+
+@pytest.mark.parametrize("kind", [TablePredictor, XGBoostPredictor])
+def test_identity_and_zero_are_free_and_nothing_else_is(device, kind):
+    predictor = kind.fit(timings_of(device, [CONV_3X3, *convs(20)]))
+    predicted = predictor.predict_ms([*FREE, CONV_3X3])
+    assert predicted.mean_ms[:2].tolist() == [0.0, 0.0]
+    assert predicted.mean_ms[2] > 0
+
+
+def test_trees_predict_ops_that_they_did_not_see(device):
+    ops = convs(400)
+    predictor = XGBoostPredictor.fit(timings_of(device, ops[:300]))
+    predicted = predictor.predict_ms(ops[300:])
+    truth = np.array([device.op_ms(op) for op in ops[300:]])
+    assert np.mean(np.abs(predicted.mean_ms / truth - 1)) < 0.06
+
+
+def test_intervals_of_trees_hold_about_what_they_promise_on_new_ops(device):
+    ops = convs(600, seed=4)
+    timings = timings_of(device, ops, noise=0.05)
+    predictor = XGBoostPredictor.fit(timings.subset(range(300)))
+    predicted = predictor.predict_ms(ops[300:])
+    held = (predicted.low_ms <= timings.latency_ms[300:]) & (timings.latency_ms[300:] <= predicted.high_ms)
+    assert 0.84 <= held.mean() <= 0.97
+
+
+def test_a_kind_of_op_that_was_never_measured_is_unknown_to_trees(device):
+    predictor = XGBoostPredictor.fit(timings_of(device, convs(20)))
+    with pytest.raises(UnknownOpError, match="no op of kind 'depthwise'"):
+        predictor.predict_ms([DepthwiseConvSpec(in_channels=8, in_height=8, in_width=8, kernel_size=3)])
+
+
+@pytest.mark.parametrize("kind", [TablePredictor, XGBoostPredictor])
+def test_a_saved_predictor_says_the_same(device, kind, tmp_path):
+    ops = convs(30)
+    predictor = kind.fit(timings_of(device, ops))
+    save_predictor(predictor, tmp_path / "predictor")
+    before, after = predictor.predict_ms(ops), load_predictor(tmp_path / "predictor").predict_ms(ops)
+    assert np.array_equal(before.mean_ms, after.mean_ms)
+    assert np.array_equal(before.high_ms, after.high_ms)
+
+
+def test_a_saved_predictor_of_a_later_version_is_refused(device, tmp_path):
+    save_predictor(TablePredictor.fit(timings_of(device, convs(3))), tmp_path)
+    file = tmp_path / "predictor.json"
+    file.write_text(file.read_text().replace('"schema": 1', '"schema": 7'))
+    with pytest.raises(SchemaError, match="schema 7; this version reads schema 1"):
+        load_predictor(tmp_path)
+
+
+def test_trees_ask_for_enough_ops(device):
+    with pytest.raises(TooFewSamplesError, match="3 measured ops; boosted trees needs 10"):
+        XGBoostPredictor.fit(timings_of(device, convs(3)))
+
+
+@pytest.mark.parametrize("latency", [float("nan"), -1.0, 0.0])
+def test_a_latency_that_is_no_positive_number_is_refused(latency):
+    with pytest.raises(MeasurementError, match="no positive numbers"):
+        OpTimings(ops=(CONV_3X3,), latency_ms=np.array([latency]), relative_error=np.zeros(1))
+
+
+def test_a_latency_for_a_free_op_is_refused():
+    with pytest.raises(MeasurementError, match="costs nothing by definition"):
+        OpTimings(ops=(FREE[1],), latency_ms=np.ones(1), relative_error=np.zeros(1))
+
+
+def test_repeats_of_an_op_become_their_median_and_their_range_its_error():
+    pooled = pooled_timings([(CONV_3X3, 1.0, 0.01), (CONV_3X3, 1.2, 0.01), (CONV_3X3, 1.1, 0.01)])
+    assert pooled.latency_ms.tolist() == [1.1]
+    assert pooled.relative_error[0] == pytest.approx(0.1 / 1.1)
+
+
+@pytest.mark.parametrize(("factor", "suspect"), [(1e6, "microseconds or nanoseconds"), (1e-6, "seconds")])
+def test_latencies_in_another_unit_are_suspected(device, factor, suspect):
+    ops = convs(20)
+    with pytest.raises(MeasurementError, match=suspect):
+        check_units(ops, timings_of(device, ops).latency_ms * factor)
+
+
+def test_latencies_in_milliseconds_are_not_suspected(device):
+    ops = convs(20)
+    check_units(ops, timings_of(device, ops).latency_ms)
+
+
+def test_a_million_tabled_ops_take_about_a_second_at_most(device):
+    ops = convs(200)
+    table = TablePredictor.fit(timings_of(device, ops))
+    many = ops * 5000
+    start = time.perf_counter()
+    table.predict_ms(many)
+    assert time.perf_counter() - start < 2.0  # 0.15 s on a quiet core
