@@ -14,12 +14,16 @@ INITIAL_SPREAD = 1e-3
 
 
 class PathLogits(nn.Module):
-    """alpha ~ N(0, 1e-3) for each position; softmax(alpha) are its path probabilities."""
+    """alpha ~ N(0, 1e-3) for each position; softmax(alpha) are its path probabilities.
+
+    In double precision: two paths are rescaled so that all other probabilities stay as they were, to the last digit.
+    """
 
     def __init__(self, candidate_counts: Sequence[int], generator: torch.Generator) -> None:
         super().__init__()
         self.positions = nn.ParameterList(
-            nn.Parameter(INITIAL_SPREAD * torch.randn(count, generator=generator)) for count in candidate_counts
+            nn.Parameter(INITIAL_SPREAD * torch.randn(count, generator=generator, dtype=torch.float64))
+            for count in candidate_counts
         )
 
     def probabilities(self) -> tuple[Tensor, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -15,12 +14,11 @@ from search.report.numbers import MISSING, format_change, format_ms, format_perc
 from search.report.run_folder import number
 
 
-def summary_table(summary: Mapping[str, Any], report: Path | None = None) -> Table:
+def summary_table(summary: Mapping[str, Any]) -> Table:
     """Predicted and measured latency, budget and accuracy of the derived, random and hand-made network.
 
     Args:
         summary: what ``summary.json`` holds; missing numbers are shown as a dash.
-        report: where the HTML report is, for the last line.
     """
     target_ms = number(summary, "target_ms")
     accuracy = summary.get("accuracy") or {}
@@ -41,9 +39,6 @@ def summary_table(summary: Mapping[str, Any], report: Path | None = None) -> Tab
             format_percent(number(accuracy, name)),
             style="bold" if is_derived else None,
         )
-    if report is not None:
-        table.caption = f"Report: {report}"
-        table.caption_justify = "left"
     return table
 
 
