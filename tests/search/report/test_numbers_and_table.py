@@ -1,0 +1,72 @@
+"""How numbers are written, and the table at the end of a run."""
+
+import pytest
+from rich.console import Console
+
+from search.report import summary_table
+from search.report.numbers import (
+    format_change,
+    format_count,
+    format_ms,
+    format_percent,
+    format_seconds,
+    relative_gap,
+    thin,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.1183, "0.118"), (78.04, "78.0"), (1234.5, "1,234"), (0.00050, "0.000500"), (0.0, "0")]
+)
+def test_latencies_have_three_significant_digits_and_no_exponent(value, text):
+    assert format_ms(value) == f"{text}\u00a0ms"
+
+
+def test_missing_numbers_are_dashes_and_never_zero():
+    assert format_ms(None) == format_percent(None) == format_change(None) == format_seconds(None) == "—"
+    assert format_count(None) == "—"
+    assert relative_gap(None, 1.0) is None and relative_gap(1.0, None) is None
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.0123, "+1.2"), (-0.05, "\u22125.0"), (-0.0001, "0.0"), (0.0, "0.0")])
+def test_changes_carry_their_sign(value, text):
+    assert format_change(value) == f"{text}\u00a0%"
+
+
+@pytest.mark.parametrize(("value", "text"), [(4.21, "4.2\u00a0s"), (143.9, "2 min 23 s"), (7500, "2 h 5 min")])
+def test_times_are_read_at_a_glance(value, text):
+    assert format_seconds(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(12, "12"), (214_310, "214\u00a0k"), (4.16e6, "4.16\u00a0M")])
+def test_counts_are_rounded(value, text):
+    assert format_count(value) == text
+
+
+def test_thinning_keeps_both_ends():
+    assert thin(list(range(1000)), 5) == [0, 250, 500, 749, 999]
+    assert thin([1, 2], 5) == [1, 2]
+
+
+def printed(table) -> str:
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().replace("\u00a0", " ")
+
+
+def test_the_last_table_holds_latencies_budget_and_accuracies(run_folder):
+    text = printed(summary_table(run_folder.summary()))
+
+    derived, random, handmade = (
+        next(line for line in text.splitlines() if name in line) for name in ("Derived", "Random", "Hand-made")
+    )
+    for part in ("0.117 ms", "0.118 ms", "0.120 ms", "91.3 %", "\u22121.4 %"):
+        assert part in derived
+    assert "90.2 %" in random and "90.5 %" in handmade
+
+
+def test_the_last_table_shows_dashes_for_what_is_missing():
+    text = printed(summary_table({"target_ms": 0.12}))
+
+    assert "0.120 ms" in text and "—" in text

@@ -1,0 +1,263 @@
+"""The report as a file: what it holds, what it says of missing parts, and what it refuses."""
+
+import json
+import re
+
+import pytest
+
+from latency_model.ops import ConvSpec, IdentitySpec, LinearSpec, MBConvSpec, PoolSpec
+from search.report import REPORT_NAME, ReportError, write_comparison, write_report
+from search.report.blocks import block_of, describe_network, merged_names
+from search.report.headline import headline
+from search.report.layers import layer_table
+from search.report.network_figure import draw_tall, draw_wide
+from search.report.path_map import entropy_share, path_map
+from search.report.run_folder import LayerLatency, read_run
+
+
+def own_part(page: str) -> str:
+    """The page without the plotting library."""
+    return re.sub(r"<script>.*?plotly\.js.*?</script>", "", page, count=1, flags=re.DOTALL)
+
+
+def section(page: str, name: str) -> str:
+    return re.search(rf'<section id="{name}">.*?</section>', page, re.DOTALL)[0]
+
+
+def text_of(fragment: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", fragment).replace("\u00a0", " ").split())
+
+
+def test_the_page_is_one_file_below_six_megabytes_that_loads_nothing(run_folder):
+    path = write_report(run_folder.finish())
+
+    page = own_part(path.read_text())
+    assert path == run_folder.folder / REPORT_NAME
+    assert path.stat().st_size < 6_000_000
+    assert not re.findall(r'(?:src|href)="(?!#|data:)', page)
+    assert "url(" not in page and "@import" not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_page_speaks_of_a_finished_run(run_folder):
+    page = write_report(run_folder.finish()).read_text()
+
+    top = text_of(page.split("<main>")[0])
+    assert "The derived network takes 0.118 ms on local-cpu-onnxruntime, 1.4 % under the budget" in top
+    assert "Meets the budget" in top
+    assert "24 held-out networks" in text_of(section(page, "predictor"))
+    assert "Mean absolute error 1.6 % 11.8 %" in text_of(section(page, "predictor"))
+    assert "Derived ONNX 3.1e-06 91.3 %" in text_of(section(page, "exports"))
+    assert "In all 10 min 55 s" in text_of(section(page, "cost"))
+    assert "12.0 passes in 2 min 31 s" in text_of(section(page, "cost"))
+    assert "3f9a1c07" in text_of(section(page, "run"))
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("network", "proxyless derive"),
+        ("trade-off", "proxyless verify"),
+        ("search", "proxyless search"),
+        ("layers", "proxyless verify"),
+        ("predictor", "proxyless run"),
+        ("training", "proxyless train"),
+        ("exports", "proxyless export"),
+        ("cost", "proxyless run"),
+    ],
+)
+def test_a_section_without_data_names_the_command_that_makes_it(run_folder, name, command):
+    page = write_report(run_folder.folder).read_text()
+
+    assert f"This makes it: {command}" in text_of(section(page, name))
+
+
+@pytest.mark.parametrize(
+    "step", ["add_predictor", "add_search", "add_derived", "add_training", "add_exports", "add_verification"]
+)
+def test_any_one_part_alone_makes_a_page(run_folder, step):
+    getattr(run_folder, step)()
+
+    assert "</html>" in write_report(run_folder.folder).read_text()
+
+
+def test_before_anything_is_derived_the_leading_candidates_are_drawn(run_folder):
+    run_folder.add_search()
+
+    page = write_report(run_folder.folder).read_text()
+
+    assert "Leading at step 1190" in section(page, "network")
+    assert "This makes it: proxyless derive" in text_of(section(page, "network"))
+
+
+def test_a_page_without_plots_leaves_the_plotting_library_out(run_folder):
+    path = write_report(run_folder.folder)
+
+    assert path.stat().st_size < 100_000
+
+
+def test_names_from_outside_cannot_become_markup(run_folder):
+    run_folder.finish()
+    card = json.loads((run_folder.folder / "run.json").read_text())
+    card["device"]["name"] = "<script>alert(1)</script>"
+    run_folder.write("run.json", card)
+
+    assert "<script>alert(1)" not in write_report(run_folder.folder).read_text()
+
+
+def test_a_budget_in_plain_milliseconds_needs_no_reference(run_folder):
+    card = json.loads((run_folder.folder / "run.json").read_text())
+    card["target"] = {"text": None, "target_ms": None, "reference_ms": None}
+    run_folder.write("run.json", card)
+
+    page = write_report(run_folder.folder).read_text()
+
+    assert "looks for a network for fashion-mnist on local-cpu-onnxruntime." in text_of(page)
+
+
+@pytest.mark.parametrize(
+    ("measured_ms", "tone"), [(0.119, "good"), (0.12, "good"), (0.123, "warn"), (0.124, "bad"), (None, "open")]
+)
+def test_the_verdict_allows_three_percent_for_the_noise_of_measuring(run_folder, measured_ms, tone):
+    run_folder.measured_ms["derived"] = measured_ms or 1.0
+    if measured_ms is not None:
+        run_folder.add_verification()
+
+    assert headline(read_run(run_folder.folder)).verdict.tone == tone
+
+
+def test_a_torn_last_line_is_left_out(run_folder):
+    run_folder.add_search()
+    path = run_folder.folder / "search" / "events.jsonl"
+    whole = path.read_text()
+    path.write_text(whole + '{"step": 12')
+
+    assert len(read_run(run_folder.folder).events) == len(whole.splitlines())
+
+
+def test_steps_that_a_resumed_run_logged_again_count_once(run_folder):
+    run_folder.add_search()
+    path = run_folder.folder / "search" / "events.jsonl"
+    path.write_text(path.read_text() + json.dumps({"step": 1190, "phase": "search", "loss": 7.5}) + "\n")
+
+    events = read_run(run_folder.folder).events
+    assert [event["step"] for event in events] == list(range(0, 1200, 10))
+    assert events[-1]["loss"] == 7.5
+
+
+def test_of_several_targets_the_runs_own_is_shown(run_folder):
+    run_folder.add_search()
+    path = run_folder.folder / "search" / "probabilities.jsonl"
+    other = run_folder.frame(1195) | {"target": "pixel"}
+    path.write_text(path.read_text() + json.dumps(other) + "\n")
+
+    assert read_run(run_folder.folder).frames[-1].step == 1190
+
+
+def test_a_broken_line_is_named(run_folder):
+    run_folder.add_search()
+    path = run_folder.folder / "search" / "events.jsonl"
+    path.write_text("not json\n" + path.read_text())
+
+    with pytest.raises(ReportError, match=r"events\.jsonl, line 1 is not JSON"):
+        write_report(run_folder.folder)
+
+
+def test_a_broken_file_is_named(run_folder):
+    run_folder.write("summary.json", [1, 2])
+
+    with pytest.raises(ReportError, match=r"summary\.json holds a list"):
+        write_report(run_folder.folder)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ReportError, match=r"holds no run\.json"):
+        write_report(tmp_path)
+
+
+def test_a_run_of_another_schema_is_refused(run_folder):
+    run_folder.write("run.json", {"schema": 2})
+
+    with pytest.raises(ReportError, match="has schema 2; this version reads 1"):
+        write_report(run_folder.folder)
+
+
+def test_one_run_cannot_be_compared(run_folder, tmp_path):
+    with pytest.raises(ReportError, match="name two or more"):
+        write_comparison([run_folder.folder], tmp_path / "out.html")
+
+
+def test_a_page_that_cannot_be_written_is_explained(run_folder, make_run_folder, tmp_path):
+    with pytest.raises(ReportError, match="cannot be written"):
+        write_comparison([run_folder.folder, make_run_folder("two").folder], tmp_path / "nowhere" / "out.html")
+
+
+MBCONV = MBConvSpec(
+    in_channels=16, in_height=8, in_width=8, out_channels=24, kernel_size=5, stride=2, expand_channels=96
+)
+
+
+def test_a_block_is_described_by_kernel_expansion_width_and_size():
+    block = block_of("b1", MBCONV)
+
+    assert block.short == ("k5", "e6")
+    assert block.words == "inverted bottleneck, kernel 5, expansion 6, 16 to 24 channels, 4x4 pixels, stride 2"
+
+
+def test_layers_of_several_networks_share_their_columns():
+    def blocks(*names):
+        return [block_of(name, MBCONV) for name in names]
+
+    assert merged_names([blocks("stem", "a", "head"), blocks("stem", "a", "b", "head")]) == ["stem", "a", "b", "head"]
+
+
+def test_the_drawing_says_in_words_what_it_shows():
+    conv = ConvSpec(in_channels=3, in_height=16, in_width=16, out_channels=16, kernel_size=3, stride=2)
+    identity = IdentitySpec(in_channels=24, in_height=4, in_width=4)
+    pool = PoolSpec(pool="global_average", in_channels=24, in_height=4, in_width=4)
+    linear = LinearSpec(in_features=24, out_features=10)
+    named = {"stem": conv, "b1": MBCONV, "b2": identity, "pool": pool, "fc": linear}
+    blocks = [block_of(name, op) for name, op in named.items()]
+
+    for draw in (draw_wide, draw_tall):
+        drawing = draw("Derived network", blocks, list(named))
+        assert "<title>Derived network</title>" in drawing
+        assert describe_network(blocks) in drawing
+        assert drawing.count('class="block ') == 5
+        assert 'class="block skip"' in drawing and 'class="block k5"' in drawing
+    assert "skipped: the input passes on" in describe_network(blocks)
+
+
+def test_probabilities_of_candidates_stand_in_the_column_of_their_label(run_folder):
+    run_folder.add_search()
+    run_folder.add_derived()
+    run = read_run(run_folder.folder)
+
+    table = path_map(run)
+
+    last = run.frames[-1].probabilities
+    for row, position, shares, choice in zip(table.rows, run.positions, last, run_folder.choices["derived"]):
+        shown = {label: cell for label, cell in zip(table.labels, row.cells) if cell.index is not None}
+        assert {label: cell.probability for label, cell in shown.items()} == dict(zip(position.labels, shares))
+        assert [label for label, cell in shown.items() if cell.is_chosen] == [position.labels[choice]]
+
+
+def test_entropy_is_one_when_undecided_and_zero_when_decided():
+    assert entropy_share([0.25] * 4) == pytest.approx(1)
+    assert entropy_share([1.0, 0.0]) == 0
+    assert entropy_share([1.0]) == 0
+
+
+def test_small_layers_are_shown_in_microseconds_and_skipped_ones_not_at_all():
+    table = layer_table(
+        [
+            LayerLatency("a", "k3 e3", 0.010, 0.012),
+            LayerLatency("b", "skip", 0.0, None),
+            LayerLatency("c", "k5 e6", 0.020, None),
+        ]
+    )
+
+    assert [bar.layer.name for bar in table.bars] == ["a", "c"]
+    assert (table.unit, table.text(0.0125)) == ("µs", "12.5")
+    assert table.predicted_total_ms == pytest.approx(0.03)
+    assert table.measured_total_ms is None

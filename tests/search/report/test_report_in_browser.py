@@ -1,0 +1,105 @@
+"""The report in a real browser: it says what the run's files say, draws everything and complains of nothing."""
+
+import json
+import re
+
+import pytest
+
+from search.report import write_comparison, write_report
+
+
+def data_value(dom: str, element_id: str) -> float:
+    """The machine-readable value of the first number inside the element."""
+    found = re.search(rf'id="{element_id}".*?<data value="([^"]+)"', dom, re.DOTALL)
+    assert found, f"no number in #{element_id}"
+    return float(found[1])
+
+
+def drawn_plots(dom: str) -> set[str]:
+    """The plots that hold at least one drawn trace."""
+    parts = re.split(r'id="plot-([a-z-]+)"', dom)
+    return {name for name, content in zip(parts[1::2], parts[2::2]) if re.search(r'class="trace scatter', content)}
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_shown_whole_and_says_what_its_summary_says(run_folder, browser):
+    page = browser.open(write_report(run_folder.finish()))
+
+    assert page.console == []
+    assert drawn_plots(page.dom) == {
+        "trade-off",
+        "latency",
+        "multiplier",
+        "entropy",
+        "loss",
+        "judged",
+        "predictor",
+        "training",
+    }
+    summary = json.loads((run_folder.folder / "summary.json").read_text())
+    assert data_value(page.dom, "figure-budget") == summary["target_ms"]
+    assert data_value(page.dom, "figure-predicted") == summary["predicted_ms"]
+    assert data_value(page.dom, "figure-measured") == summary["measured_ms"]
+    assert data_value(page.dom, "figure-test-accuracy") == summary["accuracy"]["derived"]
+    for name, measured_ms in summary["measured_ms_baselines"].items():
+        row = re.search(rf'id="network-{name}".*?</tr>', page.dom, re.DOTALL)[0]
+        values = [float(value) for value in re.findall(r'<data value="([^"]+)"', row)]
+        assert measured_ms in values and summary["accuracy"][name] in values
+    assert 'class="missing"' not in page.dom
+
+
+@pytest.mark.slow
+def test_the_slider_goes_back_to_the_first_probabilities(run_folder, browser):
+    path = write_report(run_folder.finish())
+    move = 'const s = document.getElementById("frame"); s.value = 0; s.dispatchEvent(new Event("input"));'
+    moved = path.with_name("moved.html")
+    moved.write_text(path.read_text().replace("</body>", f"<script>{move} console.log('moved');</script></body>"))
+
+    page = browser.open(moved)
+
+    assert len(page.console) == 1 and "moved" in page.console[0]
+    first = json.loads((run_folder.folder / "search" / "probabilities.jsonl").read_text().split("\n")[0])
+    table = re.search(r'<table id="path-map">.*?</table>', page.dom, re.DOTALL)[0]
+    shown = [int(text) for text in re.findall(r'<td class="cell[^>]*>(\d+)</td>', table)]
+    assert shown == [round(100 * p) for row in first["probabilities"] for p in row]
+    assert re.search(r'id="frame-step"[^>]*>300<', page.dom)
+
+
+@pytest.mark.slow
+def test_nothing_is_wider_than_a_phone(run_folder, browser):
+    probe = (
+        "[inner.documentElement.scrollWidth, ...[...inner.querySelectorAll('.main-svg')]"
+        ".map((svg) => svg.getBoundingClientRect().right)]"
+    )
+
+    page = browser.open_narrow(write_report(run_folder.finish()), width=390, probe=probe)
+
+    widths = json.loads(re.search(r"<title>(.*?)</title>", page.dom)[1])
+    assert len(widths) > 8
+    assert max(widths) <= 390
+    assert page.console == []
+
+
+@pytest.mark.slow
+def test_an_unfinished_run_is_shown_without_complaints(run_folder, browser):
+    run_folder.add_predictor()
+    run_folder.add_search()
+
+    page = browser.open(write_report(run_folder.folder))
+
+    assert page.console == []
+    assert drawn_plots(page.dom) == {"latency", "multiplier", "entropy", "loss", "predictor"}
+
+
+@pytest.mark.slow
+def test_runs_stand_side_by_side(make_run_folder, browser, tmp_path):
+    runs = [make_run_folder("one"), make_run_folder("two", seed=2, device="pixel-4-cpu", shift=-0.01)]
+
+    page = browser.open(write_comparison([run.finish() for run in runs], tmp_path / "both.html"))
+
+    assert page.console == []
+    assert drawn_plots(page.dom) == {"trade-off"}
+    for run in runs:
+        summary = run.summary()
+        assert f'<data value="{summary["measured_ms"]}">' in page.dom
+        assert f'<data value="{summary["accuracy"]["derived"]}">' in page.dom
