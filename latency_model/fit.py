@@ -19,12 +19,12 @@ from latency_model.calibration import (
     fit_calibration,
     interval_factor,
 )
-from latency_model.errors import LatencyModelError
+from latency_model.errors import LatencyModelError, TooFewSamplesError
 from latency_model.evaluate import error_figures, flops_baseline, plain
 from latency_model.features import FloatArray, op_columns, op_costs
 from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
-from latency_model.network_latency import NetworkLatency, Provenance
+from latency_model.network_latency import NetworkLatency, Provenance, check_predictor_matches
 from latency_model.ops import OpSpec
 from latency_model.predictors import LatencyPredictor, TablePredictor, XGBoostPredictor
 
@@ -49,7 +49,8 @@ def fit_predictor(
 
     Args:
         model: "auto", or an op predictor by name.
-        held_out: networks to judge by and not to fit on; without any, the networks judge by cross-validation.
+        held_out: networks to judge by: the figures come from a fit that did not see them, the predictor that is
+            returned from one that did. Without any, all networks judge by cross-validation.
         confidence: what the intervals shall hold.
     Raises:
         LatencyModelError: an unknown model.
@@ -58,21 +59,28 @@ def fit_predictor(
     predictor, reason = _fit_ops(measurements, model, confidence, seed)
     kept_out = {paid_ops(network) for network in held_out}
     networks = measurements.network_measurements()
-    timings = network_timings([m for m in networks if m.paid_ops not in kept_out])
-    judged = network_timings([m for m in networks if m.paid_ops in kept_out])
-    calibration = fit_calibration(predictor, timings)
-    cross_ms, cross_std = cross_validate(predictor, timings, calibration.spreads, seed)
-    factor = interval_factor(timings, cross_ms, cross_std, confidence)
-    if len(judged):
-        predicted, std = calibration.predict(predictor, judged.networks)
-        method = f"{len(judged)} held-out networks, fitted on {len(timings)} others"
-    else:
-        predicted, std, judged = cross_ms, cross_std, timings
-        method = f"cross-validation over {len(timings)} networks, each predicted without it"
-    card = _network_card(judged, timings, predicted, factor * std)
-    card |= {"method": method, "model": predictor.kind, "model_reason": reason}
-    provenance = _provenance(measurements, networks)
-    return _assemble(predictor, calibration, factor, confidence, provenance, card)
+    judged = [m for m in networks if m.paid_ops in kept_out]
+    rest = [m for m in networks if m.paid_ops not in kept_out]
+    fitted = fit_network_latency(predictor, rest, confidence=confidence, seed=seed)
+    card = dict(fitted.report_card)
+    if judged:
+        card = _judge(fitted, network_timings(judged), network_timings(rest))
+        fitted = fit_network_latency(predictor, networks, confidence=confidence, seed=seed)
+    card |= {"model": predictor.kind, "model_reason": reason}
+    return dataclasses.replace(fitted, provenance=_provenance(measurements, networks), report_card=card)
+
+
+def _judge(fitted: NetworkLatency, judged: NetworkTimings, rest: NetworkTimings) -> dict[str, Any]:
+    """Report card on networks that the fit did not see; they join the predictor once it is judged."""
+    estimates = [fitted.predict_network(ops) for ops in judged.networks]
+    predicted = np.array([estimate.latency_ms for estimate in estimates])
+    half_width = np.array([estimate.high_ms for estimate in estimates]) - predicted
+    card = _network_card(judged, rest, predicted, half_width)
+    card["method"] = (
+        f"{len(judged)} held-out networks, predicted by a fit on {len(rest)} others; "
+        f"the predictor was then fitted on all {len(judged) + len(rest)}"
+    )
+    return card
 
 
 def fit_network_latency(
@@ -95,6 +103,22 @@ def fit_network_latency(
     card["method"] = f"cross-validation over {len(timings)} networks, each predicted without it"
     provenance = _provenance(MeasurementSet(tuple(network_measurements)), network_measurements)
     return _assemble(predictor, calibration, factor, confidence, provenance, card)
+
+
+def judge_on(predictor: NetworkLatency, measurements: MeasurementSet) -> dict[str, Any]:
+    """Report card of a finished predictor on measurements of the same device.
+
+    Raises:
+        PredictorMismatchError: they are of another device, runtime or thread count.
+        TooFewSamplesError: they hold no whole network.
+    """
+    check_predictor_matches(predictor, measurements.identity)
+    timings = network_timings(measurements.network_measurements())
+    if not len(timings):
+        raise TooFewSamplesError("No whole networks among the measurements to judge by; profile some.")
+    card = _judge(predictor, timings, timings)
+    card["method"] = f"{len(timings)} measured networks, whether or not the predictor was fitted on them"
+    return card
 
 
 def network_timings(measurements: Sequence[Measurement]) -> NetworkTimings:

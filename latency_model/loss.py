@@ -150,9 +150,7 @@ def _check_constants(path_latency_ms: Sequence[Tensor], fixed_ms: float, target_
         raise ValueError("No positions: path_latency_ms is empty; give one vector per mixed op.")
     for position, latency_ms in enumerate(path_latency_ms):
         if latency_ms.ndim != 1 or latency_ms.numel() == 0:
-            raise ValueError(
-                f"Position {position}: path_latency_ms has shape {tuple(latency_ms.shape)}, not (paths,)."
-            )
+            raise ValueError(f"Position {position}: path_latency_ms has shape {tuple(latency_ms.shape)}, not (paths,).")
         if not bool(torch.isfinite(latency_ms).all()) or bool((latency_ms < 0).any()):
             raise ValueError(
                 f"Position {position}: path_latency_ms={latency_ms.tolist()}; "
@@ -166,6 +164,4 @@ def _check_constants(path_latency_ms: Sequence[Tensor], fixed_ms: float, target_
 
 def _check_multiplier(multiplier: float) -> None:
     if not math.isfinite(multiplier) or multiplier < 0:
-        raise ValueError(
-            f"{multiplier=}; it must be finite, 0 or more (a negative one would reward slowness)."
-        )
+        raise ValueError(f"{multiplier=}; it must be finite, 0 or more (a negative one would reward slowness).")

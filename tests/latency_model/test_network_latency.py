@@ -105,15 +105,18 @@ def test_a_predictor_of_this_device_is_accepted_under_another_file_name(profiled
     check_predictor_matches(fit_predictor(profiled[0]), identity)
 
 
-def test_held_out_networks_judge_and_are_not_fitted_on(device, profiled):
+def test_held_out_networks_judge_a_fit_that_did_not_see_them_and_then_join(device, profiled):
     measured, others = profiled
     both = MeasurementSet(measured.measurements + device.measure(others).measurements)
-    predictor = fit_predictor(both, held_out=others)
-    card = predictor.report_card
-    assert card["networks"]["count"] == len(others)
-    assert card["method"] == "60 held-out networks, fitted on 30 others"
-    alone = fit_predictor(measured)
-    assert predictor.predict_network(others[0].ops) == alone.predict_network(others[0].ops)
+    judged = fit_predictor(both, held_out=others)
+    blind = fit_predictor(measured)
+    assert judged.report_card["networks"]["count"] == len(others)
+    assert judged.report_card["method"].startswith("60 held-out networks, predicted by a fit on 30 others")
+    assert judged.report_card["network_points"]["predicted_ms"] == [
+        blind.predict_network(m.paid_ops).latency_ms for m in both.network_measurements()[30:]
+    ]
+    assert judged.provenance.network_count == 90
+    assert judged.predict_network(others[0].ops) == fit_predictor(both).predict_network(others[0].ops)
 
 
 def test_the_report_card_beats_the_flops_baseline(profiled):

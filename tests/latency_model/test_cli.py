@@ -1,0 +1,82 @@
+"""The verbs fit, evaluate and predict."""
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from latency_model.cli import register
+from latency_model.errors import LatencyModelError, PredictorMismatchError
+from latency_model.measurement import append_measurement
+from latency_model.network import network_to_json
+
+
+@pytest.fixture
+def run():
+    app = typer.Typer()
+    register(app)
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture
+def files(device, make_networks, make_space_ops, tmp_path):
+    networks = make_networks(15)
+    for measurement in device.measure([*make_space_ops(networks), *networks[:12]]).measurements:
+        append_measurement(tmp_path / "measurements.jsonl", measurement)
+    for measurement in device.measure(networks[12:]).measurements:
+        append_measurement(tmp_path / "fresh.jsonl", measurement)
+    (tmp_path / "network.json").write_text(json.dumps(network_to_json(networks[12])))
+    return tmp_path
+
+
+def test_fit_saves_a_predictor_and_says_how_wrong_it_is(run, files):
+    text = run("fit", files / "measurements.jsonl", "--out", files / "predictor")
+    assert "12 predicted, MAPE" in text
+    assert "by MACs alone" in text
+    assert json.loads((files / "predictor" / "report_card.json").read_text())["networks"]["count"] == 12
+
+
+def test_predict_prints_milliseconds_with_an_interval(run, files, device):
+    run("fit", files / "measurements.jsonl", "--out", files / "predictor")
+    text = run("predict", files / "predictor", files / "network.json")
+    assert text.count("ms (") == 1
+    data = json.loads(run("predict", files / "predictor", files / "network.json", "--json"))
+    row = data["networks"][0]
+    assert row["low_ms"] < row["latency_ms"] < row["high_ms"]
+    assert text.startswith(f"{row['latency_ms']:.4f}"[:5])
+
+
+def test_evaluate_judges_on_fresh_measurements(run, files):
+    run("fit", files / "measurements.jsonl", "--out", files / "predictor")
+    own = json.loads(run("evaluate", files / "predictor", "--json"))
+    fresh = json.loads(run("evaluate", files / "predictor", "--on", files / "fresh.jsonl", "--json"))
+    assert own["networks"]["count"] == 12
+    assert fresh["networks"]["count"] == 3
+
+
+def test_measurements_of_another_device_do_not_judge(run, files):
+    run("fit", files / "measurements.jsonl", "--out", files / "predictor")
+    foreign = files / "fresh.jsonl"
+    foreign.write_text(foreign.read_text().replace("f00d", "beef"))
+    with pytest.raises(PredictorMismatchError, match="proxyless profile"):
+        run("evaluate", files / "predictor", "--on", foreign)
+
+
+@pytest.mark.parametrize("content", ["{}", "no json", "[1]", '{"schema": 1, "name": "n", "layers": [{}]}'])
+def test_a_file_that_is_no_network_is_refused(run, files, content):
+    run("fit", files / "measurements.jsonl", "--out", files / "predictor")
+    (files / "bad.json").write_text(content)
+    with pytest.raises(LatencyModelError, match=r"bad\.json is no network"):
+        run("predict", files / "predictor", files / "bad.json")
+
+
+def test_help_shows_an_example(run):
+    for verb in ("fit", "evaluate", "predict"):
+        assert f"Example: proxyless {verb}" in run(verb, "--help")
