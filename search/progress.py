@@ -37,13 +37,15 @@ class _LineProgress:
         self.console, self.title, self.clock_s = console, title, clock_s
         self.started = self.last_line = clock_s()
         self.first_done: int | None = None
+        self.last_done: int | None = None
 
     def __call__(self, done: int, total: int) -> None:
         now = self.clock_s()
         if self.first_done is None:
             self.first_done, self.started = done, now
-        if now - self.last_line < LINE_EVERY_S and done < total:
+        if done == self.last_done or (now - self.last_line < LINE_EVERY_S and done < total):
             return
+        self.last_done = done
         self.last_line = now
         since = done - self.first_done
         left = f", about {(now - self.started) / since * (total - done):.0f} s left" if since and done < total else ""

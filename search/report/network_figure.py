@@ -16,6 +16,7 @@ from search.report.run_folder import NetworkRecord, RunRecord
 
 _KERNEL_CLASSES = {1: "k1", 3: "k3", 5: "k5", 7: "k7"}
 _LARGEST_EXPANSION = 6.0
+_WORD_WIDTH = 34  # "conv" has to fit
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def _wide_block(block: Block, x: float, grid: _Grid, most: int) -> str:
         )
     length = _length(block, grid, most)
     thickness = _thickness(block) * grid.pitch
+    if block.expansion is None:
+        thickness = min(max(thickness, _WORD_WIDTH), grid.pitch - 3)
     top, left = grid.centre - length / 2, x - thickness / 2
     shape = f'<rect x="{left:.1f}" y="{top:.1f}" width="{thickness:.1f}" height="{length:.1f}" rx="4"/>'
     if block.has_residual:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from latency_model.campaign import CampaignPlan, plan_campaign, run_campaign
-from latency_model.measurement import Measurement, MeasurementSet, paid_ops, read_measurements
+from latency_model.measurement import OVERHEAD_PROBE, Measurement, MeasurementSet, paid_ops, read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import OpSpec
 from profiler_agent.session import open_session
@@ -17,6 +17,8 @@ from search.networks import mobilenetv2_like, spread_choices
 from search.progress import progress
 from search.run import Run
 from search.space import SearchSpace
+
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class ProfilePlan:
     @property
     def networks(self) -> tuple[NetworkSpec, ...]:
         reference = () if self.reference is None else (self.reference,)
-        return (*self.ops, *reference, *self.calibration, *self.held_out)
+        return (OVERHEAD_PROBE, *self.ops, *reference, *self.calibration, *self.held_out)
 
 
 def profile_plan(space: SearchSpace, calibration_count: int, held_out_count: int, seed: int) -> ProfilePlan:
@@ -63,7 +65,7 @@ def remaining(run: Run) -> CampaignPlan:
 
 
 def profile(run: Run, console: Console) -> None:
-    """Time what is not timed yet.
+    """Time what is not timed yet; what was timed while the device was throttled is timed again.
 
     Raises:
         DeviceNotReady: the device is absent, busy or lacks the runtime.
@@ -75,7 +77,10 @@ def profile(run: Run, console: Console) -> None:
         open_session(run.device) as session,
         progress(console, "profile") as update,
     ):
-        run_campaign(session, plan_of(run).networks, run.measurements, on_progress=update)
+        for _ in range(ATTEMPTS):
+            run_campaign(session, plan_of(run).networks, run.measurements, on_progress=update)
+            if not remaining(run).networks:
+                return
 
 
 def planned_measurements(run: Run) -> MeasurementSet:
@@ -93,6 +98,7 @@ def planned_measurements(run: Run) -> MeasurementSet:
             first.setdefault(measurement.paid_ops, measurement)
     if missing := len(wanted) - len(first):
         raise RunFolderError(
-            f"{missing} of {len(wanted)} networks are not timed yet; run proxyless profile {run.folder.path}."
+            f"{missing} of {len(wanted)} networks are not timed yet, or only while the device was throttled; run "
+            f"proxyless profile again when it is cool and quiet."
         )
     return MeasurementSet(tuple(first.values()))

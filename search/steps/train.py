@@ -60,7 +60,8 @@ def _train_side_by_side(run: Run, names: Sequence[str], update: Update) -> None:
     try:
         while waiting or running:
             while waiting and len(running) < cores:
-                running[waiting[0]] = _start(run, waiting.pop(0))
+                name = waiting.pop(0)
+                running[name] = _start(run, name)
             time.sleep(POLL_S)
             for name, process in list(running.items()):
                 if process.poll() is not None:
