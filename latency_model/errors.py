@@ -23,6 +23,19 @@ class ModelFileError(ProxylessError, OSError):
     exit_code = 1
 
 
+class UnsupportedOpsError(LatencyModelError):
+    """A foreign network holds operators that our specs cannot express. Carries one line for each, by name."""
+
+    def __init__(self, source: str, unsupported: Sequence[str]) -> None:
+        self.unsupported = tuple(unsupported)
+        lines = "\n".join(f"  {line}" for line in self.unsupported)
+        super().__init__(
+            f"{source}: {len(self.unsupported)} operator(s) cannot be expressed as op specs:\n{lines}\n"
+            "Their latency is not zero and would be missing. Replace them in the network, or ask for the list "
+            "(unsupported='list') and account for them yourself."
+        )
+
+
 class UnknownOpError(LatencyModelError):
     """A predictor cannot speak of an op. Carries the ops it does not know."""
 

@@ -1,0 +1,271 @@
+"""An ONNX model as primitives. Weights are not read: shapes say all that latency depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper, shape_inference
+
+from latency_model.errors import LatencyModelError
+from latency_model.ingest.primitives import (
+    AddScalar,
+    ChannelConstants,
+    Multiply,
+    MultiplyScalar,
+    Node,
+    Primitive,
+    Unsupported,
+    View,
+    Window,
+    conv_primitive,
+    global_average_primitive,
+    image_fields,
+    linear_primitive,
+    pool_primitive,
+)
+from latency_model.ops import Activation, ActivationSpec, AddSpec, Dtype, PoolKind, Shape
+
+_SPATIAL_AXES = {2, 3}
+_MOST_CONSTANT_VALUES = 16  # larger constants are weights; only their shapes matter
+
+_ACTIVATIONS: dict[str, Activation] = {"Relu": "relu", "HardSwish": "hswish", "Sigmoid": "sigmoid"}
+_VIEWS = {
+    "Identity",
+    "Flatten",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Dropout",
+    "Cast",
+    "QuantizeLinear",
+    "DequantizeLinear",
+}
+
+
+def onnx_primitives(model: onnx.ModelProto, batch: int) -> tuple[list[Node], list[str]]:
+    """Nodes and graph outputs. A first dimension without a number becomes ``batch``.
+
+    Raises:
+        LatencyModelError: another dimension has no number.
+    """
+    reader = _Reader(_with_shapes(model, batch))
+    return list(reader.nodes()), reader.outputs
+
+
+def _with_shapes(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    weights = {tensor.name for tensor in fixed.graph.initializer}
+    for value in fixed.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        if value.name in weights or not dims:
+            continue
+        if not dims[0].HasField("dim_value"):
+            dims[0].dim_value = batch
+        if not all(dim.HasField("dim_value") for dim in dims):
+            raise LatencyModelError(
+                f"Input {value.name!r} has the shape ({', '.join(_text(dim) for dim in dims)}): only the first "
+                "dimension may be open. Export the model with a fixed image size."
+            )
+    for value in (*fixed.graph.output, *fixed.graph.value_info):
+        value.type.tensor_type.ClearField("shape")  # they may name an open batch size
+    return shape_inference.infer_shapes(fixed, data_prop=True)
+
+
+def _text(dim: Any) -> str:
+    return str(dim.dim_value) if dim.HasField("dim_value") else (dim.dim_param or "?")
+
+
+class _Reader:
+    """Walks over the nodes and knows shapes and constants by name."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        graph = model.graph
+        self._graph = graph
+        self.outputs = [value.name for value in graph.output]
+        self._dtype: Dtype = _dtype_of(graph)
+        self._shapes: dict[str, Shape] = {
+            value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+            for value in (*graph.input, *graph.value_info, *graph.output)
+        }
+        self._constants: dict[str, NDArray[Any] | None] = {}  # None: a constant whose numbers do not matter
+        for tensor in graph.initializer:
+            self._note_constant(tensor.name, tensor)
+
+    def nodes(self) -> Iterator[Node]:
+        for node in self._graph.node:
+            if node.op_type == "Constant":
+                tensors = [attribute.t for attribute in node.attribute if attribute.name == "value"]
+                self._note_constant(node.output[0], tensors[0] if tensors else None)
+                continue
+            inputs = tuple(name for name in node.input if name and name not in self._constants)
+            if not inputs or node.op_type == "Shape":  # computed from constants, or from shapes alone
+                self._constants.update(dict.fromkeys(node.output))
+                continue
+            name = node.name or f"{node.op_type}:{node.output[0]}"
+            yield Node(name=name, primitive=self._primitive(node, inputs), inputs=inputs, output=node.output[0])
+
+    def _note_constant(self, name: str, tensor: onnx.TensorProto | None) -> None:
+        self._constants[name] = None
+        if tensor is not None:
+            self._shapes[name] = tuple(tensor.dims)
+            is_here = tensor.data_location != TensorProto.EXTERNAL
+            if is_here and np.prod(tensor.dims, dtype=int) <= _MOST_CONSTANT_VALUES:
+                self._constants[name] = numpy_helper.to_array(tensor)
+
+    def _primitive(self, node: onnx.NodeProto, inputs: tuple[str, ...]) -> Primitive:
+        if node.op_type in _VIEWS:
+            return View()
+        if not self._shapes.get(inputs[0]) or node.output[0] not in self._shapes:
+            return Unsupported(operator=node.op_type, why="its shape cannot be inferred")
+        if node.op_type in _ACTIVATIONS:
+            return self._activation(node, _ACTIVATIONS[node.op_type])
+        handler = _HANDLERS.get(node.op_type)
+        if handler is None:
+            return Unsupported(operator=node.op_type, why="no op spec stands for it")
+        return handler(self, node)
+
+    def _activation(self, node: onnx.NodeProto, activation: Activation) -> Primitive:
+        image = image_fields(self._shapes[node.output[0]], self._dtype)
+        if image is None:  # on a vector: only as part of the linear layer before it
+            batch, *features = self._shapes[node.output[0]]
+            channels = int(np.prod(features))
+            image = {"batch": batch, "dtype": self._dtype, "in_channels": channels, "in_height": 1, "in_width": 1}
+        return ActivationSpec(activation=activation, **image)
+
+    def clip(self, node: onnx.NodeProto) -> Primitive:
+        attributes = _attributes(node)
+        limits = [attributes.get("min"), attributes.get("max")]
+        for index, name in enumerate(node.input[1:3]):
+            if name:
+                limits[index] = self._scalar(name)
+        if limits == [0.0, 6.0]:
+            return self._activation(node, "relu6")
+        if limits[0] == 0.0 and limits[1] is None:
+            return self._activation(node, "relu")
+        return Unsupported(operator="Clip", why=f"limits {limits} are none of relu and relu6")
+
+    def hard_sigmoid(self, node: onnx.NodeProto) -> Primitive:
+        attributes = {"alpha": 0.2, "beta": 0.5} | _attributes(node)
+        if abs(attributes["alpha"] - 1 / 6) < 1e-4 and attributes["beta"] == 0.5:  # noqa: PLR2004
+            return self._activation(node, "hsigmoid")
+        return Unsupported(operator="HardSigmoid", why=f"slope {attributes['alpha']:.3g}; hsigmoid has 1/6")
+
+    def conv(self, node: onnx.NodeProto) -> Primitive:
+        x, y = self._shapes[node.input[0]], self._shapes[node.output[0]]
+        weight = self._shapes.get(node.input[1], ())
+        attributes = _attributes(node)
+        rank = len(weight) - 2
+        window = Window(
+            operator="Conv",
+            kernel=weight[2:],
+            strides=attributes.get("strides", [1] * rank),
+            dilations=attributes.get("dilations", [1] * rank),
+        )
+        return conv_primitive(window, x, y, groups=attributes.get("group", 1), dtype=self._dtype)
+
+    def matmul(self, node: onnx.NodeProto) -> Primitive:
+        if node.input[1] not in self._constants:
+            return Unsupported(operator=node.op_type, why="a product of two activations")
+        return linear_primitive(node.op_type, self._shapes[node.input[0]], self._shapes[node.output[0]], self._dtype)
+
+    def pool(self, node: onnx.NodeProto) -> Primitive:
+        x, y = self._shapes[node.input[0]], self._shapes[node.output[0]]
+        attributes = _attributes(node)
+        kernel = attributes["kernel_shape"]
+        ones = [1] * len(kernel)
+        window = Window(
+            operator=node.op_type,
+            kernel=kernel,
+            strides=attributes.get("strides", ones),
+            dilations=attributes.get("dilations", ones),
+            is_padded=any(attributes.get("pads", [])),
+        )
+        pool: PoolKind = "max" if node.op_type == "MaxPool" else "average"
+        return pool_primitive(window, x, y, pool=pool, dtype=self._dtype)
+
+    def global_average(self, node: onnx.NodeProto) -> Primitive:
+        return global_average_primitive(node.op_type, self._shapes[node.input[0]], self._dtype)
+
+    def reduce_mean(self, node: onnx.NodeProto) -> Primitive:
+        shape = self._shapes[node.input[0]]
+        axes = _attributes(node).get("axes")
+        if axes is None and len(node.input) > 1:
+            values = self._constants.get(node.input[1])
+            axes = None if values is None else values.tolist()
+        if axes is None or {axis % len(shape) for axis in axes} != _SPATIAL_AXES:
+            return Unsupported(operator="ReduceMean", why=f"over the axes {axes}, not over all pixels")
+        return self.global_average(node)
+
+    def add(self, node: onnx.NodeProto) -> Primitive:
+        if (scalar := self._constant_operand(node)) is not None:
+            return AddScalar(scalar if node.op_type == "Add" else -scalar)
+        if self._has_constant(node):
+            return ChannelConstants()
+        left, right = (self._shapes.get(name, ()) for name in node.input)
+        image = image_fields(left, self._dtype)
+        if node.op_type == "Add" and left == right and image is not None:
+            return AddSpec(**image)
+        return Unsupported(operator=node.op_type, why=f"of {left} and {right}")
+
+    def multiply(self, node: onnx.NodeProto) -> Primitive:
+        scalar = self._constant_operand(node)
+        if scalar is not None and node.op_type == "Mul":
+            return MultiplyScalar(scalar)
+        if scalar and node.input[1] in self._constants:
+            return MultiplyScalar(1 / scalar)
+        if self._has_constant(node) and node.input[0] not in self._constants:
+            return ChannelConstants()
+        if node.op_type == "Mul" and not self._has_constant(node):
+            return Multiply()
+        return Unsupported(operator=node.op_type, why="a quotient of activations")
+
+    def channel_constants(self, node: onnx.NodeProto) -> Primitive:  # noqa: ARG002
+        return ChannelConstants()
+
+    def _has_constant(self, node: onnx.NodeProto) -> bool:
+        return any(name in self._constants for name in node.input)
+
+    def _constant_operand(self, node: onnx.NodeProto) -> float | None:
+        """The one number of a constant operand, if there is one and it is a single number."""
+        scalars = [self._scalar(name) for name in node.input if name in self._constants]
+        return scalars[0] if scalars else None
+
+    def _scalar(self, name: str) -> float | None:
+        values = self._constants.get(name)
+        return float(values.reshape(-1)[0]) if values is not None and values.size == 1 else None
+
+
+_HANDLERS: Mapping[str, Callable[[_Reader, onnx.NodeProto], Primitive]] = {
+    "Conv": _Reader.conv,
+    "Gemm": _Reader.matmul,
+    "MatMul": _Reader.matmul,
+    "Clip": _Reader.clip,
+    "HardSigmoid": _Reader.hard_sigmoid,
+    "AveragePool": _Reader.pool,
+    "MaxPool": _Reader.pool,
+    "GlobalAveragePool": _Reader.global_average,
+    "ReduceMean": _Reader.reduce_mean,
+    "Add": _Reader.add,
+    "Sub": _Reader.add,
+    "Mul": _Reader.multiply,
+    "Div": _Reader.multiply,
+    "BatchNormalization": _Reader.channel_constants,
+}
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def _dtype_of(graph: onnx.GraphProto) -> Dtype:
+    """int8 where numbers are quantised on the way, fp16 where weights are stored in half."""
+    if any(node.op_type == "QuantizeLinear" for node in graph.node):
+        return "int8"
+    if any(tensor.data_type == TensorProto.FLOAT16 for tensor in graph.initializer):
+        return "fp16"
+    return "fp32"
