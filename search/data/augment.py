@@ -13,7 +13,6 @@ from search.data.image_data import ImageData
 
 _CHUNK = 4096
 _SMALLEST_STD = 1 / 255  # a constant channel must not be divided by zero
-_MIRRORED_MEANS_ANOTHER_CLASS = ("digits", "mnist")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +28,14 @@ class Augmentation:
 
 
 def augmentation_for(data: ImageData) -> Augmentation:
-    """An eighth of the side to move by, as is usual for CIFAR (4 of 32); no mirror images of written digits,
-    whether the data set is named after them or its classes are."""
-    side = min(data.image_shape[1:])
-    is_written = data.name in _MIRRORED_MEANS_ANOTHER_CLASS or set(data.class_names) <= set("0123456789")
+    """An eighth of the side to move by, as is usual for CIFAR (4 of 32).
+
+    No mirror images of written characters: grey images whose classes are numbers, as in all of the MNIST family.
+    Colour images with numbered classes are mirrored.
+    """
+    channels, height, width = data.image_shape
+    is_written = channels == 1 and all(name.isdigit() for name in data.class_names)
+    side = min(height, width)
     return Augmentation(padding=side // 8, has_flip=not is_written)
 
 

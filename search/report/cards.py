@@ -16,11 +16,13 @@ Fact = tuple[str, str]
 
 @dataclass(frozen=True)
 class ExportRow:
-    """One exported file: its largest error against torch and the accuracy of the file itself."""
+    """One exported file: its size, its largest error against torch, and the accuracy of the file itself."""
 
     format: str
+    size_bytes: float | None
     max_relative_error: float | None
     accuracy: float | None
+    image_count: float | None
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,11 @@ def network_rows(run: RunRecord) -> list[NetworkRow]:
 def _exports(record: NetworkRecord) -> tuple[ExportRow, ...]:
     return tuple(
         ExportRow(
-            format={"onnx": "ONNX", "tflite": "TFLite"}.get(name, name),
+            format=name.replace("_", " ").replace("onnx", "ONNX").replace("tflite", "TFLite"),
+            size_bytes=number(values, "bytes"),
             max_relative_error=number(values, "max_relative_error"),
             accuracy=number(values, "accuracy"),
+            image_count=number(values, "accuracy_images"),
         )
         for name, values in (record.exports or {}).items()
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from search.report.numbers import MISSING, format_percent, relative_gap, significant, thin
@@ -44,7 +44,7 @@ class Chart:
     levels: tuple[tuple[float, str], ...] = ()
     bands: tuple[tuple[float, float, str], ...] = ()
     diagonal: tuple[float, float] | None = None
-    table: tuple[tuple[str, ...], ...] = field(default=())
+    table: tuple[tuple[str, ...], ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -55,7 +55,6 @@ def search_charts(run: RunRecord) -> list[Chart]:
     """Latency against the budget, multiplier, entropy and losses over the search."""
     events = list(run.events)
     steps = [record for record in events if number(record, "expected_ms") is not None]
-    bands = _warmup_band(events)
     charts = []
     if steps:
         latency = (
@@ -63,22 +62,12 @@ def search_charts(run: RunRecord) -> list[Chart]:
             _trace("Derived network now", "--accent", steps, "derived_ms", style="steps"),
         )
         levels = ((run.target_ms, "budget"),) if run.target_ms is not None else ()
+        multiplier = (_trace("Multiplier", "--accent", steps, "multiplier"),)
+        entropy = (_trace("Entropy", "--accent", steps, "entropy"),)
         charts += [
-            _over_steps("latency", "Latency against the budget", "ms", latency, bands=bands, levels=levels),
-            _over_steps(
-                "multiplier",
-                "Latency multiplier",
-                "multiplier",
-                (_trace("Multiplier", "--accent", steps, "multiplier"),),
-                bands=bands,
-            ),
-            _over_steps(
-                "entropy",
-                "Entropy of the paths, mean over positions",
-                "nats",
-                (_trace("Entropy", "--accent", steps, "entropy"),),
-                bands=bands,
-            ),
+            Chart("latency", "Latency against the budget", "step", "ms", latency, levels=levels),
+            Chart("multiplier", "Latency multiplier", "step", "multiplier", multiplier),
+            Chart("entropy", "How undecided the paths are", "step", "entropy / maximum", entropy, y_percent=True),
         ]
     losses = tuple(
         _mean_trace(name, colour, events, key)
@@ -89,8 +78,8 @@ def search_charts(run: RunRecord) -> list[Chart]:
         if any(number(record, key) is not None for record in events)
     )
     if losses:
-        charts.append(_over_steps("loss", "Loss of the supernet", "cross-entropy", losses, bands=bands))
-    return charts
+        charts.append(Chart("loss", "Loss of the supernet", "step", "cross-entropy", losses))
+    return [_with_table(replace(chart, bands=_warmup_band(events))) for chart in charts]
 
 
 def training_chart(run: RunRecord) -> Chart | None:
@@ -259,25 +248,13 @@ def _warmup_band(events: Sequence[Json]) -> tuple[tuple[float, float, str], ...]
     return ((warmup[0], after[0] if after else warmup[-1], "warm-up"),)
 
 
-def _over_steps(
-    chart_id: str,
-    title: str,
-    y_title: str,
-    series: tuple[Series, ...],
-    *,
-    bands: tuple[tuple[float, float, str], ...],
-    levels: tuple[tuple[float, str], ...] = (),
-) -> Chart:
-    return _with_table(Chart(chart_id, title, "step", y_title, series, bands=bands, levels=levels))
-
-
 def _with_table(chart: Chart) -> Chart:
     """A table of some of the numbers, one row for each of a few x of the first series."""
     first = chart.series[0]
     rows = [(chart.x_title, *(series.name for series in chart.series))]
     for x in thin([x for x in first.x if x is not None], _TABLE_ROWS):
         rows.append((significant(x), *(_at(series, x, is_percent=chart.y_percent) for series in chart.series)))
-    return Chart(**{**chart.__dict__, "table": tuple(rows)})
+    return replace(chart, table=tuple(rows))
 
 
 def _at(series: Series, x: float, *, is_percent: bool) -> str:

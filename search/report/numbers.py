@@ -48,6 +48,15 @@ def format_count(value: float | None) -> str:
     return f"{value:.0f}"
 
 
+def format_bytes(value: float | None) -> str:
+    text = format_count(value)
+    return text if value is None else text + ("B" if text[-1].isalpha() else f"{_SPACE}B")
+
+
+def format_whole(value: float | None) -> str:
+    return MISSING if value is None else f"{value:,.0f}"
+
+
 def format_seconds(value: float | None) -> str:
     if value is None:
         return MISSING

@@ -150,7 +150,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("ms", "percent", "change", "count", "seconds"):
+    for name in ("ms", "percent", "change", "count", "bytes", "whole", "seconds"):
         environment.filters[name] = getattr(numbers, f"format_{name}")
     return environment
 

@@ -1,5 +1,6 @@
 """Splits, batches, statistics and augmentation."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -190,3 +191,10 @@ def test_a_crop_moves_each_image_by_no_more_than_the_padding_and_fills_with_the_
 
 def test_written_digits_are_not_mirrored():
     assert not augmentation_for(load_dataset("digits", limit=40)).has_flip
+
+
+def test_colour_images_are_mirrored_even_when_their_classes_are_numbers(tmp_path):
+    images = np.zeros((8, 32, 32, 3), np.uint8)
+    np.savez(tmp_path / "cifar.npz", x_train=images, y_train=np.arange(8) % 2)
+
+    assert augmentation_for(load_dataset(tmp_path / "cifar.npz")) == Augmentation(padding=4, has_flip=True)

@@ -5,6 +5,7 @@ from rich.console import Console
 
 from search.report import summary_table
 from search.report.numbers import (
+    format_bytes,
     format_change,
     format_count,
     format_ms,
@@ -41,6 +42,11 @@ def test_times_are_read_at_a_glance(value, text):
 @pytest.mark.parametrize(("value", "text"), [(12, "12"), (214_310, "214\u00a0k"), (4.16e6, "4.16\u00a0M")])
 def test_counts_are_rounded(value, text):
     assert format_count(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(12, "12\u00a0B"), (468_718, "469\u00a0kB"), (None, "—")])
+def test_sizes_are_in_decimal_units(value, text):
+    assert format_bytes(value) == text
 
 
 def test_thinning_keeps_both_ends():

@@ -47,7 +47,7 @@ def test_the_page_speaks_of_a_finished_run(run_folder):
     assert "Meets the budget" in top
     assert "24 held-out networks" in text_of(section(page, "predictor"))
     assert "Mean absolute error 1.6 % 11.8 %" in text_of(section(page, "predictor"))
-    assert "Derived ONNX 3.1e-06 91.3 %" in text_of(section(page, "exports"))
+    assert "Derived ONNX 861 kB 3.1e-06 91.3 % 2,000" in text_of(section(page, "exports"))
     assert "In all 10 min 55 s" in text_of(section(page, "cost"))
     assert "12.0 passes in 2 min 31 s" in text_of(section(page, "cost"))
     assert "3f9a1c07" in text_of(section(page, "run"))
