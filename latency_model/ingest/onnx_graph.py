@@ -60,19 +60,23 @@ def _with_shapes(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     weights = {tensor.name for tensor in fixed.graph.initializer}
+    is_open = False
     for value in fixed.graph.input:
         dims = value.type.tensor_type.shape.dim
         if value.name in weights or not dims:
             continue
         if not dims[0].HasField("dim_value"):
             dims[0].dim_value = batch
+            is_open = True
         if not all(dim.HasField("dim_value") for dim in dims):
             raise LatencyModelError(
                 f"Input {value.name!r} has the shape ({', '.join(_text(dim) for dim in dims)}): only the first "
                 "dimension may be open. Export the model with a fixed image size."
             )
-    for value in (*fixed.graph.output, *fixed.graph.value_info):
-        value.type.tensor_type.ClearField("shape")  # they may name an open batch size
+    if is_open:  # shapes further on that name the open batch are inferred anew
+        del fixed.graph.value_info[:]
+        for value in fixed.graph.output:
+            value.type.tensor_type.ClearField("shape")
     return shape_inference.infer_shapes(fixed, data_prop=True)
 
 
