@@ -93,6 +93,7 @@ class AgentRun:
     """Attributes:
     name: of the run's folder on the device; random, so that nobody guesses it.
     poll_s: between two looks at the journal.
+    known_ids: jobs whose results an earlier host took already.
     """
 
     shell: RemoteShell
@@ -104,6 +105,7 @@ class AgentRun:
     poll_s: float = 0.2
     clock_s: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    known_ids: frozenset[str] = frozenset()
     _lease: int = 0
 
     @property
@@ -208,6 +210,8 @@ class AgentRun:
             )
 
     def _take(self, record: Result, missing: set[str], on_result: Callable[[JobResult], None]) -> None:
+        if record.id in self.known_ids and record.id not in missing:
+            return
         if record.id not in missing:
             raise AgentOutputError(f"The journal holds a result for {record.id!r}, which was not awaited.")
         output = self._fetch_output(record) if record.out_bytes else b""

@@ -61,16 +61,18 @@ class RemoteShell:
     def run(self, script: str, *arguments: str, timeout_s: float = 20.0) -> ShellResult:
         """Run ``script`` under the device's sh with ``$1``... set, once."""
         nonce = secrets.token_hex(8)
-        wrapped = f"({script}\n)\nprintf '\\nproxyless-end-{nonce} %s\\n' $?"
+        wrapped = f"echo proxyless-begin-{nonce}\n({script}\n)\nprintf '\\nproxyless-end-{nonce} %s\\n' $?"
         result = self.transport.run(["sh", "-c", wrapped, "proxyless", *arguments], timeout_s)
         if len(result.stdout) > MAX_OUTPUT_BYTES:
             raise AgentOutputError(
                 f"{self.transport.address} sent {len(result.stdout)} bytes for one command; "
                 f"the limit is {MAX_OUTPUT_BYTES}. Nothing of it was used."
             )
-        body, found, trailer = result.stdout.rpartition(f"\nproxyless-end-{nonce} ".encode())
+        # Programs on the way (adb starting its server, a login shell) may say something before us.
+        _, begun, body = result.stdout.partition(f"proxyless-begin-{nonce}\n".encode())
+        body, found, trailer = body.rpartition(f"\nproxyless-end-{nonce} ".encode())
         code = trailer.strip()
-        if not found or not code.isdigit():
+        if not begun or not found or not code.isdigit():
             said = printable(result.stderr).strip() or f"exit code {result.return_code}"
             raise LinkLost(f"The link to {self.transport.address} ended in mid-command ({said}).")
         return ShellResult(return_code=int(code), stdout=body, stderr=printable(result.stderr))

@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from profiler_agent.agent_run import AgentRun, Job, JobResult
+from profiler_agent.agent_run import Job, JobResult
 from profiler_agent.bundle import AGENT_SCRIPT, DeviceFile, device_file
 from profiler_agent.deploy import DeviceFolder
 from profiler_agent.device import Device, TimingPlan
 from profiler_agent.errors import AgentFailed, AgentOutputError, ConfigError, ModelsFailed, ProxylessError, WrongDevice
 from profiler_agent.facts import DeviceFacts, fingerprint_of, identify, public_details
+from profiler_agent.job_queue import JobQueue
 from profiler_agent.journal import load_object
 from profiler_agent.readiness import wait_until_ready
 from profiler_agent.remote_shell import RemoteShell
-from profiler_agent.resume import OpenRun, ResumeStore
+from profiler_agent.resume import ResumeStore
 from profiler_agent.runner import Batch, Runner
 from profiler_agent.runners import make_runner
 from profiler_agent.schedule import BatchSchedule, Group, reason_of
@@ -91,7 +92,6 @@ class Session:
     def __init__(self, device: Device, transport: Transport, store: ResumeStore, folder: Path) -> None:
         self.device = device
         self._store = store
-        self._name = secrets.token_hex(8)
         self._shell = RemoteShell(transport, reconnect_limit_s=device.guard.lease_s)
         details = identify(self._shell)
         self._fingerprint = fingerprint_of(details)
@@ -104,7 +104,15 @@ class Session:
         self._folder.put([self._agent, *self._runner.files()])
         found = self._runner.probe(self._shell, self._folder)
         self._shell.after_reconnect = self._check_same_device
-        self._run: AgentRun | None = None
+        self._queue = JobQueue(
+            shell=self._shell,
+            folder=self._folder,
+            agent=self._agent,
+            guard=device.guard,
+            session=secrets.token_hex(8),
+            fingerprint=self._fingerprint,
+            store=store,
+        )
         self._canary_baseline_ms: float | None = None
         self._back_off_s = _FIRST_BACK_OFF_S
         self._given_up_in_a_row = 0
@@ -201,46 +209,27 @@ class Session:
             jobs[job.id] = (job, group, batch)
 
         def take(result: JobResult) -> None:
-            self._store.keep(result)
             _, group, batch = jobs[result.id]
             self._take_result(result, group, batch, schedule)
             progress.add(len(group.model_ids) if result.return_code == 0 else 0)
 
-        missing = dict(jobs)
-        for job_id in jobs:
-            if (known := self._store.result(job_id)) is not None:
-                del missing[job_id]
-                take(known)
-        if missing:
-            self._folder.put(list(files.values()))
-            self._execute([job for job, _, _ in missing.values()], take)
+        self._queue.results(
+            [job for job, _, _ in jobs.values()],
+            self._runner.launcher(self._folder),
+            before_run=lambda: self._make_ready(list(files.values())),
+            take=take,
+        )
         return list(jobs)
+
+    def _make_ready(self, files: Sequence[DeviceFile]) -> None:
+        wait_until_ready(self.device, self.read_device_state)
+        self._folder.put(files)
 
     def _job(self, batch: Batch, group: Group) -> Job:
         content = self._runner.job_content(batch)
         text = json.dumps([self._fingerprint, group.number, group.model_ids]).encode()
         job_id = hashlib.sha256(content + text).hexdigest()[:24]
         return Job(id=job_id, limit_s=self._runner.job_limit_s(batch), content=content)
-
-    def _execute(self, jobs: Sequence[Job], take: Callable[[JobResult], None]) -> None:
-        """Run jobs through one agent run, or through the one that an earlier host left."""
-        ids = [job.id for job in jobs]
-        wait_until_ready(self.device, self.read_device_state)
-        left = self._store.open_run()
-        run = AgentRun(self._shell, self._folder, self._agent, self.device.guard, self._name)
-        is_ours = left is not None and left.fingerprint == self._fingerprint and set(ids) <= set(left.job_ids)
-        if left is not None and is_ours:
-            run.name = left.name
-        if not is_ours or not run.exists():
-            run = AgentRun(self._shell, self._folder, self._agent, self.device.guard, self._name)
-            run.prepare(jobs, self._runner.launcher(self._folder))
-        self._store.set_open_run(OpenRun(name=run.name, fingerprint=self._fingerprint, job_ids=tuple(ids)))
-        self._run = run
-        run.start()
-        run.follow(ids, take)
-        self._run = None
-        self._store.clear_open_run()
-        self._folder.remove_run(run.name)
 
     def _take_result(self, result: JobResult, group: Group, batch: Batch, schedule: BatchSchedule) -> None:
         if result.return_code == 0 and not result.hit_limit:
@@ -299,13 +288,10 @@ class Session:
 
     def abandon(self, *, keep_run: bool) -> None:
         """After an error: stop the agent if the link still stands; keep its folder when it may be resumed."""
-        with suppress(ProxylessError, OSError):
-            self._shell.reconnect_limit_s = 0.0
-            if self._run is not None:
-                self._run.stop()
-            if not keep_run:
-                if self._run is not None:
-                    self._folder.remove_run(self._run.name)
+        self._shell.reconnect_limit_s = 0.0
+        self._queue.abandon(keep_run=keep_run)
+        if not keep_run:
+            with suppress(ProxylessError, OSError):
                 self._forget_models(set(self._models_on_device))
 
 

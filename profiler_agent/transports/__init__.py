@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from profiler_agent.device import Link, LocalLink
-from profiler_agent.errors import ConfigError
+from typing import assert_never
+
+from profiler_agent.device import AdbLink, Link, LocalLink, SshLink
 from profiler_agent.transport import Transport
 
 
@@ -14,5 +15,13 @@ def open_transport(link: Link) -> Transport:
             from profiler_agent.transports.local import LocalTransport  # noqa: PLC0415
 
             return LocalTransport()
+        case AdbLink():
+            from profiler_agent.transports.adb import AdbTransport  # noqa: PLC0415
+
+            return AdbTransport(link)
+        case SshLink():
+            from profiler_agent.transports.ssh import SshTransport  # noqa: PLC0415
+
+            return SshTransport(link)
         case _:
-            raise ConfigError(f"transport.kind {link.kind!r} is not yet in this version; use 'local'.")
+            assert_never(link)
