@@ -230,12 +230,13 @@ def write_model(network: NetworkSpec, runtime: str, path_without_suffix: Path) -
     from latency_model import lowering  # noqa: PLC0415 - slow to import
 
     weights = lowering.random_weights(network)
+    int8 = lowering.Int8Options(ranges=lowering.nominal_ranges())  # used by int8 networks; enough to time them
     if runtime == "onnxruntime":
         path = path_without_suffix.with_suffix(".onnx")
-        lowering.write_onnx(network, weights, path)
+        lowering.write_onnx(network, weights, path, int8=int8)
     elif runtime == "litert":
         path = path_without_suffix.with_suffix(".tflite")
-        lowering.write_tflite(network, weights, path)
+        lowering.write_tflite(network, weights, path, int8=int8)
     else:
         raise MeasurementError(f"No model writer for runtime {runtime!r}; use onnxruntime or litert.")
     return path
