@@ -16,6 +16,7 @@ from benchmarks.claims import Claim, Options, at_least, at_most, run_benchmark
 from latency_model.lowering import (
     Int8Options,
     Weights,
+    calibrate,
     nominal_ranges,
     onnx_bytes,
     random_weights,
@@ -27,17 +28,17 @@ from latency_model.ops import ConvSpec, DepthwiseConvSpec, Dtype, LinearSpec, MB
 
 AIM_MODELS_PER_SECOND = 500
 AIM_RELATIVE_ERROR = 1e-5
-ROUNDS = 5
+AIM_INT8_DB = 30
 
 
 def measure(options: Options) -> Iterator[Claim]:
     networks = [single_op_network(op) for op in campaign_ops()]
     weights = [random_weights(network) for network in networks]
-    seconds = 0.3 if options.quick else 1.5
+    seconds, rounds = (0.1, 3) if options.quick else (1.0, 5)
     dtypes: tuple[Dtype, ...] = ("fp32", "fp16", "int8")
     for (form, to_bytes), dtype in itertools.product((("TFLite", tflite_bytes), ("ONNX", onnx_bytes)), dtypes):
         work = [(with_dtype(network, dtype), weight) for network, weight in zip(networks, weights, strict=True)]
-        rates = [models_per_second(to_bytes, work, seconds) for _ in range(ROUNDS)]
+        rates = [models_per_second(to_bytes, work, seconds) for _ in range(rounds)]
         yield at_least(
             f"{form} models written, {dtype}",
             statistics.median(rates),
@@ -45,13 +46,22 @@ def measure(options: Options) -> Iterator[Claim]:
             unit="models/s",
             spread=(min(rates), max(rates)),
         )
-    errors = [relative_errors(network, weight) for network, weight in zip(networks, weights, strict=True)]
-    for form, worst in zip(("ONNX", "TFLite"), np.max(errors, axis=0), strict=True):
+    runs = [run_files(network, weight) for network, weight in zip(networks, weights, strict=True)]
+    for form in ("ONNX", "TFLite"):
         yield at_most(
             f"{form} fp32 against torch, largest error over {len(networks)} models",
-            float(worst),
+            max(float(np.abs(run[form] - run["torch"]).max() / np.abs(run["torch"]).max()) for run in runs),
             AIM_RELATIVE_ERROR,
             unit="of the largest output",
+        )
+    for form in ("ONNX", "TFLite"):
+        ratios = [signal_to_noise_db(run["torch"], run[f"{form} int8"]) for run in runs]
+        yield at_least(
+            f"{form} int8 against torch, lowest signal-to-noise over {len(networks)} models",
+            min(ratios),
+            AIM_INT8_DB,
+            unit="dB",
+            spread=(min(ratios), max(ratios)),
         )
 
 
@@ -96,27 +106,43 @@ def models_per_second(to_bytes: Callable[..., bytes], work: list[tuple[NetworkSp
     return count / (time.perf_counter() - started)
 
 
-def relative_errors(network: NetworkSpec, weights: Weights) -> tuple[float, float]:
-    """Largest difference of the ONNX and the TFLite file from torch, over the largest output."""
-    import onnxruntime  # noqa: PLC0415
+def run_files(network: NetworkSpec, weights: Weights) -> dict[str, np.ndarray]:
+    """The output of torch, of the fp32 files and of int8 files calibrated on the same input."""
     import torch  # noqa: PLC0415
-    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
 
     inputs = torch.randn(network.input_shape, generator=torch.Generator().manual_seed(0))
-    expected = run_torch(network, weights, inputs).numpy()
-    session = onnxruntime.InferenceSession(onnx_bytes(network, weights), providers=["CPUExecutionProvider"])
-    (by_onnx,) = session.run(None, {"input": inputs.numpy()})
-    interpreter = Interpreter(model_content=tflite_bytes(network, weights), num_threads=1)
+    int8 = Int8Options(ranges=calibrate(network, weights, [inputs]), io="float")
+    outputs = {"torch": run_torch(network, weights, inputs).numpy()}
+    for dtype, suffix in (("fp32", ""), ("int8", " int8")):
+        described = with_dtype(network, dtype)
+        outputs[f"ONNX{suffix}"] = run_onnx(onnx_bytes(described, weights, int8=int8), inputs.numpy())
+        outputs[f"TFLite{suffix}"] = run_tflite(tflite_bytes(described, weights, int8=int8), inputs.numpy())
+    return outputs
+
+
+def run_onnx(model: bytes, inputs: np.ndarray) -> np.ndarray:
+    import onnxruntime  # noqa: PLC0415
+
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return session.run(None, {"input": inputs})[0]
+
+
+def run_tflite(model: bytes, inputs: np.ndarray) -> np.ndarray:
+    """NCHW in and out; the layout is turned on the way."""
+    from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
+
+    interpreter = Interpreter(model_content=model, num_threads=1)
     interpreter.allocate_tensors()
-    is_image = inputs.ndim == 4
-    fed = np.ascontiguousarray(inputs.permute(0, 2, 3, 1).numpy()) if is_image else inputs.numpy()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], fed)
+    turned = inputs.transpose(0, 2, 3, 1) if inputs.ndim == 4 else inputs
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], np.ascontiguousarray(turned))
     interpreter.invoke()
-    by_tflite = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    if by_tflite.ndim == 4:
-        by_tflite = by_tflite.transpose(0, 3, 1, 2)
-    largest = float(np.abs(expected).max())
-    return tuple(float(np.abs(found - expected).max()) / largest for found in (by_onnx, by_tflite))
+    output = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    return output.transpose(0, 3, 1, 2) if output.ndim == 4 else output
+
+
+def signal_to_noise_db(expected: np.ndarray, found: np.ndarray) -> float:
+    noise = np.square(found - expected, dtype=np.float64).sum()
+    return float(10 * np.log10(np.square(expected, dtype=np.float64).sum() / max(noise, 1e-30)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latency_model.lowering.files import Int8Options, onnx_bytes, tflite_bytes, write_onnx, write_tflite
+from latency_model.lowering.metadata import read_metadata
 from latency_model.lowering.quantization import Ranges, calibrate, nominal_ranges
 from latency_model.lowering.weights import Weights, check_weights, network_weight_shapes, random_weights
 
@@ -26,6 +27,7 @@ __all__ = [
     "nominal_ranges",
     "onnx_bytes",
     "random_weights",
+    "read_metadata",
     "run_torch",
     "tflite_bytes",
     "write_onnx",

@@ -16,6 +16,7 @@ from latency_model.lowering import (
     network_weight_shapes,
     onnx_bytes,
     random_weights,
+    read_metadata,
     run_torch,
     tflite_bytes,
     write_onnx,
@@ -74,11 +75,21 @@ def test_a_tflite_file_has_the_agreed_names_and_layout():
     assert [(name, tuple(d["shape"])) for name, d in runner.get_output_details().items()] == [("output", (1, 6, 6, 5))]
 
 
-def test_metadata_travels_in_both_files():
-    labels = {"labels": '["cat", "dog"]'}
-    model = onnx.load_from_string(onnx_bytes(NETWORK, random_weights(NETWORK), metadata=labels))
-    assert {entry.key: entry.value for entry in model.metadata_props} == labels
-    assert b'["cat", "dog"]' in tflite_bytes(NETWORK, random_weights(NETWORK), metadata=labels)
+@pytest.mark.parametrize(("write", "suffix"), [(write_onnx, ".onnx"), (write_tflite, ".tflite")])
+def test_labels_and_preprocessing_travel_in_the_file(write, suffix, tmp_path: Path):
+    path = tmp_path / f"net{suffix}"
+    metadata = {"labels": '["cat", "dög"]', "mean": "[0.5]"}
+    write(NETWORK, random_weights(NETWORK), path, metadata=metadata)
+    assert read_metadata(path) == metadata
+    write(NETWORK, random_weights(NETWORK), path)
+    assert read_metadata(path) == {}
+
+
+@pytest.mark.parametrize("name", ["net.onnx", "net.tflite", "net.pt"])
+def test_metadata_of_a_file_that_is_no_model_is_refused(name, tmp_path: Path):
+    (tmp_path / name).write_bytes(b"\xff\xff\xff\xff\xff\xff\xff\xff")
+    with pytest.raises(LoweringError, match=name):
+        read_metadata(tmp_path / name)
 
 
 @BOTH_FORMS

@@ -13,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from latency_model.campaign import write_model
 from latency_model.errors import LoweringError
 from latency_model.lowering import (
     Int8Options,
@@ -136,6 +137,15 @@ def test_weights_beyond_half_precision_are_refused(to_bytes):
     weights = random_weights(network) | {"op.bias": np.array([0, 7e4], np.float32)}
     with pytest.raises(LoweringError, match=r"op\.bias.*65504"):
         to_bytes(network, weights)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
+def test_a_campaign_writes_8_bit_networks_too(runtime, tmp_path):
+    path = write_model(single_op_network(BLOCK), runtime, tmp_path / "block")
+    if runtime == "litert":
+        Interpreter(model_path=str(path)).allocate_tensors()
+    else:
+        onnxruntime.InferenceSession(str(path))
 
 
 def test_calibration_sees_the_extremes_of_all_batches_whatever_their_size():

@@ -1,0 +1,56 @@
+"""Benchmarks speak one language."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.mark.slow
+def test_a_benchmark_ends_with_one_line_of_json_in_the_agreed_form():
+    finished = run("-m", "benchmarks.lowering", "--quick", "--json")
+    assert finished.returncode == 0, finished.stderr
+    *for_people, last = finished.stdout.splitlines()
+    report = json.loads(last)
+    assert set(report) == {"benchmark", "claims", "environment", "seconds"}
+    assert report["benchmark"] == "lowering"
+    assert len(for_people) == len(report["claims"]) > 0
+    for claim in report["claims"]:
+        assert {"claim", "value", "unit", "aim", "holds"} <= set(claim)
+
+
+CLAIMS = """
+from pathlib import Path
+from benchmarks.claims import at_least, at_most, not_measured, run_benchmark
+
+def measure(options):
+    assert options.data == Path("elsewhere") and options.quick
+    yield at_most("memory", 1.2, 1.15, unit="ratio", spread=(1.1, 1.3), note="published 1.5")
+    yield at_least("speed", 500, 500, unit="models/s")
+    yield not_measured("phone", "<= 5", "no phone here")
+
+run_benchmark("example", measure)
+"""
+
+
+def test_a_claim_that_falls_short_is_reported_and_the_benchmark_still_ends_well():
+    finished = run("-c", CLAIMS, "--quick", "--json", "--data", "elsewhere")
+    assert finished.returncode == 0, finished.stderr
+    lines = finished.stdout.splitlines()
+    assert lines[0] == "FALLS SHORT: memory: 1.2 ratio (1.1 to 1.3), aim <= 1.15; published 1.5"
+    assert lines[1] == "holds: speed: 500 models/s, aim >= 500"
+    memory, _, phone = json.loads(lines[-1])["claims"]
+    assert memory["spread"] == [1.1, 1.3]
+    assert (phone["value"], phone["holds"], phone["note"]) == (None, False, "no phone here")
