@@ -74,7 +74,7 @@ class SearchTrainer:
             weight_decay=settings.weight_decay,
         )
         self.step = 0
-        self.seconds_before = 0.0
+        self.seconds = 0.0
 
     @property
     def identity(self) -> dict[str, str]:
@@ -102,7 +102,7 @@ class SearchTrainer:
         """
         state = read_checkpoint(self.files.checkpoint, self.identity)
         if state is not None:
-            self.step, self.seconds_before = state["step"], state["seconds"]
+            self.step, self.seconds = state["step"], state["seconds"]
             self.supernet.load_state_dict(state["supernet"])
             self.optimizer.load_state_dict(state["optimizer"])
             for target, saved in zip(self.states, state["targets"], strict=True):
@@ -117,21 +117,25 @@ class SearchTrainer:
         Args:
             on_step: called with steps done and steps in all.
         """
-        started = last_saved = time.monotonic()
-        while self.step < self.settings.total_steps:
-            event = self._take_step()
-            self.step += 1
-            seconds = self.seconds_before + time.monotonic() - started
-            if event is not None:
-                append_json_line(self.files.events, {**event, "seconds": round(seconds, 3)})
-            if time.monotonic() - last_saved > CHECKPOINT_EVERY_S or self.step == self.settings.total_steps:
-                self._save(seconds)
+        last_saved = time.monotonic()
+        while not self.is_finished:
+            self.take_step()
+            if time.monotonic() - last_saved > CHECKPOINT_EVERY_S or self.is_finished:
+                self.save()
                 last_saved = time.monotonic()
             if on_step is not None:
                 on_step(self.step, self.settings.total_steps)
 
-    def _take_step(self) -> dict[str, Any] | None:
-        """One weight step and, when it is due, an architecture step for one target in turn."""
+    def take_step(self) -> None:
+        """One weight step and, when it is due, an architecture step for one target in turn; logged."""
+        started = time.monotonic()
+        event = self._weight_and_architecture_step()
+        self.step += 1
+        self.seconds += time.monotonic() - started
+        if event is not None:
+            append_json_line(self.files.events, {**event, "seconds": round(self.seconds, 3)})
+
+    def _weight_and_architecture_step(self) -> dict[str, Any] | None:
         settings, step = self.settings, self.step
         is_warmup = step < settings.warmup_steps
         loss, accuracy = self._weight_step(self._weight_paths(step, is_warmup))
@@ -183,10 +187,11 @@ class SearchTrainer:
             "entropy": state.logits.entropy(),
         }
 
-    def _save(self, seconds: float) -> None:
+    def save(self) -> None:
+        """Write the checkpoint that ``resume`` takes up."""
         state = {
             "step": self.step,
-            "seconds": seconds,
+            "seconds": self.seconds,
             "supernet": self.supernet.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "targets": [
