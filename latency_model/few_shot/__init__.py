@@ -1,0 +1,1 @@
+"""A new device from a few whole networks, with what other devices taught."""

@@ -1,0 +1,70 @@
+"""Predictors carried over to another device: from a few networks, and to another unit of a known model."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from latency_model.errors import TooFewSamplesError
+from latency_model.evaluate import spearman
+from latency_model.few_shot.transfer import choose_networks_to_measure, make_pool, recalibrate, transfer
+from latency_model.fit import fit_predictor
+from latency_model.measurement import MeasurementSet
+
+
+@pytest.fixture
+def networks(make_networks):
+    return make_networks(120)
+
+
+@pytest.fixture
+def source(device, networks, make_space_ops):
+    return fit_predictor(device.measure([*make_space_ops(networks), *networks[:20]]))
+
+
+def test_another_device_is_predicted_from_twelve_networks_of_its_own(device, networks, source):
+    other = dataclasses.replace(device, op_spread=0.06, constant_ms=0.05, rng=np.random.default_rng(9))
+    pool = make_pool(networks, [source])
+    rows = choose_networks_to_measure(pool, 12)
+    transferred = transfer(pool, other.measure([networks[row] for row in rows]))
+    truth = np.array([other.network_ms(network) for network in networks])
+    rest = np.setdiff1d(np.arange(len(networks)), rows)
+    estimates = transferred.predict_networks()
+    predicted = np.array([estimate.latency_ms for estimate in estimates])
+    assert np.mean(np.abs(predicted / truth - 1)[rest]) < 0.03
+    assert spearman(predicted[rest], truth[rest]) > 0.95
+    held = [estimates[row].low_ms <= truth[row] <= estimates[row].high_ms for row in rest]
+    assert np.mean(held) > 0.8
+
+
+def test_the_transferred_table_adds_up_to_its_predictions(device, networks, source):
+    pool = make_pool(networks, [source])
+    transferred = transfer(pool, device.measure(networks[:10]))
+    total = sum(transferred.op_ms[op] for op in pool.networks[40]) + transferred.constant_ms
+    assert transferred.predict_networks()[40].latency_ms == pytest.approx(total)
+
+
+def test_another_unit_of_a_model_is_a_factor_away(device, networks, source):
+    slower = device.measure(networks[30:33])
+    scaled = MeasurementSet(
+        tuple(
+            dataclasses.replace(m, report=dataclasses.replace(m.report, latency_ms=1.3 * m.latency_ms))
+            for m in slower.measurements
+        )
+    )
+    carried = recalibrate(source, scaled)
+    ratio = [
+        carried.predict_network(n.ops).latency_ms / source.predict_network(n.ops).latency_ms for n in networks[40:50]
+    ]
+    assert ratio == pytest.approx([ratio[0]] * 10, rel=1e-9)
+    assert ratio[0] == pytest.approx(1.3, rel=0.03)
+    wider = [
+        (e.high_ms - e.low_ms) / e.latency_ms for e in (p.predict_network(networks[40].ops) for p in (source, carried))
+    ]
+    assert wider[1] >= wider[0]
+    assert "not judged anew" in carried.report_card["method"]
+
+
+def test_one_network_is_too_few_to_carry_a_predictor_over(device, networks, source):
+    with pytest.raises(TooFewSamplesError, match="measure 3 or more"):
+        recalibrate(source, device.measure(networks[:1]))
