@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from latency_model.cli import register as register_latency_verbs
 from rich.console import Console
 
+from latency_model.cli import register as register_latency_verbs
 from profiler_agent.cli import device_app
 from profiler_agent.errors import ProxylessError
+from search.threads import prepare_threads
 
 if TYPE_CHECKING:
     from search.run import Run
@@ -236,6 +237,7 @@ def report_command(run_folder: RunArgument) -> None:
 
 def main() -> None:
     """Run the command; an error of ours becomes its words and its exit code."""
+    prepare_threads()
     try:
         app(standalone_mode=True)
     except ProxylessError as error:

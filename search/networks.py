@@ -27,10 +27,25 @@ from latency_model.ops import (
 )
 from search.errors import SpaceError
 from search.space import Choices, Position, SearchSpace
+from search.zoo import build_network
 
 WIDTH_STEP = 4
 MOBILENETV2_KERNEL = 3
+SMALLEST_MOBILENETV2_PIXELS = 64
 SIZE_BIAS = 4.0
+
+
+def reference_network(space: SearchSpace) -> NetworkSpec:
+    """What ``--target 0.6xmobilenetv2`` is a fraction of: MobileNetV2 itself for images of 64 pixels and more, and for
+    smaller ones its likeness in the space's outline.
+
+    Raises:
+        SpaceError: a space of small images whose positions offer no MBConv with kernel 3.
+    """
+    _, channels, height, width = space.input_shape
+    if min(height, width) >= SMALLEST_MOBILENETV2_PIXELS:
+        return build_network("mobilenetv2", (channels, height, width), space.head[-1][1].output_shape[1])
+    return mobilenetv2_like(space)
 
 
 def mobilenetv2_like(space: SearchSpace) -> NetworkSpec:

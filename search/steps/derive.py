@@ -21,7 +21,7 @@ from search.budget import best_under_budget
 from search.derive import Derivation, Judged, derive
 from search.errors import TargetError
 from search.files import write_json
-from search.networks import mobilenetv2_like, scaled_network
+from search.networks import reference_network, scaled_network
 from search.progress import progress
 from search.run import Run
 from search.space import Choices, SearchSpace
@@ -123,7 +123,7 @@ def _shortlist(derivation: Derivation) -> list[Judged]:
 def _candidates(run: Run, target: LatencyTarget, shortlist: Sequence[Judged]) -> dict[str, list[NetworkSpec]]:
     space = run.space
     rng = random.Random(f"{run.settings.seed}/baselines/{space.hash}")
-    reference = mobilenetv2_like(space)
+    reference = reference_network(space)
     return {
         "derived": [space.network(one.choices, "derived") for one in shortlist],
         "random": random_networks(space, target, rng),

@@ -13,7 +13,7 @@ from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import OpSpec
 from profiler_agent.session import open_session
 from search.errors import RunFolderError, SpaceError
-from search.networks import mobilenetv2_like, spread_choices
+from search.networks import reference_network, spread_choices
 from search.progress import progress
 from search.run import Run
 from search.space import SearchSpace
@@ -40,7 +40,7 @@ def profile_plan(space: SearchSpace, calibration_count: int, held_out_count: int
     """All ops of the space; calibration networks of all sizes; uniformly random networks to judge by."""
     rng = random.Random(f"{seed}/profile/{space.hash}")
     try:
-        reference = mobilenetv2_like(space)
+        reference = reference_network(space)
     except SpaceError:
         reference = None
     calibration = tuple(space.network(spread_choices(space, rng), f"cal{i}") for i in range(calibration_count))

@@ -11,7 +11,7 @@ from search.architecture_step import LatencyTarget
 from search.budget import latency_range_ms
 from search.errors import TargetError
 from search.files import read_json, write_json
-from search.networks import mobilenetv2_like
+from search.networks import reference_network
 from search.progress import progress
 from search.run import Run
 from search.space import SearchSpace, space_to_json
@@ -64,7 +64,7 @@ def fix_target(run: Run) -> LatencyTarget:
 def _reference_ms(run: Run) -> float | None:
     if run.target.reference is None:
         return None
-    wanted = paid_ops(mobilenetv2_like(run.space))
+    wanted = paid_ops(reference_network(run.space))
     for measurement in planned_measurements(run).measurements:
         if measurement.paid_ops == wanted:
             return measurement.latency_ms

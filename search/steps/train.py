@@ -54,12 +54,13 @@ def train_here(run: Run, name: str, update: Update | None = None) -> None:
 
 
 def _train_side_by_side(run: Run, names: Sequence[str], update: Update) -> None:
-    """On a CPU, independent one-thread processes beat threads: small networks leave threads waiting."""
+    """On a CPU, independent one-thread processes beat threads: small networks leave threads waiting. One process more
+    than cores keeps all cores at work to the end."""
     waiting, running = list(names), dict[str, subprocess.Popen[bytes]]()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         while waiting or running:
-            while waiting and len(running) < cores:
+            while waiting and len(running) <= cores:
                 name = waiting.pop(0)
                 running[name] = _start(run, name)
             time.sleep(POLL_S)
