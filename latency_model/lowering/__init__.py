@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from latency_model.lowering.calibration import calibrate
 from latency_model.lowering.files import Int8Options, onnx_bytes, tflite_bytes, write_onnx, write_tflite
 from latency_model.lowering.metadata import read_metadata
-from latency_model.lowering.quantization import Ranges, calibrate, nominal_ranges
+from latency_model.lowering.quantization import Ranges, nominal_ranges
 from latency_model.lowering.weights import Weights, check_weights, network_weight_shapes, random_weights
 
 if TYPE_CHECKING:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from latency_model.errors import LoweringError
-from latency_model.lowering.weights import Weights
-from latency_model.network import NetworkSpec, with_batch
 from latency_model.ops import Activation
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 InputOutput: TypeAlias = Literal["quantized", "float"]  # what an int8 file takes and gives
@@ -95,35 +90,3 @@ def params_of_value(ranges: Ranges, name: str, clamp: Activation = "none") -> In
 def nominal_ranges() -> Ranges:
     """The same plausible range for whatever is asked: enough to time a file with, not to use its numbers."""
     return defaultdict(lambda: _NOMINAL_RANGE)
-
-
-def calibrate(
-    network: NetworkSpec, weights: Weights, batches: Iterable[Tensor | Sequence[Tensor]]
-) -> dict[str, tuple[float, float]]:
-    """The smallest and largest number of every value of the network, over batches of real inputs (NCHW, any
-    batch size; a sequence of tensors for a network of several inputs).
-
-    Raises:
-        LoweringError: there are no batches, an input does not fit, or a value is not finite.
-    """
-    import torch  # noqa: PLC0415 - slow to import
-
-    from latency_model.lowering.torch_emitter import run_torch  # noqa: PLC0415
-
-    ranges: dict[str, tuple[float, float]] = {}
-
-    def widen(name: str, value: Tensor) -> None:
-        low, high = (float(limit) for limit in value.aminmax())
-        if not np.isfinite([low, high]).all():
-            raise LoweringError(
-                f"Network {network.name!r}: the value {name!r} reaches {low} to {high}; no 8 bits hold that."
-            )
-        seen_low, seen_high = ranges.get(name, (low, high))
-        ranges[name] = (min(low, seen_low), max(high, seen_high))
-
-    for batch in batches:
-        inputs = [batch] if isinstance(batch, torch.Tensor) else list(batch)
-        run_torch(with_batch(network, len(inputs[0])), weights, inputs, widen)
-    if not ranges:
-        raise LoweringError(f"Network {network.name!r}: no calibration inputs; a few hundred real images do.")
-    return ranges

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -19,9 +20,10 @@ Observe = Callable[[str, Tensor], None]
 
 class TorchEmitter:
     """Runs each op as it is emitted and shows every value, under its name, to ``observe``. Values are NCHW
-    tensors. What comes before an activation is called "<name>.linear", as in the files."""
+    tensors. What comes before an activation is called "<name>.linear", as in the files, and is shown only as far as
+    the activation tells numbers apart."""
 
-    def __init__(self, weights: Weights, inputs: Sequence[Tensor], observe: Observe) -> None:
+    def __init__(self, weights: Weights, inputs: Sequence[Tensor], observe: Observe | None) -> None:
         self._weights = weights
         self._inputs = list(inputs)
         self._observe = observe
@@ -71,10 +73,13 @@ class TorchEmitter:
     def _activated(self, x: Tensor, activation: Activation, name: str) -> Tensor:
         if activation == "none":
             return self._seen(x, name)
-        return self.activate(self._seen(x, f"{name}.linear"), activation, name)
+        if self._observe is not None:
+            self._observe(f"{name}.linear", x.clamp(*_TOLD_APART.get(activation, _ALL)))
+        return self.activate(x, activation, name)
 
     def _seen(self, value: Tensor, name: str) -> Tensor:
-        self._observe(name, value)
+        if self._observe is not None:
+            self._observe(name, value)
         return value
 
     def _parameters(self, name: str, dtype: Dtype) -> tuple[Tensor, Tensor]:
@@ -95,8 +100,18 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+# Below -3 a hard swish is zero, and so on; beyond 6 the soft ones are within about half an 8-bit step of their limit.
+_ALL = (-math.inf, math.inf)
+_TOLD_APART = {
+    "hswish": (-3.0, math.inf),
+    "hsigmoid": (-3.0, 3.0),
+    "sigmoid": (-6.0, 6.0),
+    "swish": (-6.0, math.inf),
+}
+
+
 def run_torch(
-    network: NetworkSpec, weights: Weights, inputs: Sequence[Tensor], observe: Observe = lambda *_: None
+    network: NetworkSpec, weights: Weights, inputs: Sequence[Tensor], observe: Observe | None = None
 ) -> Tensor:
     """The network's output for its NCHW ``inputs``; ``observe`` is shown every value on the way.
 

@@ -154,6 +154,22 @@ def test_calibration_sees_the_extremes_of_all_batches_whatever_their_size():
     assert calibrate(network, {}, [low, high]) == {"input": (-2.0, 7.0), "op": (-2.0, 7.0)}
 
 
+def test_calibration_cuts_off_a_rare_extreme_where_that_leaves_less_error():
+    network = single_op_network(PoolSpec(pool="max", kernel_size=1, in_channels=8, in_height=256, in_width=256))
+    inputs = torch.randn(1, 8, 256, 256, generator=torch.Generator().manual_seed(0))
+    inputs[0, 0, 0, 0] = 12.0
+    low, high = calibrate(network, {}, [inputs])["input"]
+    assert low > float(inputs.min())
+    assert 6.0 <= high < 11.0
+
+
+def test_calibration_ignores_what_the_next_activation_cannot_tell_apart():
+    network = single_op_network(LinearSpec(in_features=1, out_features=1, activation="hswish"))
+    weights = {"op.weight": np.ones((1, 1), np.float32), "op.bias": np.zeros(1, np.float32)}
+    ranges = calibrate(network, weights, [torch.tensor([[-50.0], [5.0]])])
+    assert ranges["op.linear"] == (-3.0, 5.0)
+
+
 def test_calibration_without_inputs_or_with_numbers_that_are_not_finite_is_refused():
     network = single_op_network(PoolSpec(pool="max", kernel_size=3, **IMAGE))
     with pytest.raises(LoweringError, match="no calibration inputs"):
