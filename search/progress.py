@@ -33,20 +33,20 @@ def progress(console: Console, title: str) -> Iterator[Update]:
 
 
 class _LineProgress:
+    """Prints a line every ten seconds; the time left follows the speed since the line before."""
+
     def __init__(self, console: Console, title: str, clock_s: Callable[[], float]) -> None:
         self.console, self.title, self.clock_s = console, title, clock_s
-        self.started = self.last_line = clock_s()
-        self.first_done: int | None = None
+        self.line_at_s, self.line_done = clock_s(), 0
         self.last_done: int | None = None
 
     def __call__(self, done: int, total: int) -> None:
-        now = self.clock_s()
-        if self.first_done is None:
-            self.first_done, self.started = done, now
-        if done == self.last_done or (now - self.last_line < LINE_EVERY_S and done < total):
-            return
+        now_s = self.clock_s()
+        is_new_end = done >= total and done != self.last_done
         self.last_done = done
-        self.last_line = now
-        since = done - self.first_done
-        left = f", about {(now - self.started) / since * (total - done):.0f} s left" if since and done < total else ""
+        if not is_new_end and now_s - self.line_at_s < LINE_EVERY_S:
+            return
+        speed = (done - self.line_done) / (now_s - self.line_at_s) if now_s > self.line_at_s else 0.0
+        left = f", about {(total - done) / speed:.0f} s left" if speed > 0 and done < total else ""
+        self.line_at_s, self.line_done = now_s, done
         self.console.print(f"{self.title}: {done} of {total}{left}", highlight=False)

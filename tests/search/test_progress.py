@@ -1,0 +1,32 @@
+"""Progress where there is no terminal: lines now and then, with the time left."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from search.progress import _LineProgress
+
+
+def lines_of(updates, seconds_per_update):
+    output, now_s = io.StringIO(), [0.0]
+    update = _LineProgress(Console(file=output, width=100), "search", lambda: now_s[0])
+    for done, total in updates:
+        now_s[0] += seconds_per_update
+        update(done, total)
+    return output.getvalue().splitlines()
+
+
+def test_a_line_comes_every_ten_seconds_and_at_the_end():
+    lines = lines_of([(done, 30) for done in range(1, 31)], seconds_per_update=1.0)
+    assert lines == ["search: 10 of 30, about 20 s left", "search: 20 of 30, about 10 s left", "search: 30 of 30"]
+
+
+def test_the_end_is_told_once():
+    assert lines_of([(3, 3), (3, 3), (3, 3)], seconds_per_update=1.0) == ["search: 3 of 3"]
+
+
+def test_the_time_left_follows_the_speed_of_now():
+    updates = [(5, 100), (10, 100), (12, 100), (14, 100)]
+    assert lines_of(updates, seconds_per_update=5.0)[-1] == "search: 14 of 100, about 215 s left"
