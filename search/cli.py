@@ -24,13 +24,12 @@ app = typer.Typer(
     name="proxyless",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    add_completion=False,
     help="Name a device, a labelled image folder and a latency budget; get the most accurate network that meets it "
     "on that device, exported and re-measured.\n\n"
     "Example: proxyless run --device device_configs/local_cpu_onnxruntime.yaml --data fashion-mnist "
     "--target 0.6xmobilenetv2 --out runs/first",
 )
-app.add_typer(device_app, name="device")
-register_latency_verbs(app)
 
 RunArgument = Annotated[Path, typer.Argument(help="The run folder that --out named, such as runs/first.")]
 DeviceOption = Annotated[Path, typer.Option("--device", help="A device file: device_configs/local_cpu_litert.yaml.")]
@@ -153,6 +152,9 @@ def profile_command(  # noqa: PLR0913, PLR0917 - one option each
     typer.echo(f"measurements: {run.measurements}")
 
 
+register_latency_verbs(app)
+
+
 @app.command("search")
 def search_command(run_folder: RunArgument, target: TargetOption = None, target_ms: TargetMsOption = None) -> None:
     """Search against a budget; resumes where a killed search stopped.
@@ -233,6 +235,9 @@ def report_command(run_folder: RunArgument) -> None:
     from search.steps.report import report
 
     report(open_run(run_folder), Console())
+
+
+app.add_typer(device_app, name="device")
 
 
 def main() -> None:
