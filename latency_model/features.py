@@ -298,10 +298,21 @@ def op_features(ops: Sequence[OpSpec]) -> FloatArray:
         )
     ]
     logs.append(np.log((costs.macs + 1.0) / (costs.bytes_moved + 1.0)))
+    logs += _tile_features(columns)
     indicators = [columns.kind == code for code in range(len(KINDS))]
     indicators += [columns.activation == code for code in range(len(ACTIVATIONS))]
     indicators += [columns.dtype == code for code in range(len(DTYPES))]
     return np.column_stack([*logs, *(flag.astype(np.float64) for flag in indicators)])
+
+
+def _tile_features(columns: OpColumns) -> list[FloatArray]:
+    """How well widths and pixels fill the blocks that kernels work in: 4 and 8 channels, 16 lanes."""
+    features = []
+    for name in ("in_channels", "out_channels", "expand_channels"):
+        width = np.maximum(columns[name], 1.0)
+        features += [np.ceil(width / tile) * tile / width for tile in (4.0, 8.0, 16.0)]
+    pixels = np.log(columns["out_height"] * columns["out_width"])
+    return [*features, pixels, pixels + np.log(np.ceil(np.maximum(columns["out_channels"], 1.0) / 4.0))]
 
 
 def is_free(ops: Sequence[OpSpec]) -> npt.NDArray[np.bool_]:

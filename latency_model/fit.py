@@ -26,13 +26,24 @@ from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSe
 from latency_model.network import NetworkSpec
 from latency_model.network_latency import NetworkLatency, Provenance, check_predictor_matches
 from latency_model.ops import OpSpec
-from latency_model.predictors import LatencyPredictor, TablePredictor, XGBoostPredictor
+from latency_model.predictors import (
+    LatencyPredictor,
+    MlpPredictor,
+    RandomForestPredictor,
+    RooflinePredictor,
+    TablePredictor,
+    XGBoostPredictor,
+)
+from latency_model.predictors.auto import fit_auto
 
 CONFIDENCE = 0.9
 SEED = 0
 FITTERS: dict[str, Callable[..., LatencyPredictor]] = {
     "table": TablePredictor.fit,
+    "roofline": RooflinePredictor.fit,
+    "forest": RandomForestPredictor.fit,
     "xgboost": XGBoostPredictor.fit,
+    "mlp": MlpPredictor.fit,
 }
 MODELS = ("auto", *FITTERS)
 
@@ -133,10 +144,7 @@ def network_timings(measurements: Sequence[Measurement]) -> NetworkTimings:
 def _fit_ops(measurements: MeasurementSet, model: str, confidence: float, seed: int) -> tuple[LatencyPredictor, str]:
     timings = measurements.op_timings()
     if model == "auto":
-        return (
-            TablePredictor.fit(timings, seed=seed, confidence=confidence),
-            "every op of the space was measured",
-        )
+        return fit_auto(timings, seed=seed, confidence=confidence)
     if model not in FITTERS:
         raise LatencyModelError(f"Unknown model {model!r}; use one of {', '.join(MODELS)}.")
     return FITTERS[model](timings, seed=seed, confidence=confidence), "asked for"

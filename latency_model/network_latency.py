@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from latency_model.errors import PredictorMismatchError
+from latency_model.errors import PredictorMismatchError, UnknownOpError
 from latency_model.features import FloatArray, edge_values, is_free, op_columns, op_costs
 from latency_model.measurement import DeviceIdentity
 from latency_model.ops import OpSpec, op_from_json, op_to_json
 from latency_model.posterior import LinearPosterior
+from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.protocol import LatencyPredictor
 from latency_model.predictors.store import load_predictor, read_json, save_predictor, write_json
 
@@ -259,7 +260,8 @@ def check_predictor_matches(predictor: NetworkLatency, identity: DeviceIdentity,
 
     Args:
         identity: of the device that is to be searched for now.
-        ops: what will be asked of the predictor; all of them must be known to it.
+        ops: what will be asked of the predictor; all of them must have been measured for it, or, when it is a
+            regressor alone, be of kinds that it knows.
     Raises:
         PredictorMismatchError: the predictor is foreign or stale.
         UnknownOpError: it does not know one of ``ops``.
@@ -276,7 +278,12 @@ def check_predictor_matches(predictor: NetworkLatency, identity: DeviceIdentity,
                 f"The predictor was fitted on {own}; this is {identity}. Latencies of another {what} do not "
                 "carry over: run `proxyless profile` and `proxyless fit` on this one."
             )
-    predictor.op_predictor.predict_ms(list(ops))
+    op_predictor = predictor.op_predictor
+    op_predictor.predict_ms(list(ops))
+    if isinstance(op_predictor, MeasuredFirstPredictor) and (unmeasured := op_predictor.unmeasured(ops)):
+        raise UnknownOpError(
+            unmeasured, op_predictor.table.timings.ops, "it was not measured on this device; profile this space."
+        )
 
 
 def format_ms(value: float) -> str:

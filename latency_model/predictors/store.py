@@ -7,13 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from latency_model.errors import SchemaError
+from latency_model.predictors.measured_first import MeasuredFirstPredictor
+from latency_model.predictors.mlp import MlpPredictor
 from latency_model.predictors.protocol import LatencyPredictor
+from latency_model.predictors.random_forest import RandomForestPredictor
+from latency_model.predictors.roofline import RooflinePredictor
 from latency_model.predictors.table import TablePredictor
 from latency_model.predictors.xgboost_trees import XGBoostPredictor
 
 SCHEMA = 1
 _FILE = "predictor.json"
-PREDICTORS: dict[str, Any] = {cls.kind: cls for cls in (TablePredictor, XGBoostPredictor)}
+PREDICTORS: dict[str, Any] = {
+    cls.kind: cls
+    for cls in (
+        TablePredictor,
+        RooflinePredictor,
+        RandomForestPredictor,
+        XGBoostPredictor,
+        MlpPredictor,
+        MeasuredFirstPredictor,
+    )
+}
 
 
 def save_predictor(predictor: LatencyPredictor, folder: Path) -> None:
