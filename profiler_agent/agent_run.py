@@ -21,6 +21,7 @@ from profiler_agent.remote_shell import RemoteShell, printable
 MAX_JOB_OUTPUT_BYTES = 4 << 20
 _MAX_RESTARTS = 3
 _START_LIMIT_S = 15.0
+POLL_LIMIT_S = 20.0
 
 # $1 run folder, $2 agent, $3 session, $4 lease, $5 least free kB. Does nothing when its agent is alive.
 _START = r"""
@@ -192,7 +193,7 @@ class AgentRun:
     def _poll(self, reader: JournalReader) -> tuple[str, list[Record]]:
         self._lease += 1
         word = f"{self.session}.{self._lease}"
-        result = self.shell.insist(_POLL, self.path, word, str(reader.offset + 1))
+        result = self.shell.insist(_POLL, self.path, word, str(reader.offset + 1), timeout_s=POLL_LIMIT_S)
         state, _, data = result.stdout.partition(b"\n")
         if result.return_code != 0 or state not in (b"new", b"gone", b"alive"):
             raise AgentFailed(

@@ -41,6 +41,7 @@ find . -maxdepth 1 -name 'run-*' -mmin +60 2>/dev/null | while read -r run; do
     [ -e "$run/pid" ] || rm -rf "$run"
 done
 find . -maxdepth 1 -name 'stage-*' -mmin +60 2>/dev/null | while read -r stage; do rm -rf "$stage"; done
+find . -maxdepth 1 -name 'models-*' -mmin +1440 2>/dev/null | while read -r place; do rm -rf "$place"; done
 :
 """
 
@@ -60,9 +61,9 @@ done
 :
 """
 
-# $1 folder, then content hashes: prints those whose file is there and whole.
+# $1 place, then content hashes: prints those whose file is there and whole.
 _CHECK = r"""
-cd "$1/cache" || exit 3
+mkdir -p "$1" && cd "$1" || exit 3
 shift
 for name in "$@"; do
     [ -f "$name" ] || continue
@@ -72,16 +73,18 @@ done
 :
 """
 
-# $1 folder, $2 stage, then words "hash" or "hash+x": takes the staged files over, each only when its hash is right.
+# $1 folder, $2 stage, $3 place, then words "hash" or "hash+x" (a program): takes the staged files over, each only when
+# its hash is right; prints the others.
 _ACCEPT = r"""
 cd "$1/$2" || exit 3
-shift 2
+place=$3
+shift 3
 for word in "$@"; do
     name=${word%+x}
     sum=$(sha256sum <"$name.part")
     if [ "${sum%% *}" != "$name" ]; then echo "$name"; continue; fi
     [ "$name" = "$word" ] || chmod 700 "$name.part"
-    mv -f "$name.part" "../cache/$name" || echo "$name"
+    mv -f "$name.part" "../$place/$name" || echo "$name"
 done
 :
 """
@@ -113,26 +116,26 @@ class DeviceFolder:
         """Remove run folders whose agent is gone, but for those named."""
         self._shell.insist(_SWEEP, self.path, *keep)
 
-    def put(self, files: Sequence[DeviceFile]) -> int:
-        """Bring files into the cache; those already there, checked by hash, are not sent. Returns how many were.
+    def put(self, files: Sequence[DeviceFile], place: str = "cache") -> int:
+        """Bring files into a folder below ours, but those already there (checked by hash); returns how many were sent.
 
         Raises:
             DeviceFull, DeviceNotReady: a file did not arrive whole.
         """
         wanted = {file.sha256: file for file in files}
-        present = self._shell.insist(_CHECK, self.path, *wanted).text.split()
+        present = self._shell.insist(_CHECK, f"{self.path}/{place}", *wanted).text.split()
         missing = [file for sha256, file in wanted.items() if sha256 not in present]
         if missing:
-            self._send(missing)
+            self._send(missing, place)
         return len(missing)
 
-    def _send(self, files: Sequence[DeviceFile]) -> None:
+    def _send(self, files: Sequence[DeviceFile], place: str) -> None:
         stage = f"stage-{secrets.token_hex(8)}"
         self._shell.insist('mkdir -p -m 700 "$1/$2"', self.path, stage)
         try:
             self._shell.push([(file.path, f"{file.sha256}.part") for file in files], f"{self.path}/{stage}")
             words = [file.sha256 + ("+x" if file.is_executable else "") for file in files]
-            broken = self._shell.run(_ACCEPT, self.path, stage, *words, timeout_s=60)
+            broken = self._shell.run(_ACCEPT, self.path, stage, place, *words, timeout_s=60)
         finally:
             self._shell.insist('rm -rf "$1/$2"', self.path, stage)
         if broken.text.strip() or broken.return_code:
@@ -152,10 +155,9 @@ class DeviceFolder:
         words = self._shell.insist('df -k "$1" | tail -n 1', self.path).text.split()
         return int(words[-3]) if len(words) >= 3 and words[-3].isdigit() else None  # noqa: PLR2004
 
-    def forget(self, sha256s: Sequence[str]) -> None:
-        """Remove files from the cache."""
-        if sha256s:
-            self._shell.insist('cd "$1/cache" && shift && rm -f "$@"', self.path, *sha256s)
+    def remove_place(self, place: str) -> None:
+        """Remove a folder that ``put`` filled, with all that is in it."""
+        self._shell.insist('rm -rf "$1/$2"', self.path, place)
 
     def remove_run(self, name: str) -> None:
         self._shell.insist('rm -rf "$1/$2"', self.path, name)

@@ -33,10 +33,10 @@ class JobQueue:
         self,
         jobs: Sequence[Job],
         launcher: str,
-        before_run: Callable[[], None],
+        before_run: Callable[[Sequence[Job]], None],
         take: Callable[[JobResult], None],
     ) -> None:
-        """Run jobs; ``before_run`` is called when something must really run.
+        """Run jobs; ``before_run`` is called with those that must really run.
 
         Raises:
             what ``AgentRun.follow`` raises.
@@ -49,7 +49,7 @@ class JobQueue:
             else:
                 take(known)
         if missing:
-            before_run()
+            before_run(missing)
             self._run(missing, launcher, take)
 
     def _run(self, jobs: Sequence[Job], launcher: str, take: Callable[[JobResult], None]) -> None:

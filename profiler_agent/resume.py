@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from profiler_agent.agent_run import JobResult
+from profiler_agent.device import TimingPlan
 from profiler_agent.errors import ProxylessError
 
 SCHEMA = 1
@@ -32,10 +34,35 @@ class ResumeStore:
     def __init__(self, folder: Path) -> None:
         self._results = folder / "job_results"
         self._open_run = folder / "open_run.json"
+        self._batch = folder / "batch.json"
+        self._token = folder / "token.json"
         try:
             self._results.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ProxylessError(f"The work folder {folder} cannot be made: {error.strerror}.") from error
+
+    def token(self) -> str:
+        """A random word that stays the same for this folder; it names our model files on the device."""
+        token = _read(self._token).get("token")
+        if not isinstance(token, str) or not token.isalnum():
+            token = secrets.token_hex(8)
+            _write(self._token, {"schema": SCHEMA, "token": token})
+        return token
+
+    def batch(self, canary_sha256: str, plan: TimingPlan) -> dict[str, str]:
+        """Id to content hash of the models of the batch that was not wholly handed over; empty when there is none
+        or when it was timed with another canary or plan."""
+        data = _read(self._batch)
+        models = data.get("models")
+        is_same = data.get("canary") == canary_sha256 and data.get("plan") == asdict(plan)
+        return dict(models) if is_same and isinstance(models, dict) else {}
+
+    def set_batch(self, models: Mapping[str, str], canary_sha256: str, plan: TimingPlan) -> None:
+        data = {"models": dict(models), "canary": canary_sha256, "plan": asdict(plan)}
+        _write(self._batch, {"schema": SCHEMA, **data})
+
+    def clear_batch(self) -> None:
+        self._batch.unlink(missing_ok=True)
 
     def open_run(self) -> OpenRun | None:
         data = _read(self._open_run)
@@ -79,6 +106,7 @@ class ResumeStore:
 
     def forget_all(self) -> None:
         self.clear_open_run()
+        self.clear_batch()
         for path in self._results.glob("*.json"):
             path.unlink()
 

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from profiler_agent.agent_run import Job, JobResult
+from profiler_agent.batch_timing import BatchTimer, ModelBatch, Progress
 from profiler_agent.bundle import AGENT_SCRIPT, DeviceFile, device_file
 from profiler_agent.deploy import DeviceFolder
 from profiler_agent.device import Device, TimingPlan
-from profiler_agent.errors import AgentFailed, AgentOutputError, ConfigError, ModelsFailed, ProxylessError, WrongDevice
+from profiler_agent.errors import AgentOutputError, ConfigError, ModelsFailed, ProxylessError, WrongDevice
 from profiler_agent.facts import DeviceFacts, fingerprint_of, identify, public_details
 from profiler_agent.job_queue import JobQueue
 from profiler_agent.journal import load_object
-from profiler_agent.readiness import wait_until_ready
 from profiler_agent.remote_shell import RemoteShell
 from profiler_agent.resume import ResumeStore
-from profiler_agent.runner import Batch, Runner
+from profiler_agent.runner import Runner
 from profiler_agent.runners import make_runner
-from profiler_agent.schedule import BatchSchedule, Group, reason_of
-from profiler_agent.stability import quantile_of
-from profiler_agent.timing import SessionSamples, Timing
+from profiler_agent.timing import Timing
 from profiler_agent.transport import Transport
 from profiler_agent.transports import open_transport
 
 MODELS_PER_JOB = 48
-_MOST_GIVEN_UP_IN_A_ROW = 6
-_FIRST_BACK_OFF_S = 0.5
-_LONGEST_BACK_OFF_S = 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +90,12 @@ class Session:
         self._folder = DeviceFolder(self._shell, device.directory)
         open_run = store.open_run()
         self._folder.sweep([open_run.name] if open_run else [])
-        self._agent: DeviceFile = device_file(AGENT_SCRIPT)
+        self._agent = device_file(AGENT_SCRIPT)
         self._runner: Runner = make_runner(device, folder)
         self._folder.put([self._agent, *self._runner.files()])
         found = self._runner.probe(self._shell, self._folder)
         self._shell.after_reconnect = self._check_same_device
+        self._models_place = f"models-{store.token()}"
         self._queue = JobQueue(
             shell=self._shell,
             folder=self._folder,
@@ -113,17 +105,25 @@ class Session:
             fingerprint=self._fingerprint,
             store=store,
         )
-        self._canary_baseline_ms: float | None = None
-        self._back_off_s = _FIRST_BACK_OFF_S
-        self._given_up_in_a_row = 0
-        self._models_on_device: set[str] = set()
+        self._timer = BatchTimer(
+            device=device,
+            folder=self._folder,
+            runner=self._runner,
+            queue=self._queue,
+            models_place=self._models_place,
+            read_state=self.read_device_state,
+        )
         self.facts = DeviceFacts(
             fingerprint=self._fingerprint,
             runtime_name=found.name,
             runtime_version=found.version,
             details={**public_details(details), **found.details},
         )
-        self.ran_on: str | None = None
+
+    @property
+    def ran_on(self) -> str | None:
+        """The provider or delegate that the runtime ran the last models on; None before the first."""
+        return self._timer.ran_on
 
     def read_device_state(self) -> Mapping[str, Any]:
         """Load, pressure, memory, space, temperature and clocks of the device now; None for what it does not tell."""
@@ -153,113 +153,34 @@ class Session:
         """
         plan = plan or self.device.plan
         _require_models(models, canary)
-        self._canary_baseline_ms = None
-        progress = _Progress(len(models) * plan.session_count, on_progress)
-        failures: dict[str, str] = {}
-        for start in range(0, len(models), MODELS_PER_JOB):
-            batch = models[start : start + MODELS_PER_JOB]
-            yield from self._time_batch(batch, canary, plan, progress, failures)
-        if failures:
+        progress = Progress(len(models) * plan.session_count, on_progress)
+        canary_file = device_file(canary.path)
+        self._timer.begin()
+        todo = {model.model_id: device_file(model.path) for model in models}
+        while todo:
+            batch = self._left_batch(todo, canary_file, plan)
+            if batch is None:
+                files = dict(list(todo.items())[:MODELS_PER_JOB])
+                batch = ModelBatch(files=files, canary=canary_file, plan=plan)
+                self._store.set_batch({m: file.sha256 for m, file in files.items()}, canary_file.sha256, plan)
+            for timing in self._timer.time(batch, progress):
+                if timing.model_id in todo:
+                    yield timing
+            self._store.clear_batch()
+            todo = {model_id: file for model_id, file in todo.items() if model_id not in batch.files}
+        if failures := {m: why for m, why in self._timer.failures.items() if m in {x.model_id for x in models}}:
             raise ModelsFailed(failures)
 
-    def _time_batch(
-        self,
-        models: Sequence[ModelFile],
-        canary: ModelFile,
-        plan: TimingPlan,
-        progress: _Progress,
-        failures: dict[str, str],
-    ) -> Iterator[Timing]:
-        files = {model.model_id: device_file(model.path) for model in [*models, canary]}
-        self._models_on_device.update(file.sha256 for file in files.values())
-        schedule = BatchSchedule(tuple(m.model_id for m in models), plan, self.device.runtime.thread_count)
-        used: list[str] = []
-        waiting = [model.model_id for model in models]
-        while groups := schedule.next_groups():
-            used += self._run_groups(groups, schedule, files, canary.model_id, progress)
-            settled = [m for m in waiting if m not in schedule.failures and schedule.is_settled(m)]
-            waiting = [m for m in waiting if m not in settled]
-            for model_id in settled:
-                yield schedule.timing(model_id)
-            self._back_off(schedule, plan)
-        failures.update(schedule.failures)
-        self._store.forget(used)
-        gone = {file.sha256 for model_id, file in files.items() if model_id != canary.model_id}
-        self._forget_models(gone - {files[canary.model_id].sha256})
-
-    def _run_groups(
-        self,
-        groups: Sequence[Group],
-        schedule: BatchSchedule,
-        files: Mapping[str, DeviceFile],
-        canary_id: str,
-        progress: _Progress,
-    ) -> list[str]:
-        """Run each group as one job; returns the jobs' ids."""
-        jobs: dict[str, tuple[Job, Group, Batch]] = {}
-        for group in groups:
-            paths = tuple(self._folder.cached(files[m].sha256) for m in (*group.model_ids, canary_id))
-            batch = Batch(
-                model_paths=paths,
-                seed=group.number,
-                plan=schedule.plan,
-                model_limit_s=self.device.guard.model_limit_s,
-            )
-            job = self._job(batch, group)
-            jobs[job.id] = (job, group, batch)
-
-        def take(result: JobResult) -> None:
-            _, group, batch = jobs[result.id]
-            self._take_result(result, group, batch, schedule)
-            progress.add(len(group.model_ids) if result.return_code == 0 else 0)
-
-        self._queue.results(
-            [job for job, _, _ in jobs.values()],
-            self._runner.launcher(self._folder),
-            before_run=lambda: self._make_ready(list(files.values())),
-            take=take,
-        )
-        return list(jobs)
-
-    def _make_ready(self, files: Sequence[DeviceFile]) -> None:
-        wait_until_ready(self.device, self.read_device_state)
-        self._folder.put(files)
-
-    def _job(self, batch: Batch, group: Group) -> Job:
-        content = self._runner.job_content(batch)
-        text = json.dumps([self._fingerprint, group.number, group.model_ids]).encode()
-        job_id = hashlib.sha256(content + text).hexdigest()[:24]
-        return Job(id=job_id, limit_s=self._runner.job_limit_s(batch), content=content)
-
-    def _take_result(self, result: JobResult, group: Group, batch: Batch, schedule: BatchSchedule) -> None:
-        if result.return_code == 0 and not result.hit_limit:
-            samples = self._runner.read(result.output, batch)
-            schedule.succeeded(group, samples.sessions, result)
-            self.ran_on = samples.ran_on
-            self._given_up_in_a_row = 0
-            return
-        known = len(schedule.failures)
-        schedule.failed(group, self._runner.culprit(result.output), reason_of(result))
-        self._given_up_in_a_row += len(schedule.failures) - known
-        if self._given_up_in_a_row >= _MOST_GIVEN_UP_IN_A_ROW:
-            raise AgentFailed(
-                f"{self._given_up_in_a_row} models in a row failed on {self.device.name}; the last: "
-                f"{reason_of(result)}. Run `proxyless device check` for it."
-            )
-
-    def _back_off(self, schedule: BatchSchedule, plan: TimingPlan) -> None:
-        """Rest while the canary is slower than it was: a hot or busy device gets time, within bounds. What stays
-        slow is then flagged by its verdict."""
-        latest = [sessions[-1] for sessions in schedule.sessions.values()]
-        canary_ms = _slowest_canary_ms(latest, plan)
-        if canary_ms is None:
-            return
-        if self._canary_baseline_ms is None or canary_ms < self._canary_baseline_ms:
-            self._canary_baseline_ms = canary_ms
-        is_slow = canary_ms > (1.0 + plan.canary_limit) * self._canary_baseline_ms
-        self._back_off_s = min(2 * self._back_off_s, _LONGEST_BACK_OFF_S) if is_slow else _FIRST_BACK_OFF_S
-        if is_slow and schedule.has_unsettled:
-            time.sleep(self._back_off_s)
+    def _left_batch(self, todo: Mapping[str, DeviceFile], canary: DeviceFile, plan: TimingPlan) -> ModelBatch | None:
+        """The batch that a killed host left half handed over, when it is of these models: its other members are
+        taken along, so that its jobs are the same and none is run again."""
+        left = self._store.batch(canary.sha256, plan)
+        known = [m for m in left if m in todo]
+        if not known or any(todo[m].sha256 != left[m] for m in known):
+            return None
+        gone = self.device.source_file  # never read: the results of members not asked for are there already
+        files = {m: todo.get(m) or DeviceFile(sha256=sha256, path=gone) for m, sha256 in left.items()}
+        return ModelBatch(files=files, canary=canary, plan=plan)
 
     def _require_fingerprint(self, wanted: str | None, who: str) -> None:
         if wanted is not None and wanted != self._fingerprint:
@@ -277,14 +198,10 @@ class Session:
                 "Plug the first one in again and start again; what was measured is kept."
             )
 
-    def _forget_models(self, sha256s: set[str]) -> None:
-        self._folder.forget(sorted(sha256s))
-        self._models_on_device -= sha256s
-
     def finish(self) -> None:
         """Leave only the cache of agent and runner behind; there is nothing to resume."""
         self._store.forget_all()
-        self._forget_models(set(self._models_on_device))
+        self._folder.remove_place(self._models_place)
 
     def abandon(self, *, keep_run: bool) -> None:
         """After an error: stop the agent if the link still stands; keep its folder when it may be resumed."""
@@ -292,24 +209,7 @@ class Session:
         self._queue.abandon(keep_run=keep_run)
         if not keep_run:
             with suppress(ProxylessError, OSError):
-                self._forget_models(set(self._models_on_device))
-
-
-class _Progress:
-    def __init__(self, total: int, report: Callable[[int, int], None] | None) -> None:
-        self._total = total
-        self._done = 0
-        self._report = report
-
-    def add(self, count: int) -> None:
-        self._done = min(self._done + count, self._total)
-        if self._report is not None:
-            self._report(self._done, self._total)
-
-
-def _slowest_canary_ms(sessions: Sequence[SessionSamples], plan: TimingPlan) -> float | None:
-    canaries = [quantile_of(session.canary_ms, plan.low_quantile) for session in sessions if session.canary_ms]
-    return max(canaries) if canaries else None
+                self._folder.remove_place(self._models_place)
 
 
 def _require_models(models: Sequence[ModelFile], canary: ModelFile) -> None:

@@ -18,6 +18,7 @@ from profiler_agent.remote_shell import RemoteShell, printable
 from profiler_agent.runner import Batch, BatchSamples, RuntimeFound
 from profiler_agent.runners.output_lines import culprit_of, read_output
 
+JOB_MARGIN_S = 60
 _PACKAGES = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert (or tflite-runtime)", "torch": "torch"}
 
 
@@ -94,7 +95,7 @@ class PythonHostRunner:
 
     def job_limit_s(self, batch: Batch) -> int:
         # The runner ends itself at the model's limit; this is for one that cannot.
-        return int(60 + batch.model_limit_s * len(batch.model_paths))
+        return int(JOB_MARGIN_S + batch.model_limit_s * len(batch.model_paths))
 
     def read(self, output: bytes, batch: Batch) -> BatchSamples:
         return read_output(output, batch)

@@ -188,6 +188,8 @@ def sshd(sshd_keys: Path) -> Iterator[Sshd]:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {sshd_keys}/host_key\nUsePAM no\nStrictModes no\n"
         f"PidFile none\nAuthorizedKeysFile {sshd_keys}/authorized_keys\nPasswordAuthentication no\n"
         "Subsystem sftp internal-sftp\n"
+        # the start files of whoever runs the tests are none of our business
+        f"SetEnv HOME={sshd_keys}\n"
     )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(parents=True, exist_ok=True)

@@ -82,4 +82,7 @@ if sys.argv[2] == "probe":
         }
     )
 else:
+    started_s = time.time()
     run(sys.argv[3])
+    with (HERE / "spans.log").open("a") as log:
+        log.write(f"{started_s}:{time.time()}\n")

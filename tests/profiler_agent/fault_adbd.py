@@ -256,9 +256,14 @@ class _Sync(_Stream):
         super().hang_up()
         self._received.put(None)
 
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
     def _work(self) -> None:
         while (data := self._received.get()) is not None:
             self._take(data)
+        self._close_file()
 
     def _take(self, data: bytes) -> None:
         self._buffer += data
@@ -291,7 +296,7 @@ class _Sync(_Stream):
         path = Path(os.fsdecode(body.rpartition(b",")[0]))
         self._failure, self._sent = b"", 0
         try:
-            self._file = path.open("wb")
+            self._file = path.open("wb", buffering=0)
         except OSError as error:
             self._failure = os.strerror(error.errno).encode()
         if self.link.daemon.faults.no_space > 0:
@@ -305,10 +310,12 @@ class _Sync(_Stream):
             faults.drop_push_after_bytes = None
             self.link.daemon.drop_links()
         elif self._file is not None and not self._failure:
-            self._file.write(body)
+            try:
+                self._file.write(body)
+            except OSError as error:
+                self._failure = os.strerror(error.errno).encode()
 
     def _done(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._close_file()
         word = b"FAIL" if self._failure else b"OKAY"
         self.write(word + struct.pack("<I", len(self._failure)) + self._failure)

@@ -1,0 +1,169 @@
+"""BatchTimer: times one batch of models, session after session, until each is settled or has failed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from profiler_agent.agent_run import Job, JobResult
+from profiler_agent.bundle import DeviceFile
+from profiler_agent.deploy import DeviceFolder
+from profiler_agent.device import Device, TimingPlan
+from profiler_agent.errors import AgentFailed
+from profiler_agent.job_queue import JobQueue
+from profiler_agent.readiness import wait_until_ready
+from profiler_agent.runner import Batch, Runner
+from profiler_agent.schedule import BatchSchedule, Group, reason_of
+from profiler_agent.stability import quantile_of
+from profiler_agent.timing import SessionSamples, Timing
+
+_MOST_GIVEN_UP_IN_A_ROW = 6
+_FIRST_BACK_OFF_S = 0.5
+_LONGEST_BACK_OFF_S = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelBatch:
+    """Models that are timed together: files by id, and the canary's."""
+
+    files: Mapping[str, DeviceFile]
+    canary: DeviceFile
+    plan: TimingPlan
+
+
+class Progress:
+    """Counts models times sessions; repeats do not count beyond the total."""
+
+    def __init__(self, total: int, report: Callable[[int, int], None] | None) -> None:
+        self._total = total
+        self._done = 0
+        self._report = report
+
+    def add(self, count: int) -> None:
+        self._done = min(self._done + count, self._total)
+        if self._report is not None:
+            self._report(self._done, self._total)
+
+
+@dataclass
+class BatchTimer:
+    """Attributes:
+    models_place: the folder on the device, below ours, that takes the model files.
+    failures: models given up, with the reason, over all batches.
+    ran_on: what the runtime said it ran the last job on.
+    """
+
+    device: Device
+    folder: DeviceFolder
+    runner: Runner
+    queue: JobQueue
+    models_place: str
+    read_state: Callable[[], Mapping[str, Any]]
+    sleep: Callable[[float], None] = time.sleep
+    failures: dict[str, str] = field(default_factory=dict)
+    ran_on: str | None = None
+    _canary_baseline_ms: float | None = None
+    _back_off_s: float = _FIRST_BACK_OFF_S
+    _given_up_in_a_row: int = 0
+
+    def begin(self) -> None:
+        """Forget the canary and the failures of an earlier call."""
+        self.failures = {}
+        self._canary_baseline_ms = None
+        self._given_up_in_a_row = 0
+
+    def time(self, batch: ModelBatch, progress: Progress) -> Iterator[Timing]:
+        """Yield each model's timing once. What was fetched is kept for a restarted host until the last one has
+        been taken over."""
+        schedule = BatchSchedule(tuple(batch.files), batch.plan, self.device.runtime.thread_count)
+        used: list[str] = []
+        waiting = list(batch.files)
+        while groups := schedule.next_groups():
+            used += self._run_groups(groups, schedule, batch, progress)
+            settled = [m for m in waiting if m not in schedule.failures and schedule.is_settled(m)]
+            waiting = [m for m in waiting if m not in settled]
+            for model_id in settled:
+                yield schedule.timing(model_id)
+            self._back_off(schedule, batch.plan)
+        self.failures.update(schedule.failures)
+        self.queue.store.forget(used)
+        self.folder.remove_place(self.models_place)
+
+    def _run_groups(
+        self, groups: Sequence[Group], schedule: BatchSchedule, batch: ModelBatch, progress: Progress
+    ) -> list[str]:
+        """Run each group as one job; returns the jobs' ids."""
+        jobs = {}
+        for group in groups:
+            job_batch = self._job_batch(group, batch)
+            job = self._job(job_batch, group)
+            jobs[job.id] = (job, group, job_batch)
+
+        def take(result: JobResult) -> None:
+            _, group, job_batch = jobs[result.id]
+            self._take_result(result, group, job_batch, schedule)
+            progress.add(len(group.model_ids) if result.return_code == 0 else 0)
+
+        def make_ready(missing: Sequence[Job]) -> None:
+            wait_until_ready(self.device, self.read_state)
+            needed = {m for job in missing for m in jobs[job.id][1].model_ids}
+            files = [file for model_id, file in batch.files.items() if model_id in needed]
+            self.folder.put([*files, batch.canary], self.models_place)
+
+        listed = [job for job, _, _ in jobs.values()]
+        self.queue.results(listed, self.runner.launcher(self.folder), before_run=make_ready, take=take)
+        return list(jobs)
+
+    def _job_batch(self, group: Group, batch: ModelBatch) -> Batch:
+        files = [*(batch.files[model_id] for model_id in group.model_ids), batch.canary]
+        return Batch(
+            model_paths=tuple(f"{self.folder.path}/{self.models_place}/{file.sha256}" for file in files),
+            seed=group.number,
+            plan=batch.plan,
+            model_limit_s=self.device.guard.model_limit_s,
+        )
+
+    def _job(self, batch: Batch, group: Group) -> Job:
+        content = self.runner.job_content(batch)
+        text = json.dumps([self.queue.fingerprint, group.number, group.model_ids]).encode()
+        job_id = hashlib.sha256(content + text).hexdigest()[:24]
+        return Job(id=job_id, limit_s=self.runner.job_limit_s(batch), content=content)
+
+    def _take_result(self, result: JobResult, group: Group, batch: Batch, schedule: BatchSchedule) -> None:
+        if result.return_code == 0 and not result.hit_limit:
+            samples = self.runner.read(result.output, batch)
+            schedule.succeeded(group, samples.sessions, result)
+            self.ran_on = samples.ran_on
+            self._given_up_in_a_row = 0
+            return
+        known = len(schedule.failures)
+        schedule.failed(group, self.runner.culprit(result.output), reason_of(result))
+        self._given_up_in_a_row += len(schedule.failures) - known
+        if self._given_up_in_a_row >= _MOST_GIVEN_UP_IN_A_ROW:
+            raise AgentFailed(
+                f"{self._given_up_in_a_row} models in a row failed on {self.device.name}; the last: "
+                f"{reason_of(result)}. Run `proxyless device check` for it."
+            )
+
+    def _back_off(self, schedule: BatchSchedule, plan: TimingPlan) -> None:
+        """Rest while the canary is slower than it was: a hot or busy device gets time, within bounds. What stays
+        slow is then flagged by its verdict."""
+        latest = [sessions[-1] for sessions in schedule.sessions.values()]
+        canary_ms = _slowest_canary_ms(latest, plan)
+        if canary_ms is None:
+            return
+        if self._canary_baseline_ms is None or canary_ms < self._canary_baseline_ms:
+            self._canary_baseline_ms = canary_ms
+        is_slow = canary_ms > (1.0 + plan.canary_limit) * self._canary_baseline_ms
+        self._back_off_s = min(2 * self._back_off_s, _LONGEST_BACK_OFF_S) if is_slow else _FIRST_BACK_OFF_S
+        if is_slow and schedule.has_unsettled:
+            self.sleep(self._back_off_s)
+
+
+def _slowest_canary_ms(sessions: Sequence[SessionSamples], plan: TimingPlan) -> float | None:
+    canaries = [quantile_of(session.canary_ms, plan.low_quantile) for session in sessions if session.canary_ms]
+    return max(canaries) if canaries else None
