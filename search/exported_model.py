@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.errors import ExportError
+from search.quiet import without_chatter
 
 Images = NDArray[np.float32]
 Logits = NDArray[np.float32]
@@ -46,8 +47,9 @@ class TFLiteModel:
     def __init__(self, path: Path) -> None:
         from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415 - an extra
 
-        self._interpreter: Any = Interpreter(model_path=str(path), num_threads=1)
-        self._interpreter.allocate_tensors()
+        with without_chatter():
+            self._interpreter: Any = Interpreter(model_path=str(path), num_threads=1)
+            self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
 

@@ -13,11 +13,15 @@ from search.errors import RunFolderError
 
 def write_json(path: Path, data: Any) -> None:
     """Write ``data`` so that a reader finds the old file or the whole new one, never a part."""
+    write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".part")
     with beside.open("w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1, allow_nan=False)
-        file.write("\n")
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
