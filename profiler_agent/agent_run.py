@@ -163,7 +163,7 @@ class AgentRun:
         missing = set(ids)
         reader = JournalReader()
         restarts = 0
-        since_s = self.clock_s()
+        since_s = started_s = self.clock_s()
         while missing:
             state, records = self._poll(reader)
             bye = None
@@ -182,10 +182,11 @@ class AgentRun:
                 raise self._full(bye)
             if bye is not None and bye.why == "busy":
                 self._wait_for_the_other(bye, since_s)
+                started_s = self.clock_s()
             elif state == "gone" or bye is not None:
                 restarts += 1
                 self._require_restart(restarts, bye)
-            elif state == "new" and self.clock_s() - since_s > _START_LIMIT_S:
+            elif state == "new" and self.clock_s() - started_s > _START_LIMIT_S:
                 raise AgentFailed(f"The agent did not start on {self.shell.transport.address}: {self._last_words()}")
             else:
                 self.sleep(self.poll_s)
