@@ -37,7 +37,8 @@ def check_weights(network: NetworkSpec, weights: Weights) -> None:
     """Refuse weights that do not fit the network.
 
     Raises:
-        LoweringError: a weight is missing or has another shape than the network's.
+        LoweringError: a weight is missing, has another shape than the network's or another type than float32, or
+            holds numbers that are not finite.
     """
     for name, shape in network_weight_shapes(network).items():
         if name not in weights:
@@ -45,10 +46,15 @@ def check_weights(network: NetworkSpec, weights: Weights) -> None:
                 f"Network {network.name!r} needs the weight {name!r}, shape {shape}, and was not given it. "
                 "Were the weights saved from another network?"
             )
-        if weights[name].shape != shape:
+        weight = weights[name]
+        if weight.shape != shape:
             raise LoweringError(
-                f"Network {network.name!r}: weight {name!r} has shape {weights[name].shape}; the network needs {shape}."
+                f"Network {network.name!r}: weight {name!r} has shape {weight.shape}; the network needs {shape}."
             )
+        if weight.dtype != np.float32:
+            raise LoweringError(f"Weight {name!r} is {weight.dtype}; give float32: weight.astype(numpy.float32).")
+        if not np.isfinite(weight).all():
+            raise LoweringError(f"Weight {name!r} holds NaN or infinity. Did the training diverge?")
 
 
 def as_half(name: str, values: NDArray[np.float32]) -> NDArray[np.float16]:

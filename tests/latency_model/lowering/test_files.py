@@ -116,6 +116,15 @@ def test_weights_that_are_missing_or_of_another_shape_are_named(to_bytes):
 
 
 @BOTH_FORMS
+def test_weights_of_another_type_or_that_are_not_finite_are_refused(to_bytes):
+    weights = random_weights(NETWORK)
+    with pytest.raises(LoweringError, match=r"stem\.bias.*float64.*astype"):
+        to_bytes(NETWORK, weights | {"stem.bias": np.zeros(5)})
+    with pytest.raises(LoweringError, match=r"stem\.bias.*NaN"):
+        to_bytes(NETWORK, weights | {"stem.bias": np.full(5, np.nan, np.float32)})
+
+
+@BOTH_FORMS
 def test_layers_of_several_dtypes_are_refused(to_bytes):
     half = LinearSpec(in_features=7, out_features=3, dtype="fp16")
     network = NetworkSpec(name="n", layers=(("a", LinearSpec(in_features=4, out_features=7)), ("b", half)))
