@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from latency_model.errors import LatencyModelError, UnsupportedOpsError
+from latency_model.fusion import FusionRules, kernels_as_run
 from latency_model.ingest.fuse import fuse
 from latency_model.ingest.primitives import ChannelConstants, Node, Unsupported
 from latency_model.kernels import named_kernels
@@ -51,6 +52,15 @@ class IngestedNetwork:
     @property
     def ops(self) -> tuple[OpSpec, ...]:
         return tuple(kernel.op for kernel in self.kernels)
+
+    def as_run(self, rules: FusionRules) -> IngestedNetwork:
+        """The same network in the kernels of one runtime: activations that it does not fuse stand alone."""
+        kernels: list[NamedKernel] = []
+        for kernel in self.kernels:
+            first, *rest = kernels_as_run(kernel.op, rules)
+            kernels.append(NamedKernel(name=kernel.name, op=first))
+            kernels.extend(NamedKernel(name=f"{kernel.name}.{op.kind}", op=op) for op in rest)
+        return IngestedNetwork(kernels=tuple(kernels), unsupported=self.unsupported)
 
 
 def ingest_network(network: NetworkSpec) -> IngestedNetwork:
