@@ -19,6 +19,7 @@ from latency_model.calibration import (
     fit_calibration,
     interval_factor,
 )
+from latency_model.drift import correct_drift, describe_drift
 from latency_model.errors import LatencyModelError, TooFewSamplesError
 from latency_model.evaluate import error_figures, flops_baseline, plain
 from latency_model.features import FloatArray, op_columns, op_costs
@@ -67,6 +68,7 @@ def fit_predictor(
         LatencyModelError: an unknown model.
         TooFewSamplesError: too few ops or networks.
     """
+    measurements, drift = correct_drift(measurements)
     predictor, reason = _fit_ops(measurements, model, confidence, seed)
     kept_out = {paid_ops(network) for network in held_out}
     networks = measurements.network_measurements()
@@ -77,7 +79,7 @@ def fit_predictor(
     if judged:
         card = _judge(fitted, network_timings(judged), network_timings(rest))
         fitted = fit_network_latency(predictor, networks, confidence=confidence, seed=seed)
-    card |= {"model": predictor.kind, "model_reason": reason}
+    card |= {"model": predictor.kind, "model_reason": reason, "drift": describe_drift(drift)}
     return dataclasses.replace(fitted, provenance=_provenance(measurements, networks), report_card=card)
 
 

@@ -1,0 +1,172 @@
+"""Drift: a device that grows slower or faster while it is measured. Detected by a test, corrected when it says so.
+
+Whatever is measured in order can show it: canary samples of a campaign, or the residuals of a predictor. The level
+at one moment is read from its neighbours in time, never from the measurement itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from latency_model.features import FloatArray
+from latency_model.measurement import Measurement, MeasurementSet
+from profiler_agent.stability import agreeing_sessions, quantile_of
+
+BoolArray = npt.NDArray[np.bool_]
+LEAST_LENGTH = 20
+_SIGNIFICANCE = 1e-3
+_LEAST_GAIN = 0.05
+_HALF_WINDOWS = (1, 2, 4, 8, 16, 32)
+# A few wild samples must not pass for drift in the test: residuals beyond this many robust deviations are cut.
+_CUT = 4.0
+_TIE = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriftReport:
+    """Whether a series drifts, and what following it would gain.
+
+    Attributes:
+        lag_correlation: of neighbours in time.
+        p_value: how likely a series without drift shows that much (one-sided).
+        half_window: neighbours on each side that tell the level best; None when nothing is gained.
+        gain: share of the mean absolute residual that following the level removes, judged on left-out samples.
+        canary_range: how much slower the canary was at its slowest; None where there is none or it was steady.
+    """
+
+    lag_correlation: float
+    p_value: float
+    half_window: int | None
+    gain: float
+    canary_range: float | None = None
+
+    @property
+    def is_drifting(self) -> bool:
+        if self.canary_range is not None:
+            return True
+        return self.half_window is not None and self.p_value < _SIGNIFICANCE and self.gain >= _LEAST_GAIN
+
+
+def detect_drift(log_residuals: FloatArray, known: BoolArray | None = None) -> DriftReport:
+    """Test a series in order of measurement.
+
+    Args:
+        log_residuals: (n,) log of measured over predicted, or of a canary over its median.
+        known: (n,) which entries were measured; all when left out.
+    """
+    known = np.isfinite(log_residuals) if known is None else known
+    series = log_residuals[known]
+    if len(series) < LEAST_LENGTH or np.ptp(series) == 0:
+        return DriftReport(lag_correlation=0.0, p_value=1.0, half_window=None, gain=0.0)
+    cut = _without_extremes(series)
+    centred = cut - cut.mean()
+    correlation = float(centred[1:] @ centred[:-1] / (centred @ centred))
+    # Without drift the lag-1 correlation is about normal around -1/n with variance 1/n (Bartlett, 1946).
+    statistic = (correlation + 1 / len(series)) * np.sqrt(len(series))
+    before = float(np.abs(series - np.median(series)).mean())
+    gains = {
+        half: 1.0 - float(np.abs((log_residuals - local_level(log_residuals, known, half))[known]).mean()) / before
+        for half in _HALF_WINDOWS
+    }
+    best = max(gains, key=lambda half: gains[half])
+    useful = gains[best] > 0
+    return DriftReport(
+        lag_correlation=correlation,
+        p_value=_upper_tail(float(statistic)),
+        half_window=best if useful else None,
+        gain=max(gains[best], 0.0),
+    )
+
+
+def local_level(log_residuals: FloatArray, known: BoolArray, half_window: int) -> FloatArray:
+    """(n,) level at each moment: weighted median of the known neighbours, itself left out.
+
+    A median follows a jump at once (a cold start, a throttled minute) and forgets a single wild sample. Weights
+    fall linearly to the window's edge. Where no neighbour is known the median of all known entries stands in.
+    """
+    values = np.where(known, np.nan_to_num(log_residuals), np.nan)
+    padded = np.pad(values, half_window, constant_values=np.nan)
+    neighbours = np.lib.stride_tricks.sliding_window_view(padded, 2 * half_window + 1)
+    steps = np.abs(np.arange(-half_window, half_window + 1))
+    weights = np.where(np.isnan(neighbours), 0.0, (half_window + 1.0 - steps) * (steps > 0))
+    order = np.argsort(neighbours, axis=1)  # unknown entries last
+    ordered = np.take_along_axis(np.nan_to_num(neighbours), order, axis=1)
+    reached = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+    total = reached[:, -1:]
+    lower, upper = (
+        np.take_along_axis(ordered, np.argmax(reached >= total / 2 + nudge, axis=1)[:, None], axis=1)[:, 0]
+        for nudge in (-_TIE, _TIE)
+    )
+    middle = float(np.median(log_residuals[known]))
+    return np.asarray(np.where(total[:, 0] > 0, (lower + upper) / 2, middle))
+
+
+def _without_extremes(series: FloatArray) -> FloatArray:
+    middle = np.median(series)
+    spread = 1.4826 * float(np.median(np.abs(series - middle)))
+    return series if spread == 0 else np.asarray(series.clip(middle - _CUT * spread, middle + _CUT * spread))
+
+
+def _upper_tail(statistic: float) -> float:
+    from scipy.stats import norm  # noqa: PLC0415 - slow to import
+
+    return float(norm.sf(statistic))
+
+
+def canary_ms(measurement: Measurement) -> float | None:
+    """The canary in the sessions that the measurement's figure stands on; None where there was none."""
+    plan = measurement.plan
+    values = [
+        quantile_of(session.canary_ms, plan.low_quantile)
+        for session in agreeing_sessions(measurement.timing.sessions, plan)
+        if session.canary_ms
+    ]
+    return float(np.median(values)) if values else None
+
+
+def correct_drift(measurements: MeasurementSet) -> tuple[MeasurementSet, DriftReport]:
+    """Divide each latency by how slow the canary was beside it, if the canary drifted.
+
+    It did when it followed a course that the test tells from noise and that is larger than what sessions may
+    differ by, or when its range alone is beyond the plan's canary limit: a few sessions are too few for a test.
+    The raw timings stay as they are; only the figures that predictors read are changed.
+
+    Returns:
+        The set to fit on, the same one when nothing drifts, and the report to record beside the predictor.
+    """
+    canaries = [canary_ms(measurement) for measurement in measurements.measurements]
+    if any(value is None for value in canaries) or not canaries:
+        return measurements, detect_drift(np.zeros(0))
+    series = np.log(np.array(canaries, dtype=np.float64))
+    # All networks of one session share its canary: only its changes count as separate moments.
+    moments = series[np.concatenate([[True], np.diff(series) != 0])]
+    report = detect_drift(moments - np.median(moments))
+    plan = measurements.measurements[0].plan
+    follows_a_course = report.is_drifting and np.ptp(moments) > plan.spread_limit
+    if not follows_a_course and np.ptp(moments) <= plan.canary_limit:
+        return measurements, dataclasses.replace(report, half_window=None)
+    report = dataclasses.replace(report, canary_range=float(np.expm1(np.ptp(moments))))
+    factors = np.exp(series - np.median(series))
+    corrected = tuple(_scaled(m, 1.0 / float(f)) for m, f in zip(measurements.measurements, factors, strict=True))
+    return MeasurementSet(corrected), report
+
+
+def _scaled(measurement: Measurement, factor: float) -> Measurement:
+    report = dataclasses.replace(measurement.report, latency_ms=measurement.latency_ms * factor)
+    return dataclasses.replace(measurement, report=report)
+
+
+def describe_drift(report: DriftReport) -> str:
+    """One line for people and for the record."""
+    if not report.is_drifting:
+        return f"no drift (neighbours in time correlate {report.lag_correlation:.2f}, p = {report.p_value:.2g})"
+    if report.canary_range is not None:
+        return f"drift: the canary slowed by up to {report.canary_range:.0%}; latencies are corrected by it"
+    return (
+        f"drift: neighbours in time correlate {report.lag_correlation:.2f} (p = {report.p_value:.2g}); following it "
+        f"removes {report.gain:.0%} of the deviation"
+    )

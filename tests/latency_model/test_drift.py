@@ -1,0 +1,112 @@
+"""Drift: found where it is, left alone where it is not, corrected by the canary."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from latency_model.drift import canary_ms, correct_drift, describe_drift, detect_drift, local_level
+from latency_model.measurement import MeasurementSet
+
+
+def slow_wave(count: int, size: float) -> np.ndarray:
+    return size * np.sin(np.arange(count) / 15)
+
+
+def noise(count: int, seed: int = 0) -> np.ndarray:
+    return 0.01 * np.random.default_rng(seed).standard_normal(count)
+
+
+def test_a_slow_wave_is_drift_and_following_it_removes_most_of_it():
+    report = detect_drift(slow_wave(300, 0.1) + noise(300))
+    assert report.is_drifting
+    assert report.gain > 0.7
+    assert "removes" in describe_drift(report)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_noise_is_no_drift(seed):
+    assert not detect_drift(noise(300, seed)).is_drifting
+
+
+def test_alternating_residuals_are_no_drift():
+    assert not detect_drift(np.tile([0.1, -0.1], 100) + noise(200)).is_drifting
+
+
+def test_few_or_constant_measurements_say_nothing():
+    assert not detect_drift(slow_wave(10, 0.1)).is_drifting
+    assert not detect_drift(np.zeros(100)).is_drifting
+    assert "no drift" in describe_drift(detect_drift(np.zeros(100)))
+
+
+def test_the_level_at_a_moment_does_not_look_at_its_own_measurement():
+    series = noise(50)
+    spiked = series.copy()
+    spiked[20] = 5.0
+    known = np.ones(50, dtype=bool)
+    assert local_level(spiked, known, 4)[20] == local_level(series, known, 4)[20]
+
+
+def test_a_jump_is_followed_at_once_and_a_wild_sample_is_forgotten():
+    series = np.concatenate([np.zeros(30), np.full(30, 0.5)])
+    series[10] = 3.0
+    level = local_level(series, np.ones(60, dtype=bool), 4)
+    assert np.allclose(level[11:28], 0.0)
+    assert np.allclose(level[33:], 0.5)
+
+
+def test_unknown_moments_are_read_from_known_neighbours():
+    series = slow_wave(200, 0.1)
+    known = np.arange(200) % 3 > 0
+    level = local_level(np.where(known, series, np.nan), known, 4)
+    assert np.abs(level - series)[~known].max() < 0.02
+
+
+def with_canaries(measured: MeasurementSet, factors: np.ndarray) -> MeasurementSet:
+    """The same measurements as made on a device that slows down by ``factors``."""
+    slowed = []
+    for measurement, factor in zip(measured.measurements, factors):
+        sessions = tuple(
+            dataclasses.replace(session, canary_ms=tuple(factor * ms for ms in session.canary_ms))
+            for session in measurement.timing.sessions
+        )
+        report = dataclasses.replace(measurement.report, latency_ms=measurement.latency_ms * factor)
+        timing = dataclasses.replace(measurement.timing, sessions=sessions)
+        slowed.append(dataclasses.replace(measurement, timing=timing, report=report))
+    return MeasurementSet(tuple(slowed))
+
+
+def test_a_drifting_canary_corrects_the_latencies_and_leaves_the_raw_timings(device, make_networks):
+    steady = device.measure(make_networks(60))
+    slowed = with_canaries(steady, np.exp(slow_wave(60, 0.2)))
+    corrected, report = correct_drift(slowed)
+    assert report.is_drifting
+    ratio = [c.latency_ms / s.latency_ms for c, s in zip(corrected.measurements, steady.measurements)]
+    assert np.ptp(np.log(ratio)) < 1e-9
+    assert corrected.measurements[5].timing == slowed.measurements[5].timing
+
+
+def test_a_steady_canary_changes_nothing(device, make_networks):
+    steady = device.measure(make_networks(60))
+    jittered = with_canaries(steady, np.exp(noise(60)))
+    corrected, report = correct_drift(jittered)
+    assert not report.is_drifting
+    assert corrected is jittered
+
+
+def test_a_jump_between_two_sessions_is_corrected_though_two_moments_are_too_few_for_a_test(device, make_networks):
+    steady = device.measure(make_networks(40))
+    corrected, report = correct_drift(with_canaries(steady, np.repeat([1.0, 1.25], 20)))
+    assert report.is_drifting
+    assert describe_drift(report) == "drift: the canary slowed by up to 25%; latencies are corrected by it"
+    ratio = [c.latency_ms / s.latency_ms for c, s in zip(corrected.measurements, steady.measurements)]
+    assert np.ptp(np.log(ratio)) < 1e-9
+
+
+def test_sessions_that_differ_by_a_percent_are_left_alone(device, make_networks):
+    measured = with_canaries(device.measure(make_networks(40)), np.repeat([1.0, 1.01], 20))
+    assert correct_drift(measured)[0] is measured
+
+
+def test_the_canary_of_a_measurement_is_that_of_the_sessions_it_stands_on(device, make_networks):
+    assert canary_ms(device.measure(make_networks(1)).measurements[0]) == pytest.approx(0.1)
