@@ -201,6 +201,11 @@ class Device:
         _require(is_plain, f"directory is {self.directory!r}; give an absolute path of its own without '..'.")
         if isinstance(self.runner, BenchmarkModelRunner | NativeRunner):
             _require(self.runtime.name == "litert", f"runner {self.runner.kind} runs 'litert' models only.")
+        is_gpu_possible = isinstance(self.runner, BenchmarkModelRunner)
+        _require(
+            self.runtime.accelerator != "gpu" or is_gpu_possible,
+            "accelerator gpu means a phone's GPU and needs runner.kind benchmark_model; NVIDIA's is 'cuda'.",
+        )
 
 
 def load_device(path: Path | str) -> Device:

@@ -21,7 +21,8 @@ class Plan(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """A loaded model: ``run_many(n)`` runs it n times and returns when the last result is there."""
+    """A loaded model: ``run_many(n)`` runs it n times and returns when the last result is there. What it returns
+    is the time in ns by a better clock than ours (a GPU's events), or None."""
 
     run_many: Callable[[int], Any]
     runs_per_burst: int
@@ -37,14 +38,11 @@ def prepare(run_many: Callable[[int], Any], plan: Plan, clock_ns: Callable[[], i
     run_many(1)
     fastest_ns = None
     for _ in range(plan.warmup_runs):
-        start = clock_ns()
-        run_many(1)
-        took_ns = max(clock_ns() - start, 1)
+        took_ns = _timed(run_many, 1, clock_ns)
         fastest_ns = took_ns if fastest_ns is None else min(fastest_ns, took_ns)
     probe_runs = max(1, min(100, plan.burst_ns // (4 * (fastest_ns or 1))))
-    start = clock_ns()
-    run_many(probe_runs)  # short runs are overestimated one by one: the clock and the call cost as much
-    per_run_ns = min(fastest_ns or 1, max(1, (clock_ns() - start) // probe_runs))
+    # Short runs are overestimated one by one: the clock and the call cost as much.
+    per_run_ns = min(fastest_ns or 1, max(1, _timed(run_many, probe_runs, clock_ns) // probe_runs))
     return Subject(run_many, max(1, round(plan.burst_ns / per_run_ns)))
 
 
@@ -81,9 +79,7 @@ def sample_burst(
     for _ in range(retries + 1):
         subject.run_many(1)  # the models between two bursts emptied the caches
         before = count_switches()
-        start = clock_ns()
-        subject.run_many(subject.runs_per_burst)
-        burst_ns = clock_ns() - start
+        burst_ns = _timed(subject.run_many, subject.runs_per_burst, clock_ns)
         after = count_switches()
         count = None if before is None or after is None else after - before
         sample = Sample(burst_ns, count)
@@ -93,6 +89,12 @@ def sample_burst(
             break
     assert best is not None
     return best
+
+
+def _timed(run_many: Callable[[int], Any], count: int, clock_ns: Callable[[], int]) -> int:
+    start = clock_ns()
+    own_ns = run_many(count)
+    return own_ns if isinstance(own_ns, int) else max(clock_ns() - start, 1)
 
 
 def involuntary_switches() -> int | None:

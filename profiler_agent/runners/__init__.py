@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import assert_never
 
-from profiler_agent.device import Device, PythonRunner
-from profiler_agent.errors import ConfigError
+from profiler_agent.device import BenchmarkModelRunner, Device, NativeRunner, PythonRunner
 from profiler_agent.runner import Runner
 
 
@@ -16,5 +16,13 @@ def make_runner(device: Device, folder: Path) -> Runner:
             from profiler_agent.runners.python import PythonHostRunner  # noqa: PLC0415
 
             return PythonHostRunner.build(device, folder)
+        case BenchmarkModelRunner():
+            from profiler_agent.runners.benchmark_model import BenchmarkModelHostRunner  # noqa: PLC0415
+
+            return BenchmarkModelHostRunner.build(device)
+        case NativeRunner():
+            from profiler_agent.runners.native import NativeHostRunner  # noqa: PLC0415
+
+            return NativeHostRunner.build(device)
         case _:
-            raise ConfigError(f"runner.kind {device.runner.kind!r} is not yet in this version; use 'python'.")
+            assert_never(device.runner)

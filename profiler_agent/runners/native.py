@@ -1,0 +1,107 @@
+"""The `native` runner's half on the host: a C program with its loader and libraries, for devices without Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from profiler_agent.bundle import DeviceFile, device_file
+from profiler_agent.deploy import DeviceFolder
+from profiler_agent.device import Device, NativeRunner, RuntimeOptions
+from profiler_agent.errors import ConfigError, RuntimeMissing
+from profiler_agent.journal import load_object
+from profiler_agent.remote_shell import RemoteShell
+from profiler_agent.runner import Batch, BatchSamples, RuntimeFound
+from profiler_agent.runners.output_lines import culprit_of, read_output
+
+_JOB_MARGIN_S = 60
+_DESCRIPTION = "runner.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NativeHostRunner:
+    """``parts`` are the folder's files by name: the program, its loader, its libraries."""
+
+    runtime: RuntimeOptions
+    machine: str
+    loader: str
+    litert: str
+    parts: Mapping[str, DeviceFile]
+
+    @staticmethod
+    def build(device: Device) -> NativeHostRunner:
+        """Read the folder that ``make native-runner`` filled.
+
+        Raises:
+            ConfigError: it is not there or not whole, or the device file asks for what this runner cannot do.
+        """
+        assert isinstance(device.runner, NativeRunner)
+        if device.runtime.thread_count != 1 or device.runtime.accelerator != "cpu":
+            raise ConfigError("runner.kind native times one thread on the CPU; use benchmark_model for more.")
+        folder = device.runner.folder.expanduser()
+        description = folder / _DESCRIPTION
+        fields = load_object(description.read_bytes()) if description.is_file() else None
+        if (
+            fields is None
+            or fields.get("schema") != 1
+            or not all(isinstance(fields.get(key), str) for key in ("machine", "loader", "litert"))
+        ):
+            raise ConfigError(f"{folder} holds no native runner. Run `make native-runner`, then name its folder.")
+        parts = {
+            path.name: device_file(path, is_executable=path.name in ("runner", fields["loader"]))
+            for path in sorted(folder.iterdir())
+            if path.name != _DESCRIPTION and path.is_file()
+        }
+        return NativeHostRunner(
+            runtime=device.runtime,
+            machine=fields["machine"],
+            loader=fields["loader"],
+            litert=fields["litert"],
+            parts=parts,
+        )
+
+    def files(self) -> Sequence[DeviceFile]:
+        return tuple(self.parts.values())
+
+    def probe(self, shell: RemoteShell, folder: DeviceFolder) -> RuntimeFound:
+        script = f'cd "$1" && mkdir -p "$2" && cd "$2" || exit 3\n(set -- probe\n{self._program(folder)})'
+        result = shell.insist(f'{script}\nrc=$?\nrm -rf "$1/$2"\nexit $rc', folder.path, "stage-probe")
+        fields = load_object(result.stdout.strip())
+        if result.return_code != 0 or fields is None or fields.get("runtime") != "litert":
+            raise RuntimeMissing(
+                f"The native runner ({self.machine}) does not run on {shell.transport.address}: "
+                f"{result.stderr.strip()[-300:] or 'it said nothing'}. Is the machine the right one?"
+            )
+        return RuntimeFound(name="litert", version=self.litert, details={"runner": f"native {self.machine}"})
+
+    def launcher(self, folder: DeviceFolder) -> str:
+        pin = f"taskset {self.runtime.core_mask} " if self.runtime.core_mask else ""
+        return f'set -- run "$PWD/$1.job"\n{self._program(folder, pin)}\n'
+
+    def job_content(self, batch: Batch) -> bytes:
+        plan = batch.plan
+        numbers = (
+            plan.warmup_runs,
+            round(plan.burst_ms * 1e6),
+            plan.burst_retries,
+            plan.round_count,
+            round(plan.rest_ms * 1000),
+            batch.seed,
+            max(1, round(batch.model_limit_s)),
+        )
+        return "\n".join([" ".join(map(str, numbers)), *batch.model_paths, ""]).encode()
+
+    def job_limit_s(self, batch: Batch) -> int:
+        return int(_JOB_MARGIN_S + batch.model_limit_s * len(batch.model_paths))
+
+    def read(self, output: bytes, batch: Batch) -> BatchSamples:
+        return read_output(output, batch)
+
+    def culprit(self, output: bytes) -> int | None:
+        return culprit_of(output)
+
+    def _program(self, folder: DeviceFolder, pin: str = "") -> str:
+        """sh that runs the program: its libraries are found by name, so each gets a link beside the job."""
+        links = "\n".join(f"ln -sf '{folder.cached(part.sha256)}' 'lib/{name}'" for name, part in self.parts.items())
+        loader = f'"$PWD/lib/{self.loader}" --library-path "$PWD/lib"'
+        return f'mkdir -p lib\n{links}\nexec {pin}{loader} "$PWD/lib/runner" "$@"'
