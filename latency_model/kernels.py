@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -32,8 +33,8 @@ BIAS_BYTES = {"fp32": 4, "fp16": 2, "int8": 4}
 def kernels_of(op: OpSpec) -> tuple[OpSpec, ...]:
     """The fused kernels that the op breaks into, in the order in which they run.
 
-    An op that is a kernel already is returned alone; squeeze-excite stays whole, as one kernel. Identity and
-    zero break into nothing.
+    An op that is a kernel already is returned alone (a convolution with a group for each channel as the depthwise
+    one that it is); squeeze-excite stays whole, as one kernel. Identity and zero break into nothing.
     """
     return tuple(kernel for _, kernel in named_kernels(op))
 
@@ -46,6 +47,8 @@ def named_kernels(op: OpSpec) -> tuple[tuple[str, OpSpec], ...]:
             return tuple(_block_kernels(op))
         case IdentitySpec() | ZeroSpec():
             return ()
+        case ConvSpec() if op.groups == op.in_channels == op.out_channels > 1:
+            return (("", _as_depthwise(op)),)
         case (
             ConvSpec()
             | DepthwiseConvSpec()
@@ -58,6 +61,11 @@ def named_kernels(op: OpSpec) -> tuple[tuple[str, OpSpec], ...]:
             return (("", op),)
         case _:
             assert_never(op)
+
+
+def _as_depthwise(op: ConvSpec) -> DepthwiseConvSpec:
+    names = [field.name for field in dataclasses.fields(DepthwiseConvSpec)]
+    return DepthwiseConvSpec(**{name: getattr(op, name) for name in names})
 
 
 def squeeze_convs(op: SqueezeExciteSpec) -> tuple[tuple[str, ConvSpec], ...]:

@@ -35,13 +35,11 @@ def profile_kernels(model: Path) -> list[str]:
     Raises:
         ProfilerNotAvailable: no LiteRT here, or its C library is of another version.
     """
-    child = subprocess.run(
-        [sys.executable, "-m", "latency_model.fusion.litert_profile", str(model)],
-        capture_output=True,
-        text=True,
-        timeout=_TIME_LIMIT_S,
-        check=False,
-    )
+    command = [sys.executable, "-m", "latency_model.fusion.litert_profile", str(model)]
+    try:
+        child = subprocess.run(command, capture_output=True, text=True, timeout=_TIME_LIMIT_S, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise ProfilerNotAvailable(f"LiteRT's profiler did not end within {_TIME_LIMIT_S} s.") from error
     if child.returncode != 0:
         reason = (child.stderr.strip().splitlines() or ["it ended without a word"])[-1]
         raise ProfilerNotAvailable(

@@ -56,6 +56,11 @@ def test_a_fused_block_breaks_into_one_full_convolution_and_a_projection():
     )
 
 
+def test_a_convolution_with_a_group_for_each_channel_is_a_depthwise_kernel():
+    conv = ConvSpec(in_channels=8, out_channels=8, groups=8, kernel_size=5, stride=2, activation="relu", **SIDE_8)
+    assert kernels_of(conv) == (DepthwiseConvSpec(in_channels=8, kernel_size=5, stride=2, activation="relu", **SIDE_8),)
+
+
 def test_identity_and_zero_break_into_nothing_and_cost_nothing():
     for op in (IdentitySpec(in_channels=8, **SIDE_8), ZeroSpec(in_channels=8, **SIDE_8)):
         assert (kernels_of(op), macs(op), parameter_count(op), bytes_moved(op)) == ((), 0, 0, 0)
