@@ -8,21 +8,33 @@ from typing import Any
 
 from search.report.charts import NETWORK_TITLES
 from search.report.headline import measured, predicted
-from search.report.numbers import format_percent, format_seconds, relative_gap, significant
+from search.report.numbers import MISSING, format_percent, format_seconds, relative_gap, significant
 from search.report.run_folder import Json, NetworkRecord, RunRecord, number
 
 Fact = tuple[str, str]
+LEAST_POINTS = 0.05
 
 
 @dataclass(frozen=True)
 class ExportRow:
-    """One exported file: its size, its largest error against torch, and the accuracy of the file itself."""
+    """One exported file: its size, its largest error against torch, the accuracy of the file itself, and what of
+    torch's accuracy is lost."""
 
+    key: str
     format: str
     size_bytes: float | None
     max_relative_error: float | None
     accuracy: float | None
+    accuracy_loss: float | None
     image_count: float | None
+
+    @property
+    def accuracy_change(self) -> str:
+        """The loss in points, as a change."""
+        if self.accuracy_loss is None:
+            return MISSING
+        points = -100 * self.accuracy_loss
+        return "0.0" if abs(points) < LEAST_POINTS else f"{points:+.1f}".replace("-", "\u2212")
 
 
 @dataclass(frozen=True)
@@ -83,10 +95,12 @@ def network_rows(run: RunRecord) -> list[NetworkRow]:
 def _exports(record: NetworkRecord) -> tuple[ExportRow, ...]:
     return tuple(
         ExportRow(
-            format=name.replace("_", " ").replace("onnx", "ONNX").replace("tflite", "TFLite"),
+            key=name,
+            format=name.replace("-", " ").replace("onnx", "ONNX").replace("tflite", "TFLite"),
             size_bytes=number(values, "bytes"),
             max_relative_error=number(values, "max_relative_error"),
             accuracy=number(values, "accuracy"),
+            accuracy_loss=number(values, "accuracy_loss"),
             image_count=number(values, "accuracy_images"),
         )
         for name, values in (record.exports or {}).items()

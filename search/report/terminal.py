@@ -23,6 +23,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     target_ms = number(summary, "target_ms")
     accuracy = summary.get("accuracy") or {}
     baselines_ms = summary.get("measured_ms_baselines") or {}
+    predicted_ms = (summary.get("predicted_ms_baselines") or {}) | {"derived": summary.get("predicted_ms")}
     table = Table(title=f"Networks for {summary.get('device', 'this device')}", title_justify="left")
     table.add_column("network")
     for heading in ("predicted", "measured", "budget", "against budget", "accuracy"):
@@ -32,7 +33,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         measured_ms = number(summary, "measured_ms") if is_derived else number(baselines_ms, name)
         table.add_row(
             title,
-            format_ms(number(summary, "predicted_ms")) if is_derived else MISSING,
+            format_ms(number(predicted_ms, name)),
             format_ms(measured_ms),
             format_ms(target_ms),
             _judged(relative_gap(measured_ms, target_ms)),

@@ -151,10 +151,13 @@ def random_networks(space: SearchSpace, target: LatencyTarget, rng: random.Rando
 
 
 def _measured_ms(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> dict[tuple[Any, ...], float]:
-    """The latest measured latency of each; what is not in the file yet is timed, all in one batch."""
-    measurements = run_campaign(session, networks, run.measurements).measurements
-    latest: dict[tuple[Any, ...], Measurement] = {m.paid_ops: m for m in measurements if m.is_usable}
-    return {paid_ops(network): latest[paid_ops(network)].latency_ms for network in networks}
+    """The first usable latency of each, so that a resumed run, or one that shares the file, decides by the same
+    numbers; what is not in the file yet is timed, all in one batch."""
+    first: dict[tuple[Any, ...], Measurement] = {}
+    for measurement in run_campaign(session, networks, run.measurements).measurements:
+        if measurement.is_usable:
+            first.setdefault(measurement.paid_ops, measurement)
+    return {paid_ops(network): first[paid_ops(network)].latency_ms for network in networks}
 
 
 def _choose(

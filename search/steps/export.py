@@ -56,7 +56,7 @@ def export(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES) -> 
             write_json(run.folder.exports, known)
         update(len(left), len(left))
     for name in left:
-        console.print(describe_losses(name, known[name]), highlight=False)
+        console.print(describe_losses(name, known[name]), highlight=False, soft_wrap=True)
 
 
 def export_network(
@@ -107,9 +107,9 @@ def preprocessing(data: SplitData) -> dict[str, str]:
 
 
 def describe_losses(name: str, checks: dict[str, Any]) -> str:
-    """What smaller numbers cost: "derived: onnx 96.1 %, onnx-int8 95.7 % (-0.4), ..."."""
+    """What smaller numbers cost: "derived: onnx 96.1 %, onnx-int8 95.7 % (-0.4 points), ..."."""
     parts = []
     for key, check in checks.items():
-        lost = f" ({-100 * check['accuracy_loss']:+.1f})" if check["dtype"] == "int8" else ""
+        lost = f" ({-100 * check['accuracy_loss']:+.1f} points)" if check["dtype"] == "int8" else ""
         parts.append(f"{key} {100 * check['accuracy']:.1f} %{lost}")
     return f"{name}: {', '.join(parts)} of {next(iter(checks.values()))['accuracy_images']} test images"

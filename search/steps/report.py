@@ -76,6 +76,7 @@ def make_summary(run: Run) -> dict[str, Any]:
         "target_ms": derived["target_ms"],
         "predicted_ms": derived["predicted_ms"],
         "predicted_interval_ms": derived["predicted_interval_ms"],
+        "predicted_ms_baselines": {name: verified[name]["predicted_ms"] for name in ("random", "handmade")},
         "measured_ms": derived["measured_ms"],
         "accuracy": accuracy,
         "measured_ms_baselines": {name: verified[name]["measured_ms"] for name in ("random", "handmade")},

@@ -19,6 +19,7 @@ from search.run import NETWORK_NAMES, Run
 from search.train_network import NetworkTrainer, TrainFiles, read_result
 
 POLL_S = 0.5
+PARENT = "PROXYLESS_PARENT"
 
 
 def train(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES) -> None:
@@ -50,7 +51,20 @@ def train_here(run: Run, name: str, update: Update | None = None) -> None:
     data = run.split(settings.held_out_fraction)
     files = TrainFiles(folder=run.folder.training(name))
     trainer = NetworkTrainer(run.read_network(name), data, settings, files)
-    trainer.run(update)
+
+    def on_step(done: int, total: int) -> None:
+        _require_parent()
+        if update is not None:
+            update(done, total)
+
+    trainer.run(on_step)
+
+
+def _require_parent() -> None:
+    """End when the run that started this training was killed: resumed, it trains this network itself."""
+    parent = os.environ.get(PARENT)
+    if parent is not None and os.getppid() != int(parent):
+        raise RunFolderError("The run that started this training is gone; it goes on when the run is resumed.")
 
 
 def _train_side_by_side(run: Run, names: Sequence[str], update: Update) -> None:
@@ -79,10 +93,10 @@ def _start(run: Run, name: str) -> subprocess.Popen[bytes]:
     log = _log(run, name)
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "search", "train", str(run.folder.path), name]
-    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", PARENT: str(os.getpid())}
     with log.open("wb") as output:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **threads}
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
         )
 
 

@@ -70,6 +70,8 @@ def test_the_last_table_holds_latencies_budget_and_accuracies(run_folder):
     for part in ("0.117 ms", "0.118 ms", "0.120 ms", "91.3 %", "\u22121.4 %"):
         assert part in derived
     assert "90.2 %" in random and "90.5 %" in handmade
+    assert "0.117 ms" in random  # predicted
+    assert "—" in handmade  # a network that the predictor could not speak of
 
 
 def test_the_last_table_shows_dashes_for_what_is_missing():

@@ -47,7 +47,10 @@ def test_the_page_speaks_of_a_finished_run(run_folder):
     assert "Meets the budget" in top
     assert "24 held-out networks" in text_of(section(page, "predictor"))
     assert "Mean absolute error 1.6 % 11.8 %" in text_of(section(page, "predictor"))
-    assert "Derived ONNX 861 kB 3.1e-06 91.3 % 2,000" in text_of(section(page, "exports"))
+    assert "Derived ONNX 861 kB 3.1e-06 91.3 % 0.0 2,000" in text_of(section(page, "exports"))
+    assert "Derived ONNX int8 232 kB 4.1e-02 90.6 % \u22120.7 2,000" in text_of(section(page, "exports"))
+    layers = text_of(section(page, "layers"))
+    assert "Share of the network, predicted, µs Alone, measured, µs" in layers
     assert "In all 10 min 55 s" in text_of(section(page, "cost"))
     assert "12.0 passes in 2 min 31 s" in text_of(section(page, "cost"))
     assert "3f9a1c07" in text_of(section(page, "run"))
