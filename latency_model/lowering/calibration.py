@@ -27,17 +27,19 @@ class _Seen:
     def __init__(self) -> None:
         self._low, self._high = np.inf, -np.inf
         self._count = 0
-        self._samples: list[NDArray[np.float32]] = []
+        self._samples = np.empty(0, np.float32)
 
     def add(self, low: float, high: float, numbers: NDArray[np.float32]) -> None:
         self._low, self._high = min(self._low, low), max(self._high, high)
         self._count += numbers.size
-        self._samples.append(_thinned(numbers.reshape(-1), _SAMPLES_PER_BATCH))
+        self._samples = np.concatenate([self._samples, _thinned(numbers.reshape(-1), _SAMPLES_PER_BATCH)])
+        if self._samples.size > 2 * _SAMPLES_JUDGED:
+            self._samples = _thinned(self._samples, _SAMPLES_JUDGED)
 
     def best_range(self) -> tuple[float, float]:
         """The part of the full range whose 256 steps leave the least squared error: cutting off rare extremes
         makes the steps finer for all the rest."""
-        samples = _thinned(np.concatenate(self._samples), _SAMPLES_JUDGED)
+        samples = _thinned(self._samples, _SAMPLES_JUDGED)
         extremes = np.array([self._low, self._high], np.float32)
         weight = self._count / len(samples)
 
