@@ -1,0 +1,84 @@
+"""The host's side of the tests with the real adbd: runs beside the fake phone, prints one JSON object.
+
+usage: phone_host.py NATIVE_FOLDER DEVICE_FILE
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from profiler_agent.check_models import check_model
+from profiler_agent.device import AdbLink, Device, Guard, NativeRunner, RuntimeOptions, TimingPlan
+from profiler_agent.errors import ConfigError, DeviceNotReady
+from profiler_agent.session import ModelFile, clean_device, open_session
+
+SERIAL = "127.0.0.1:6555"
+PLAN = TimingPlan(burst_ms=2.0, burst_retries=1, round_count=4, session_count=2, max_sessions=2, spread_limit=10.0)
+
+
+def adb(*words: str) -> str:
+    return subprocess.run(["adb", *words], capture_output=True, text=True, check=False, timeout=30).stdout
+
+
+def wait_for_phone() -> None:
+    for _ in range(100):
+        if "connected to" in adb("connect", SERIAL):
+            return
+        time.sleep(0.1)
+    raise TimeoutError("the fake phone does not answer")
+
+
+def timed_open(device: Device) -> float:
+    started_s = time.monotonic()
+    with open_session(device):
+        return time.monotonic() - started_s
+
+
+def time_check_models(device: Device, *, disturb: bool = False) -> tuple[dict[str, float], dict[str, object]]:
+    models = [ModelFile(model_id=name, path=check_model(name, "litert")) for name in ("check", "canary")]
+    with open_session(device) as session:
+        if disturb:
+            threading.Timer(0.5, lambda: adb("disconnect", SERIAL)).start()
+            threading.Timer(1.0, lambda: adb("kill-server")).start()
+        timings = list(session.time_models(models, canary=models[1]))
+        facts = {"fingerprint": session.facts.fingerprint, **session.facts.details}
+    return {timing.model_id: min(timing.sessions[0].samples_ms) for timing in timings}, facts
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    device = Device(
+        name="fake-phone",
+        transport=AdbLink(kind="adb", serial=SERIAL),
+        runtime=RuntimeOptions(name="litert"),
+        runner=NativeRunner(kind="native", folder=folder),
+        plan=PLAN,
+        guard=Guard(lease_s=20, min_free_mb=1.0, wait_limit_s=20.0),
+        source_file=Path("fake_phone.yaml"),
+    )
+    with tempfile.TemporaryDirectory() as home:
+        os.environ |= {"HOME": home, "ANDROID_ADB_SERVER_PORT": "5999", "ADB_MDNS": "0"}
+        wait_for_phone()
+        report: dict[str, object] = {"id": adb("-s", SERIAL, "shell", "id").strip()}
+        report["cold_s"] = timed_open(device)
+        report["warm_s"] = min(timed_open(device) for _ in range(3))
+        report["latency_ms"], report["facts"] = time_check_models(device)
+        report["disturbed"], _ = time_check_models(device, disturb=True)
+        try:
+            with open_session(replace(device, directory="/system/proxyless")):
+                report["read_only"] = "accepted"
+        except (DeviceNotReady, ConfigError) as error:
+            report["read_only"] = str(error)
+        report["cleaned"] = clean_device(device)
+        report["left"] = adb("-s", SERIAL, "shell", "ls -A /data/local/tmp").split()
+        adb("kill-server")
+    sys.stdout.write(json.dumps(report) + "\n")
+
+
+main()
