@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -19,7 +21,7 @@ from search.threads import prepare_threads
 if TYPE_CHECKING:
     from search.run import Run
 
-EXIT_OUR_FAULT, EXIT_WRONG_USE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_OUR_FAULT, EXIT_INTERRUPTED = 1, 130
 app = typer.Typer(
     name="proxyless",
     no_args_is_help=True,
@@ -208,21 +210,58 @@ def export_command(run_folder: RunArgument, name: NameOption = "all") -> None:
 
 
 @app.command("verify")
-def verify_command(run_folder: RunArgument, name: NameOption = "all") -> None:
+def verify_command(  # noqa: PLR0913, PLR0917 - one option each
+    run_or_file: Annotated[Path, typer.Argument(help="A run folder, or an exported .onnx or .tflite file.")],
+    name: NameOption = "all",
+    device: Annotated[Path | None, typer.Option("--device", help="For a file: the device file to time it on.")] = None,
+    target_ms: TargetMsOption = None,
+    predictor: Annotated[Path | None, typer.Option("--predictor", help="For a file: what to predict it by.")] = None,
+    network: Annotated[
+        Path | None, typer.Option("--network", help="For a file: its network; by default the .json beside it.")
+    ] = None,
+    measurements: Annotated[
+        Path | None, typer.Option("--measurements", help="For a file: a measurements file that the timing joins.")
+    ] = None,
+) -> None:
     """Time the exported files on the device; ends with 4 when the derived network misses the budget.
 
     Example: proxyless verify runs/first
+
+    Example: proxyless verify runs/first/export/derived-int8.onnx --device device_configs/local_cpu_onnxruntime.yaml
     """
+    if run_or_file.suffix in {".onnx", ".tflite"}:
+        _verify_file(run_or_file, device, target_ms, (predictor, network, measurements))
+        return
     from search.run import open_run
     from search.steps.verify import require_budget, verify
 
-    run = open_run(run_folder)
+    run = open_run(run_or_file)
     names = _names(name)
     verify(run, Console(), names)
     for verified in names:
         typer.echo(_describe_verification(run, verified))
     if "derived" in names:
         require_budget(run)
+
+
+def _verify_file(
+    path: Path, device: Path | None, target_ms: float | None, known: tuple[Path | None, Path | None, Path | None]
+) -> None:
+    from profiler_agent.device import load_device
+    from search.errors import RunFolderError
+    from search.progress import progress
+    from search.verify_file import KnownNetwork, network_beside, verify_file
+
+    if device is None:
+        raise RunFolderError(f"Name the device that {path.name} is to be timed on: --device device_configs/NAME.yaml.")
+    predictor, network, measurements = known
+    held = None
+    if any(known):
+        held = KnownNetwork(network=network_beside(path, network), predictor=predictor, measurements=measurements)
+    with progress(Console(), "verify") as update:
+        verified = verify_file(path, load_device(device), target_ms=target_ms, known=held, update=update)
+    typer.echo(str(verified))
+    verified.require_budget()
 
 
 @app.command("report")
@@ -240,14 +279,20 @@ def report_command(run_folder: RunArgument) -> None:
 app.add_typer(device_app, name="device")
 
 
-def main() -> None:
-    """Run the command; an error of ours becomes its words and its exit code."""
+class Interrupted(BaseException):
+    """Ctrl-C or a polite kill. Not a KeyboardInterrupt: typer would turn that into its own "Aborted!"."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command and end the process; an error of ours becomes its words and its exit code."""
     prepare_threads()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
-        app(standalone_mode=True)
+        app(args=None if argv is None else list(argv))
     except ProxylessError as error:
         _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
+    except Interrupted:
         _fail("Stopped. Nothing is lost: the same command goes on from here.", EXIT_INTERRUPTED)
     except OSError as error:
         if error.errno != errno.ENOSPC:
@@ -259,11 +304,14 @@ def main() -> None:
         )
 
 
-def _fail(message: str, exit_code: int) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a handler
+    raise Interrupted
+
+
+def _fail(message: str, exit_code: int) -> NoReturn:
     sys.stdout.flush()
     Console(stderr=True, soft_wrap=True).print(message, style="bold red", highlight=False, markup=False)
-    sys.stderr.flush()
-    os._exit(exit_code) if exit_code == EXIT_INTERRUPTED else sys.exit(exit_code)
+    sys.exit(exit_code)
 
 
 def _names(name: str) -> tuple[str, ...]:

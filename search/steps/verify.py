@@ -9,10 +9,16 @@ from typing import Any
 
 from rich.console import Console
 
-from latency_model.campaign import CANARY, identity_of, write_model
+from latency_model.campaign import CANARY, identity_of, run_campaign, write_model
 from latency_model.errors import UnknownOpError
-from latency_model.measurement import Measurement, append_measurement, measurement_of, read_measurements
-from latency_model.network import NetworkSpec
+from latency_model.measurement import (
+    Measurement,
+    append_measurement,
+    measurement_of,
+    paid_ops,
+    read_measurements,
+)
+from latency_model.network import NetworkSpec, single_op_network
 from profiler_agent.session import ModelFile, Session, open_session
 from profiler_agent.timing import Timing
 from search.errors import BudgetMissed, RunFolderError
@@ -26,7 +32,8 @@ TOLERANCE = 0.03
 
 
 def verify(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES) -> None:
-    """Time the exported files in one go and keep the result; the measurements join the run's set.
+    """Time the exported files in one go and keep the result; the measurements join the run's set. Layers of the
+    derived network that were never timed alone are timed too.
 
     Raises:
         RunFolderError: a file is not exported yet.
@@ -42,6 +49,9 @@ def verify(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES) -> 
         progress(console, "verify") as update,
     ):
         measured = time_files(session, files, update)
+        if "derived" in left:
+            layers = [single_op_network(op) for op in dict.fromkeys(paid_ops(run.read_network("derived")))]
+            run_campaign(session, layers, run.measurements)
         for name in left:
             network = run.read_network(name)
             measurement = measurement_of(network, identity_of(session), run.device.plan, measured[name])

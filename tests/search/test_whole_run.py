@@ -1,0 +1,168 @@
+"""The push button from the first timing to the report, as a user runs it; and the same run killed three times."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.search.conftest import QUICK_DEVICE
+
+ROOT = Path(__file__).resolve().parents[2]
+FORMATS = ["onnx", "tflite", "onnx-fp16", "tflite-fp16", "onnx-int8", "tflite-int8"]
+
+
+class WholeRun:
+    """A run folder and the command that fills it."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        (folder / "device.yaml").write_text(QUICK_DEVICE)
+        self.folder, self.out = folder / name, ""
+        self.measurements = folder / "measurements.jsonl"
+
+    def start(self) -> subprocess.Popen[str]:
+        options = {"device": self.folder.parent / "device.yaml", "data": "digits", "limit": 600, "preset": "smoke"}
+        options |= {"target": "0.7xmobilenetv2", "out": self.folder, "measurements": self.measurements}
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        return subprocess.Popen(
+            [sys.executable, "-m", "search", "run", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    def finish(self) -> int:
+        process = self.start()
+        self.out, self.err = process.communicate(timeout=400)
+        return process.returncode
+
+    def kill_when(self, is_time) -> None:
+        """Run until the moment has come, then end the process as the kernel would."""
+        process = self.start()
+        for _ in range(8000):
+            if is_time():
+                break
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+
+    def read(self, name: str):
+        return json.loads((self.folder / name).read_text())
+
+    def line_count(self, name: str) -> int:
+        path = self.folder / name
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.fixture(scope="module")
+def shared_folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture(scope="module")
+def killed(shared_folder) -> WholeRun:
+    """Killed while it profiles, searches and trains; then left to finish. Its measurements serve the run after it."""
+    run = WholeRun(shared_folder, "killed")
+    run.kill_when(lambda: run.folder.joinpath("seconds.json").exists() or run.measurements.exists())
+    run.kill_when(lambda: run.line_count("search/events.jsonl") >= 3)
+    run.kill_when(lambda: run.line_count("train/derived/events.jsonl") >= 1)
+    run.exit_code = run.finish()
+    return run
+
+
+@pytest.fixture(scope="module")
+def unbroken(shared_folder, killed) -> WholeRun:
+    run = WholeRun(shared_folder, "unbroken")
+    run.exit_code = run.finish()
+    return run
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_three_times_derives_the_network_of_an_unbroken_one(killed, unbroken):
+    assert killed.read("architecture.json") == unbroken.read("architecture.json")
+    for name in ("random", "handmade"):
+        assert killed.read(f"networks/{name}.json") == unbroken.read(f"networks/{name}.json")
+    kept = ("accuracy", "held_out_accuracy", "identity")
+    for name in ("derived", "random", "handmade"):
+        results = [run.read(f"train/{name}/result.json") for run in (killed, unbroken)]
+        assert [results[0][key] for key in kept] == [results[1][key] for key in kept]
+
+
+@pytest.mark.slow
+def test_the_exit_code_says_whether_the_budget_was_met(killed, unbroken):
+    for run in (killed, unbroken):
+        summary = run.read("summary.json")
+        is_missed = summary["measured_ms"] > 1.03 * summary["target_ms"]
+        assert run.exit_code == (4 if is_missed else 0), run.err
+
+
+@pytest.mark.slow
+def test_the_summary_says_what_the_files_of_the_run_say(unbroken):
+    summary = unbroken.read("summary.json")
+    verified = {name: unbroken.read(f"verify/{name}.json") for name in ("derived", "random", "handmade")}
+    assert summary["measured_ms"] == verified["derived"]["measured_ms"] > 0
+    assert summary["predicted_ms"] == verified["derived"]["predicted_ms"]
+    low, high = summary["predicted_interval_ms"]
+    assert low <= summary["predicted_ms"] <= high
+    for name in ("random", "handmade"):
+        assert summary["measured_ms_baselines"][name] == verified[name]["measured_ms"]
+        assert summary["predicted_ms_baselines"][name] == verified[name]["predicted_ms"]
+    for name, accuracy in summary["accuracy"].items():
+        assert accuracy == unbroken.read(f"train/{name}/result.json")["accuracy"]
+    assert summary["target_ms"] == pytest.approx(0.7 * unbroken.read("run.json")["target"]["reference_ms"])
+    assert {"fit", "search", "derive", "train", "export", "verify"} <= set(summary["seconds"])
+    assert summary["device"] == "quick_cpu" and summary["runtime"].startswith("onnxruntime ")
+
+
+@pytest.mark.slow
+def test_the_derived_network_is_shipped_in_every_format_and_each_file_was_run(unbroken):
+    exports = unbroken.read("export/export.json")
+    assert list(exports["derived"]) == FORMATS
+    assert list(exports["random"]) == list(exports["handmade"]) == FORMATS[:2]
+    trained = unbroken.read("train/derived/result.json")["accuracy"]
+    for key, check in exports["derived"].items():
+        assert (unbroken.folder / check["path"]).stat().st_size == check["bytes"]
+        if check["dtype"] == "fp32":
+            assert check["max_relative_error"] <= 1e-4 and check["accuracy"] == pytest.approx(trained)
+        else:
+            assert check["accuracy"] == pytest.approx(trained - check["accuracy_loss"]), key
+    for suffix in ("py", "safetensors", "json"):
+        assert (unbroken.folder / "export" / f"derived.{suffix}").exists()
+    assert "onnx-int8" in unbroken.out
+
+
+@pytest.mark.slow
+def test_the_run_ends_with_a_table_and_a_page_and_no_chatter(unbroken):
+    for word in ("Derived", "Random", "Hand-made", "report.html"):
+        assert word in unbroken.out
+    assert "INFO" not in unbroken.err and "Traceback" not in unbroken.err
+    page = (unbroken.folder / "report.html").read_text()
+    assert str(unbroken.read("summary.json")["measured_ms"]) in page and "https://" not in page.split("<script>")[0]
+
+
+@pytest.mark.slow
+def test_a_shipped_file_can_be_timed_by_its_path_and_predicted_by_its_network(unbroken):
+    command = [sys.executable, "-m", "search", "verify", str(unbroken.folder / "export" / "derived.onnx")]
+    command += ["--device", str(unbroken.folder.parent / "device.yaml"), "--target-ms", "1000"]
+    command += ["--predictor", str(unbroken.folder / "predictor")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    assert "measured" in done.stdout and "budget 1000 ms" in done.stdout
+    assert f"predicted {unbroken.read('summary.json')['predicted_ms']:.3g}"[:15] in done.stdout
+
+
+@pytest.mark.slow
+def test_a_finished_run_started_again_does_nothing_twice(unbroken):
+    before = {path: path.stat().st_mtime_ns for path in unbroken.folder.glob("t*/*/*")}
+    count = unbroken.measurements.read_text().count("\n")
+    assert unbroken.finish() in (0, 4)
+    assert {path: path.stat().st_mtime_ns for path in unbroken.folder.glob("t*/*/*")} == before
+    assert unbroken.measurements.read_text().count("\n") == count
