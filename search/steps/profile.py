@@ -70,6 +70,9 @@ def profile(run: Run, console: Console) -> None:
     Raises:
         DeviceNotReady: the device is absent, busy or lacks the runtime.
     """
+    reference = plan_of(run).reference
+    if reference is not None:
+        run.write_network(reference)
     if not remaining(run).networks:
         return
     with (
