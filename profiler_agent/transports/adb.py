@@ -88,7 +88,7 @@ class AdbTransport:
         self._adb = find_adb(link.adb)
         self._is_network = link.serial is not None and ":" in link.serial
         self._serial = link.serial or ""
-        if self._is_network:
+        if self._is_network and attached_serials(self._adb).get(self._serial) != "device":
             self._connect_network()
         self._serial = self._choose(link.serial)
 

@@ -35,7 +35,7 @@ mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts"
 ln -s pts/ptmx "$root/dev/ptmx"
 who=--userspec=2000:2000 owner=uid=2000,gid=2000
 if [ "$kind" = arm64 ]; then
-    who= owner=uid=0,gid=0 # root of the user namespace, which may not change its groups
+    who='' owner=uid=0,gid=0 # root of the user namespace, which may not change its groups
     mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
     magic='\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
     # the type's byte (2: fixed, 3: position independent) is matched without its last bit

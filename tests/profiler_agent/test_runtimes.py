@@ -1,0 +1,163 @@
+"""The real runtimes on this machine, each through the whole chain, and the zipapp that carries them."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from profiler_agent.bundle import runner_bytes, write_runner
+from profiler_agent.check_models import check_model
+from profiler_agent.device import NativeRunner, PythonRunner, RuntimeOptions
+from profiler_agent.errors import ConfigError, ModelsFailed, RuntimeMissing
+from profiler_agent.session import ModelFile, open_session
+
+BUILT = Path(__file__).parents[2] / "build" / "profiler_tests"
+
+
+def time_check_model(device):
+    models = [ModelFile(model_id=name, path=check_model(name, device.runtime.name)) for name in ("check", "canary")]
+    with open_session(device) as session:
+        timings = {timing.model_id: timing for timing in session.time_models(models, canary=models[1])}
+        return timings, session
+
+
+def test_the_same_sources_give_the_same_zipapp():
+    assert runner_bytes() == runner_bytes()
+
+
+def test_the_zipapp_needs_nothing_but_the_standard_library(tmp_path):
+    zipapp = write_runner(tmp_path).path
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", zipapp, "probe", "onnxruntime"], capture_output=True, text=True, check=False
+    )
+    assert json.loads(done.stdout)["version"] is None  # no site-packages, so no runtime; but it ran
+    assert done.returncode == 65
+
+
+def test_the_check_models_are_what_lowering_writes_today(tmp_path):
+    from latency_model.lowering import random_weights, write_onnx, write_tflite
+    from latency_model.network import NetworkSpec
+    from latency_model.ops import ConvSpec, MBConvSpec
+
+    pixels = {"in_height": 14, "in_width": 14}
+    block = MBConvSpec(in_channels=16, out_channels=16, expand_channels=64, kernel_size=3, has_residual=True, **pixels)
+    conv = ConvSpec(in_channels=8, out_channels=8, kernel_size=3, activation="relu", **pixels)
+    for name, op in (("check", block), ("canary", conv)):
+        network = NetworkSpec(name=name, layers=(("op", op),))
+        for suffix, write in ((".onnx", write_onnx), (".tflite", write_tflite)):
+            write(network, random_weights(network, seed=0), tmp_path / f"{name}{suffix}")
+            kept = Path(check_model(name, "onnxruntime")).with_suffix(suffix)
+            assert abs(kept.stat().st_size - (tmp_path / f"{name}{suffix}").stat().st_size) < 512
+
+
+def test_tflite_runtime_2_14_is_found_and_used(real_runner):
+    python = BUILT / "tflite-runtime" / "bin" / "python"
+    if not (BUILT / "tflite-runtime" / "ready").exists():
+        pytest.skip("no environment with tflite-runtime; tests/profiler_agent/setup_system.sh makes it or says why not")
+    device = replace(real_runner("litert"), runner=PythonRunner(python=str(python)))
+    timings, session = time_check_model(device)
+    assert session.facts.runtime_version == "tflite-runtime 2.14.0"
+    assert session.ran_on == "XNNPACK"
+    assert 0.0005 < min(timings["check"].sessions[0].samples_ms) < 5
+
+
+def test_the_native_runner_agrees_with_the_python_runner(real_runner):
+    folder = BUILT / "native-x86_64"
+    if not (folder / "runner.json").exists():
+        pytest.skip("the native runner is not built; tests/profiler_agent/setup_system.sh builds it or says why not")
+    python, _ = time_check_model(real_runner("litert"))
+    native, session = time_check_model(
+        replace(real_runner("litert"), runner=NativeRunner(kind="native", folder=folder))
+    )
+    assert session.ran_on == "LiteRT CPU"
+    fastest = [min(min(s.samples_ms) for s in timings["check"].sessions) for timings in (python, native)]
+    assert max(fastest) / min(fastest) < 1.5  # the same kernels; a crowded machine blurs what four rounds tell
+
+
+def test_a_native_runner_that_was_not_built_is_named_with_the_mend(local_device, tmp_path):
+    device = replace(
+        local_device, runner=NativeRunner(kind="native", folder=tmp_path), runtime=RuntimeOptions(name="litert")
+    )
+    with pytest.raises(ConfigError, match="make native-runner"), open_session(device):
+        pass
+
+
+def test_a_native_runner_of_another_machine_is_refused(real_runner, tmp_path):
+    folder = BUILT / "native-aarch64"
+    if not (folder / "runner.json").exists():
+        pytest.skip("the native runner is not built; tests/profiler_agent/setup_system.sh builds it or says why not")
+    shutil.copytree(folder, tmp_path / "native")
+    device = replace(real_runner("litert"), runner=NativeRunner(kind="native", folder=tmp_path / "native"))
+    with pytest.raises(RuntimeMissing, match="Is the machine the right one"), open_session(device):
+        pass
+
+
+@pytest.fixture(scope="module")
+def torchscript(tmp_path_factory):
+    """A small convolution as TorchScript, saved by another process: tracing warns, and warnings are errors here."""
+    path = tmp_path_factory.mktemp("torch") / "conv.pt"
+    script = (
+        "import json, sys, warnings, torch\n"
+        "warnings.simplefilter('ignore')\n"
+        "net = torch.nn.Conv2d(8, 8, 3).eval()\n"
+        "signature = json.dumps([{'shape': [1, 8, 14, 14], 'dtype': 'float32'}])\n"
+        "traced = torch.jit.trace(net, torch.zeros(1, 8, 14, 14))\n"
+        "torch.jit.save(traced, sys.argv[1], _extra_files={'signature.json': signature})\n"
+        "torch.jit.save(traced, sys.argv[1] + '.bare')\n"
+    )
+    subprocess.run([sys.executable, "-c", script, path], check=True)
+    return path
+
+
+def test_torchscript_files_are_timed_by_torch(real_runner, torchscript):
+    files = [ModelFile(model_id="conv", path=torchscript)]
+    with open_session(real_runner("torch")) as session:
+        (timing,) = session.time_models(files, canary=files[0])
+        assert session.ran_on == "torch CPU"
+        assert session.facts.runtime_name == "torch"
+    assert 0.001 < min(timing.sessions[0].samples_ms) < 50
+
+
+def test_torchscript_without_a_signature_is_refused_with_the_mend(real_runner, torchscript):
+    bare = ModelFile(model_id="bare", path=Path(f"{torchscript}.bare"))
+    with open_session(real_runner("torch")) as session, pytest.raises(ModelsFailed, match="carries no signature"):
+        list(session.time_models([bare], canary=ModelFile(model_id="conv", path=torchscript)))
+
+
+def test_cuda_on_a_machine_without_it_is_refused(real_runner, torchscript):
+    device = replace(real_runner("torch"), runtime=RuntimeOptions(name="torch", accelerator="cuda"))
+    files = [ModelFile(model_id="conv", path=torchscript)]
+    with open_session(device) as session:
+        if shutil.which("nvidia-smi") is not None:
+            pytest.skip("this machine has CUDA; benchmarks and the gpu tests use it")
+        with pytest.raises(ModelsFailed, match="sees no CUDA device"):
+            list(session.time_models(files, canary=files[0]))
+
+
+@pytest.mark.gpu
+def test_torch_on_cuda_is_timed_by_its_events(real_runner, torchscript):
+    device = replace(real_runner("torch"), runtime=RuntimeOptions(name="torch", accelerator="cuda"))
+    files = [ModelFile(model_id="conv", path=torchscript)]
+    with open_session(device) as session:
+        (timing,) = session.time_models(files, canary=files[0])
+        assert session.ran_on is not None
+        assert session.ran_on != "torch CPU"
+    assert 0.001 < min(timing.sessions[0].samples_ms) < 50
+
+
+def test_a_file_that_is_no_model_is_named(real_runner, tmp_path):
+    (tmp_path / "broken.onnx").write_bytes(b"not a model")
+    models = [
+        ModelFile(model_id="broken", path=tmp_path / "broken.onnx"),
+        ModelFile(model_id="check", path=check_model("check", "onnxruntime")),
+    ]
+    canary = ModelFile(model_id="canary", path=check_model("canary", "onnxruntime"))
+    timings = []
+    with open_session(real_runner("onnxruntime")) as session, pytest.raises(ModelsFailed, match=r"broken: .*exit code"):
+        for timing in session.time_models(models, canary=canary):
+            timings.append(timing.model_id)
+    assert timings == ["check"]
