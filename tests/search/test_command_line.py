@@ -1,0 +1,131 @@
+"""What the command says and returns when it is used wrongly, stopped, or out of room."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from search import cli
+from search.files import write_json
+
+ROOT = Path(__file__).resolve().parents[2]
+DEVICE = str(ROOT / "device_configs" / "local_cpu_onnxruntime.yaml")
+
+
+@pytest.fixture(autouse=True)
+def keep_signal_handlers():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def run(capsys, *argv: str) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(argv)
+    return int(ended.value.code or 0), capsys.readouterr().err
+
+
+def run_verb(capsys, tmp_path, **options: str) -> tuple[int, str]:
+    given = {"device": DEVICE, "data": "digits", "target": "0.6xmobilenetv2", "out": str(tmp_path / "run"), **options}
+    return run(capsys, "run", *(word for name, value in given.items() for word in (f"--{name}", value)))
+
+
+def test_an_unknown_device_key_is_refused_with_the_nearest_spelling(capsys, tmp_path):
+    file = tmp_path / "device.yaml"
+    file.write_text(Path(DEVICE).read_text().replace("thread_count:", "thread_cuont:"))
+    code, words = run_verb(capsys, tmp_path, device=str(file))
+    assert code == 2
+    assert "thread_cuont" in words and "thread_count" in words
+
+
+def test_an_empty_data_folder_is_refused_before_anything_is_written(capsys, tmp_path):
+    (tmp_path / "images").mkdir()
+    code, words = run_verb(capsys, tmp_path, data=str(tmp_path / "images"))
+    assert code == 2 and "images" in words
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("target", ["60%", "0xmobilenetv2", "0.6xresnet", ""])
+def test_a_target_that_means_nothing_is_refused(capsys, tmp_path, target):
+    code, words = run_verb(capsys, tmp_path, target=target)
+    assert code == 2 and "--target" in words
+
+
+def test_an_unknown_preset_is_refused_with_those_there_are(capsys, tmp_path):
+    code, words = run_verb(capsys, tmp_path, preset="fast")
+    assert code == 2 and "smoke" in words and "thorough" in words
+
+
+def test_a_folder_that_is_no_run_is_told_apart(capsys, tmp_path):
+    code, words = run(capsys, "report", str(tmp_path))
+    assert code == 2 and "no run folder" in words
+
+
+def test_a_run_resumed_with_other_settings_is_refused_by_name(capsys, tmp_path):
+    settings = {
+        "schema": 1,
+        "device": DEVICE,
+        "data": "digits",
+        "target": {"milliseconds": None, "factor": 0.6, "reference": "mobilenetv2"},
+        "space": "small",
+        "preset": "standard",
+        "image_size": None,
+        "image_limit": None,
+        "measurements": None,
+        "seed": 7,
+    }
+    write_json(tmp_path / "run" / "settings.json", settings)
+    code, words = run_verb(capsys, tmp_path)
+    assert code == 2 and "seed=7" in words
+
+
+def test_a_full_disk_is_told_in_words_and_is_not_the_users_fault(capsys, tmp_path, monkeypatch):
+    def no_room(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/first/settings.json.part")
+
+    monkeypatch.setattr("search.run.keep_settings", no_room)
+    code, words = run_verb(capsys, tmp_path)
+    assert code == 1 and "disk is full" in words and "settings.json" in words
+
+
+def test_help_names_every_step():
+    done = subprocess.run(
+        [sys.executable, "-m", "search", "--help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    for verb in ("run", "profile", "fit", "predict", "search", "derive", "train", "export", "verify", "report"):
+        assert f" {verb} " in done.stdout
+
+
+def test_help_needs_no_heavy_library():
+    program = (
+        "import sys, search.cli; print(sorted({'torch', 'pandas', 'sklearn', 'xgboost', 'onnx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_ctrl_c_ends_with_a_word_that_nothing_is_lost(tmp_path):
+    command = ["run", "--device", DEVICE, "--data", "digits", "--target", "0.6xmobilenetv2", "--preset", "smoke"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "search", *command, "--out", str(tmp_path / "run")],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for _ in range(600):
+        if (tmp_path / "run" / "settings.json").exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Nothing is lost" in words and "Traceback" not in words

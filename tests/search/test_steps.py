@@ -1,0 +1,111 @@
+"""Steps of a run: the target is fixed and refused, a foreign predictor is refused, choices follow the device."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from latency_model.network import NetworkSpec
+from search.derive import Derivation, Judged
+from search.errors import TargetError
+from search.run_settings import RunSettings, Target, keep_settings, parse_target, read_settings
+from search.steps import derive as derive_step
+from search.steps.derive import choose_on_device, random_networks
+from search.steps.profile import profile_plan
+from search.steps.search import fix_target
+from tests.search.conftest import target_from_macs
+
+
+class FlatPredictor:
+    """Every op costs 0.01 ms, every network 0.005 ms on top."""
+
+    constant_ms = 0.005
+
+    def op_contribution_ms(self, ops):
+        return np.array([0.0 if op.kind in ("zero", "identity") else 0.01 for op in ops])
+
+
+def fake_run(space, tmp_path, target):
+    folder = SimpleNamespace(target=tmp_path / "target.json", path=tmp_path)
+    device = SimpleNamespace(name="here")
+    settings = SimpleNamespace(seed=0)
+    return SimpleNamespace(
+        space=space, predictor=FlatPredictor(), folder=folder, device=device, target=target, settings=settings
+    )
+
+
+def test_a_budget_out_of_reach_is_refused_with_the_reachable_range(space, tmp_path):
+    run = fake_run(space, tmp_path, parse_target(None, 0.02))
+    with pytest.raises(TargetError, match=r"0\.055 to 0\.065 ms on here"):
+        fix_target(run)
+    assert not run.folder.target.exists()
+
+
+def test_a_target_that_was_fixed_does_not_move(space, tmp_path):
+    assert fix_target(fake_run(space, tmp_path, parse_target(None, 0.06))).target_ms == 0.06
+    assert fix_target(fake_run(space, tmp_path, parse_target(None, 0.05))).target_ms == 0.06
+
+
+def test_a_fraction_is_of_the_reference():
+    assert parse_target("0.6xmobilenetv2", None).resolve_ms(0.5) == pytest.approx(0.3)
+    assert parse_target(None, 0.8).resolve_ms(0.5) == 0.8
+
+
+def test_a_target_is_given_once():
+    with pytest.raises(TargetError, match="one of the two"):
+        parse_target("0.6xmobilenetv2", 0.8)
+
+
+def test_settings_are_read_back_and_a_target_may_be_added_later(tmp_path):
+    path = tmp_path / "settings.json"
+    settings = RunSettings(device="d.yaml", data="digits", target=None)
+    keep_settings(path, settings)
+    with_target = dataclasses.replace(settings, target=Target(milliseconds=0.8))
+    keep_settings(path, with_target)
+    assert read_settings(path) == with_target
+
+
+def test_a_profile_plan_depends_on_space_and_seed_alone(space):
+    first, again = (profile_plan(space, 4, 3, seed=1) for _ in range(2))
+    other = profile_plan(space, 4, 3, seed=2)
+    assert first == again != other
+    assert len(first.calibration) == 4 and len(first.held_out) == 3
+
+
+def test_random_baselines_lie_just_under_the_target(space):
+    target = target_from_macs(space, 0.055)
+    networks = random_networks(space, target, random.Random(0))
+    sizes = {network.ops: network for network in networks}
+    assert networks and len(sizes) == len(networks)
+
+
+def judged(space, target, choices, loss):
+    return Judged(choices=choices, predicted_ms=target.network_ms(choices), held_out_loss=loss, held_out_accuracy=0.5)
+
+
+def derivation_of(space, target, fitting):
+    found = tuple(judged(space, target, choices, loss=float(rank)) for rank, choices in enumerate(fitting))
+    return Derivation(best=found[0], argmax=(0, 0), argmax_ms=1.0, entropy=(), margin=(), judged=found)
+
+
+@pytest.mark.parametrize("slowdown", [1.0, 1.15])
+def test_a_network_that_misses_the_budget_on_the_device_is_not_derived(space, tmp_path, monkeypatch, slowdown):
+    target = target_from_macs(space, 0.06)
+    every = sorted(((a, b) for a in range(2) for b in range(3)), key=lambda choices: -target.network_ms(choices))
+
+    def derive_for(target_ms):
+        return derivation_of(space, target, [c for c in every if target.network_ms(c) <= target_ms])
+
+    def measured_ms(run, session, networks: list[NetworkSpec]):
+        by_ops = {space.network(c).ops: target.network_ms(c) for c in every}
+        return {derive_step.paid_ops(n): slowdown * by_ops.get(n.ops, 0.05) for n in networks}
+
+    monkeypatch.setattr(derive_step, "_measured_ms", measured_ms)
+    run = fake_run(space, tmp_path, None)
+    _, chosen = choose_on_device(run, None, target, derive_for)
+    assert chosen.measured_ms["derived"] <= target.target_ms
+    assert chosen.measured_ms["derived"] == pytest.approx(slowdown * chosen.derived.predicted_ms)
