@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,9 +20,12 @@ from search.paths import PathSample
 from search.settings import SearchSettings
 from search.space import Choices, SearchSpace
 from search.supernet import SuperNet
+from search.workers import ALONE, Workers
 
 PAIR = 2
 REWARD_EXPONENT = 0.1
+PROPORTIONAL_PULL = 2.0
+PULL_MEMORY = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,19 +49,66 @@ class LatencyTarget:
     def latency_loss(self) -> LatencyLoss:
         return LatencyLoss([torch.tensor(ms) for ms in self.path_latency_ms], self.fixed_ms, self.target_ms)
 
+    def with_latencies(self, path_latency_ms: Sequence[NDArray[np.float64]], fixed_ms: float) -> LatencyTarget:
+        """The same budget, with what paths cost as it is known now."""
+        return replace(self, path_latency_ms=tuple(path_latency_ms), fixed_ms=fixed_ms)
+
 
 class TargetState(nn.Module):
-    """What a search learns for one target: logits, multiplier, and the optimiser of the logits."""
+    """What a search learns for one target: logits, multiplier, and the optimiser of the logits.
 
-    def __init__(self, space: SearchSpace, target: LatencyTarget, settings: SearchSettings) -> None:
+    ``pull``: how strong the task's gradient on the logits is beside that of expected / target, a running mean. It makes
+    the dual ascent free of the loss's scale: one set of rates serves a fresh supernet and a trained one.
+    """
+
+    pull: Tensor
+
+    def __init__(
+        self, space: SearchSpace, target: LatencyTarget, settings: SearchSettings, target_count: int = 1
+    ) -> None:
         super().__init__()
-        self.target = target
         self.logits = PathLogits(space.candidate_counts, seeded_generator(settings.seed, "logits", target.name))
+        self.register_buffer("pull", torch.zeros((), dtype=torch.float64))
+        self.ascent_rate = settings.ascent_rate(target_count)
+        self.weight_per_ms = settings.latency_weight_per_ms
+        self.target = target
         self.latency_loss = target.latency_loss()
         # betas (0, .999): without momentum a logit that was not sampled does not move (released code).
         self.optimizer = torch.optim.Adam(
-            self.logits.parameters(), lr=settings.logit_learning_rate, betas=(0.0, 0.999), weight_decay=0.0
+            self.logits.parameters(), lr=settings.logit_rate(target_count), betas=(0.0, 0.999), weight_decay=0.0
         )
+
+    def aim_at(self, target: LatencyTarget) -> None:
+        """Search for this target from now on, as when a device corrects its latencies; logits and multiplier stay."""
+        multiplier = self.latency_loss.multiplier
+        self.target = target
+        self.latency_loss = target.latency_loss()
+        self.latency_loss.multiplier.copy_(multiplier)
+
+    def strength(self, derived_ms: float) -> float:
+        """How hard expected / target pulls in this step: the multiplier, at once raised (lowered) while the derived
+        network is above (below) the target, which damps the ascent; or the paper's fixed weight.
+
+        Source of the proportional part: Stooke, Achiam and Abbeel, PID Lagrangian methods, ICML 2020.
+        """
+        if self.weight_per_ms is not None:
+            return self.weight_per_ms * self.target.target_ms
+        excess = derived_ms / self.target.target_ms - 1
+        return max(0.0, float(self.latency_loss.multiplier) + PROPORTIONAL_PULL * float(self.pull) * excess)
+
+    def compare_gradients(self, task: Sequence[Tensor], ratio: Sequence[Tensor]) -> None:
+        """Take one step's gradients (of the task's loss and of expected / target, on the logits) into ``pull``."""
+        task_norm, ratio_norm = (
+            math.sqrt(sum(float(part.square().sum()) for part in parts)) for parts in (task, ratio)
+        )
+        if ratio_norm > 0:
+            now = task_norm / ratio_norm
+            self.pull.fill_(now if float(self.pull) == 0 else PULL_MEMORY * float(self.pull) + (1 - PULL_MEMORY) * now)
+
+    def ascend(self, derived_ms: float) -> None:
+        """One step of dual ascent on the derived network's latency."""
+        if self.weight_per_ms is None:
+            self.latency_loss.ascend(derived_ms, self.ascent_rate * float(self.pull))
 
 
 @dataclass(frozen=True)
@@ -75,23 +126,51 @@ def take_architecture_step(
     batch: tuple[Tensor, Tensor],
     settings: SearchSettings,
     step: int,
+    workers: Workers = ALONE,
 ) -> ArchitectureStep:
-    """Update the logits of one target on one held-out batch; the supernet's weights are not touched."""
-    task = _task_gradient(supernet, state, batch, settings, step)
+    """Update the logits of one target on one held-out batch; the supernet's weights are not touched.
+
+    Args:
+        batch: the whole batch; each worker takes its share and the gradients are averaged.
+    """
+    task = _averaged(_task_gradient(supernet, state, workers.share(batch), settings, step), batch, workers)
     parts = state.latency_loss(state.logits.probabilities())
-    latency_gradients = torch.autograd.grad(parts.loss, list(state.logits.positions))
+    ratio_gradients = [
+        _only(gradient, updated)
+        for gradient, updated in zip(
+            torch.autograd.grad(parts.ratio, list(state.logits.positions)), task.updated, strict=True
+        )
+    ]
+    derived_ms = state.target.network_ms(state.logits.most_probable())
+    state.compare_gradients(task.gradients, ratio_gradients)
+    strength = state.strength(derived_ms)
     before = [alpha.detach().clone() for alpha in state.logits.positions]
-    for alpha, task_gradient, latency_gradient, updated in zip(
-        state.logits.positions, task.gradients, latency_gradients, task.updated, strict=True
+    for alpha, task_gradient, ratio_gradient in zip(
+        state.logits.positions, task.gradients, ratio_gradients, strict=True
     ):
-        alpha.grad = torch.zeros_like(alpha)
-        alpha.grad[updated] = (task_gradient + latency_gradient)[updated]
+        alpha.grad = task_gradient.to(alpha) + strength * ratio_gradient
     state.optimizer.step()
     if settings.estimator == "two-path":
         _keep_other_probabilities(state.logits, before, task)
-    derived_ms = state.target.network_ms(state.logits.most_probable())
-    state.latency_loss.ascend(derived_ms, settings.multiplier_rate)
+    state.ascend(derived_ms)
     return ArchitectureStep(task.loss, float(parts.expected_ms.detach()), derived_ms)
+
+
+def _only(gradient: Tensor, updated: Tensor) -> Tensor:
+    """Zero but for the logits that this step may change."""
+    kept = torch.zeros_like(gradient)
+    kept[updated] = gradient[updated]
+    return kept
+
+
+def _averaged(task: TaskGradient, batch: tuple[Tensor, Tensor], workers: Workers) -> TaskGradient:
+    """The gradient on the whole batch, from those on each worker's share."""
+    own_count = len(range(workers.rank, len(batch[1]), workers.count))
+    weight = workers.weight_of(own_count, len(batch[1]))
+    loss = torch.tensor(task.loss, dtype=torch.float64) * weight
+    gradients = [gradient * weight for gradient in task.gradients]
+    workers.average_([loss, *gradients])
+    return TaskGradient(float(loss), tuple(gradients), task.updated)
 
 
 def _task_gradient(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,16 +22,19 @@ def latency_range_ms(path_latency_ms: Scores, fixed_ms: float) -> tuple[float, f
     return fastest, slowest
 
 
-def best_under_budget(scores: Scores, path_latency_ms: Scores, fixed_ms: float, budget_ms: float) -> Choices:
-    """The choices with the highest total score whose latency is at most the budget.
+def best_under_budget(
+    scores: Scores, path_latency_ms: Scores, fixed_ms: float, budget_ms: float, floor_ms: float = 0.0
+) -> Choices:
+    """The choices with the highest total score whose latency is at most the budget, and at least the floor.
 
     A multiple-choice knapsack. Latencies are rounded up to 1/4000 of the spare budget, so the answer never exceeds
-    the budget; a network within positions/4000 of it may be passed over.
+    the budget; a network within positions/4000 of it (or of the floor) may be passed over.
 
     Args:
         scores: one (candidates,) array per position; log probabilities give the most probable network.
         path_latency_ms: same shapes, milliseconds.
         fixed_ms: what every network pays.
+        floor_ms: where no network lies between floor and budget, the floor is dropped.
     Raises:
         TargetError: the fastest network is above the budget.
     """
@@ -39,7 +43,26 @@ def best_under_budget(scores: Scores, path_latency_ms: Scores, fixed_ms: float, 
     if spare_ms < 0:
         raise TargetError(f"The budget is {budget_ms:.4g} ms, but the fastest network takes {fastest_ms:.4g} ms.")
     costs = [_grid_costs(ms, spare_ms) for ms in path_latency_ms]
-    best = np.zeros(GRID_STEPS + 1)
+    totals, picks = _best_by_exact_cost(scores, costs)
+    least = 0
+    if floor_ms > fastest_ms and spare_ms > 0:
+        least = math.ceil((floor_ms - fastest_ms) / spare_ms * GRID_STEPS) + len(costs)
+    if least > GRID_STEPS or not np.isfinite(totals[least:]).any():
+        least = 0
+    left = least + int(totals[least:].argmax())
+    choices = []
+    for pick, cost in zip(reversed(picks), reversed(costs), strict=True):
+        choices.append(int(pick[left]))
+        left -= int(cost[choices[-1]])
+    return tuple(reversed(choices))
+
+
+def _best_by_exact_cost(
+    scores: Scores, costs: Sequence[NDArray[np.int64]]
+) -> tuple[NDArray[np.float64], list[NDArray[np.int64]]]:
+    """The best total score for each exact cost (-inf where there is none), and each position's pick there."""
+    best = np.full(GRID_STEPS + 1, -np.inf)
+    best[0] = 0.0
     picks = []
     for score, cost in zip(scores, costs, strict=True):
         table = np.full((len(score), GRID_STEPS + 1), -np.inf)
@@ -48,11 +71,7 @@ def best_under_budget(scores: Scores, path_latency_ms: Scores, fixed_ms: float, 
                 table[candidate, steps:] = best[: GRID_STEPS + 1 - steps] + value
         picks.append(table.argmax(axis=0))
         best = table.max(axis=0)
-    left, choices = GRID_STEPS, []
-    for pick, cost in zip(reversed(picks), reversed(costs), strict=True):
-        choices.append(int(pick[left]))
-        left -= int(cost[choices[-1]])
-    return tuple(reversed(choices))
+    return best, picks
 
 
 def _grid_costs(latency_ms: NDArray[np.float64], spare_ms: float) -> NDArray[np.int64]:

@@ -8,22 +8,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from search.architecture_step import LatencyTarget, TargetState
 from search.batches import SplitData
-from search.budget import best_under_budget
+from search.budget import Scores, best_under_budget
 from search.paths import fixed_paths
 from search.settings import SearchSettings
 from search.space import Choices
 from search.supernet import SuperNet
+from search.workers import ALONE, Workers
 
 JUDGE_BATCH = 500
 SAMPLED_SHARE = 0.5
 PARENTS = 6
-FILL_SHARE = 0.9
+LIKENESS = 100.0
+"""A neighbour keeps its parent's choices first; log probabilities, divided by this, decide between equal ones."""
+FORCED = 1e3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,23 +56,27 @@ def derive(
     data: SplitData,
     settings: SearchSettings,
     on_judged: Callable[[int, int], None] | None = None,
+    workers: Workers = ALONE,
 ) -> Derivation:
-    """The network with the lowest held-out loss among the most probable ones under the budget and their neighbours.
+    """The network with the lowest held-out loss among the most probable ones that use the budget, and their neighbours.
 
-    First the most probable network that fits (exact), then draws from the distribution that fit, then changes of one
-    or two positions of the best so far. All are judged with the supernet's weights and batch norm on the statistics of
-    large held-out batches. Ties and draws depend on the seed alone.
+    A network uses the budget when its latency is between ``settings.least_budget_share`` of the target and the target
+    (where the space has no such network: anywhere under the target). First comes the most probable one (exact), then
+    draws from the distribution, then changes of one or two positions of the best so far, repaired to the budget. All
+    are judged with the supernet's weights and batch norm on the statistics of large held-out batches. Ties and draws
+    depend on the seed alone; with several workers each judges a share of the images, so that all derive one network.
 
     Raises:
         TargetError: no network of the space fits the budget.
     """
-    judge = _Judge(supernet, state.target, data, settings, on_judged)
+    judge = _Judge(supernet, state.target, data, settings, on_judged, workers)
+    budget = _Budget(state.target, settings.least_budget_share)
     log_probabilities = [np.log(np.maximum(p.detach().double().numpy(), 1e-12)) for p in state.logits.probabilities()]
     rng = random.Random(f"{settings.seed}/derive/{state.target.name}")
-    judge.add(_most_probable(log_probabilities, state.target))
+    judge.add(budget.best(log_probabilities))
     sampled_count = max(1, round(settings.derive_candidates * SAMPLED_SHARE))
-    _until(judge, sampled_count, lambda: _perturbed(log_probabilities, state.target, rng))
-    _until(judge, settings.derive_candidates, lambda: _neighbour(judge.best(PARENTS), state.target, rng))
+    _until(judge, sampled_count, lambda: _perturbed(log_probabilities, budget, rng))
+    _until(judge, settings.derive_candidates, lambda: _neighbour(judge.best(PARENTS), log_probabilities, budget, rng))
     probabilities = [np.exp(values) for values in log_probabilities]
     argmax = state.logits.most_probable()
     return Derivation(
@@ -93,8 +99,9 @@ class _Judge:
         data: SplitData,
         settings: SearchSettings,
         on_judged: Callable[[int, int], None] | None,
+        workers: Workers,
     ) -> None:
-        self.supernet, self.target, self.on_judged = supernet, target, on_judged
+        self.supernet, self.target, self.on_judged, self.workers = supernet, target, on_judged, workers
         self.batches = judging_batches(data, settings.derive_images)
         self.total = settings.derive_candidates
         self.judged: dict[Choices, Judged] = {}
@@ -103,7 +110,7 @@ class _Judge:
         """Judge a network that was not judged before; False when it was."""
         if choices in self.judged:
             return False
-        loss, accuracy = held_out_score(self.supernet, choices, self.batches)
+        loss, accuracy = held_out_score(self.supernet, choices, self.batches, self.workers)
         self.judged[choices] = Judged(
             choices=choices,
             predicted_ms=self.target.network_ms(choices),
@@ -126,45 +133,58 @@ def judging_batches(data: SplitData, image_count: int) -> list[tuple[Tensor, Ten
 
 
 def held_out_score(
-    supernet: SuperNet, choices: Choices, batches: Sequence[tuple[Tensor, Tensor]]
+    supernet: SuperNet, choices: Choices, batches: Sequence[tuple[Tensor, Tensor]], workers: Workers = ALONE
 ) -> tuple[float, float]:
     """(cross-entropy, accuracy) of one network with shared weights; batch norm uses each batch's own statistics,
-    which recalibrates it for exactly this network."""
-    loss = correct = count = 0.0
+    which recalibrates it for exactly this network. Each worker runs its share of the batches."""
+    sums = torch.zeros(2, dtype=torch.float64)
     with torch.no_grad():
-        for images, labels in batches:
-            outputs = supernet(images, fixed_paths(choices))
-            loss += float(functional.cross_entropy(outputs, labels, reduction="sum"))
-            correct += float((outputs.argmax(1) == labels).sum())
-            count += len(labels)
-    return loss / count, correct / count
+        for images, labels in batches[workers.rank :: workers.count]:
+            outputs = supernet(images.to(workers.device), fixed_paths(choices)).cpu()
+            sums[0] += functional.cross_entropy(outputs, labels, reduction="sum")
+            sums[1] += (outputs.argmax(1) == labels).sum()
+    workers.average_([sums])
+    loss, accuracy = (sums * workers.count / sum(len(labels) for _, labels in batches)).tolist()
+    return loss, accuracy
 
 
-def _most_probable(log_probabilities: Sequence[NDArray[np.float64]], target: LatencyTarget) -> Choices:
-    return best_under_budget(log_probabilities, target.path_latency_ms, target.fixed_ms, target.target_ms)
+@dataclass(frozen=True)
+class _Budget:
+    """The band of latencies in which networks are derived."""
+
+    target: LatencyTarget
+    least_share: float
+
+    def best(self, scores: Scores) -> Choices:
+        """The network in the band with the highest total score."""
+        target = self.target
+        floor_ms = self.least_share * target.target_ms
+        return best_under_budget(scores, target.path_latency_ms, target.fixed_ms, target.target_ms, floor_ms)
 
 
-def _perturbed(log_probabilities: Sequence[NDArray[np.float64]], target: LatencyTarget, rng: random.Random) -> Choices:
-    """A draw from the path distribution that fits: the best under the budget of Gumbel-perturbed scores."""
-    noisy = [scores - np.log(-np.log([rng.random() or 0.5 for _ in scores])) for scores in log_probabilities]
-    return _most_probable(noisy, target)
+def _perturbed(log_probabilities: Scores, budget: _Budget, rng: random.Random) -> Choices:
+    """A draw from the path distribution: the best in the band for Gumbel-perturbed scores."""
+    return budget.best(
+        [scores - np.log(-np.log([rng.random() or 0.5 for _ in scores])) for scores in log_probabilities]
+    )
 
 
-def _neighbour(parents: Sequence[Judged], target: LatencyTarget, rng: random.Random) -> Choices | None:
-    """One or two positions of a good network changed; None when that misses the budget or leaves much of it unused."""
-    choices = list(rng.choice(parents).choices)
-    for position in rng.sample(range(len(choices)), k=min(len(choices), rng.choice((1, 2)))):
-        choices[position] = rng.randrange(len(target.path_latency_ms[position]))
-    latency_ms = target.network_ms(tuple(choices))
-    fits = FILL_SHARE * target.target_ms <= latency_ms <= target.target_ms
-    return tuple(choices) if fits else None
+def _neighbour(parents: Sequence[Judged], log_probabilities: Scores, budget: _Budget, rng: random.Random) -> Choices:
+    """A good network with one or two positions changed at random, and as few others as the band then asks for."""
+    parent = rng.choice(parents).choices
+    scores = [values / LIKENESS for values in log_probabilities]
+    for position, choice in enumerate(parent):
+        scores[position] = scores[position].copy()
+        scores[position][choice] += 1.0
+    for position in rng.sample(range(len(parent)), k=min(len(parent), rng.choice((1, 2)))):
+        forced = rng.randrange(len(scores[position]))
+        scores[position][forced] += FORCED
+    return budget.best(scores)
 
 
-def _until(judge: _Judge, count: int, draw: Callable[[], Choices | None]) -> None:
+def _until(judge: _Judge, count: int, draw: Callable[[], Choices]) -> None:
     """Judge draws until ``count`` networks are judged, or until new ones no longer turn up."""
     for _ in range(20 * count):
         if len(judge.judged) >= count:
             return
-        choices = draw()
-        if choices is not None:
-            judge.add(choices)
+        judge.add(draw())

@@ -17,7 +17,7 @@ from search.gate_gradient import (
 )
 from search.path_logits import PathLogits
 from search.paths import PathSample, sample_full_gates, sample_paths, sample_two_paths
-from search.supernet import SuperNet
+from search.supernet import SuperNet, frozen_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,5 +94,6 @@ def _gate_gradients(
     supernet: SuperNet, sample: PathSample, images: Tensor, labels: Tensor
 ) -> tuple[float, tuple[Tensor, ...]]:
     gates = [position.gates for position in sample.positions if position.gates is not None]
-    loss = functional.cross_entropy(supernet(images, sample), labels)
-    return float(loss.detach()), torch.autograd.grad(loss, gates)
+    with frozen_weights(supernet):
+        loss = functional.cross_entropy(supernet(images, sample), labels)
+        return float(loss.detach()), torch.autograd.grad(loss, gates)

@@ -23,7 +23,6 @@ class Preset:
     calibration_networks: int
     held_out_networks: int
     weight_steps_per_architecture_step: int = 2
-    logit_learning_rate: float = 0.05
 
     def search_settings(self, steps_per_pass: int, seed: int) -> SearchSettings:
         return SearchSettings(
@@ -31,7 +30,6 @@ class Preset:
             search_steps=max(1, round(self.search_passes * steps_per_pass)),
             derive_candidates=self.derive_candidates,
             weight_steps_per_architecture_step=self.weight_steps_per_architecture_step,
-            logit_learning_rate=self.logit_learning_rate,
             seed=seed,
         )
 

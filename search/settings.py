@@ -8,6 +8,8 @@ from typing import Literal
 from search.errors import RunFolderError
 
 Estimator = Literal["full", "two-path", "reinforce"]
+LOGIT_REACH, LARGEST_LOGIT_RATE = 16.0, 0.3
+ASCENT_REACH = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +18,10 @@ class SearchSettings:
 
     ``warmup_steps`` train weights alone, under fair uniform paths; then each of the ``search_steps`` is a weight step,
     and after every ``weight_steps_per_architecture_step`` of them comes an architecture step on held-out images.
-    ``logit_learning_rate`` must scale with the number of architecture steps (1e-3 belongs to about 100,000).
-    ``multiplier_rate`` is the step of the dual ascent on (derived latency / target - 1).
+    The logits' learning rate and the rate of the dual ascent follow from the number of architecture steps (see
+    ``logit_rate`` and ``ascent_rate``); ``logit_learning_rate`` sets the former by hand. ``latency_weight_per_ms``
+    replaces the hard target by the paper's plain loss, weight * E[latency]. Networks are derived between
+    ``least_budget_share`` of the target and the target.
     """
 
     warmup_steps: int
@@ -29,13 +33,14 @@ class SearchSettings:
     weight_decay: float = 4e-5
     label_smoothing: float = 0.1
     estimator: Estimator = "full"
-    logit_learning_rate: float = 0.05
+    logit_learning_rate: float | None = None
     weight_steps_per_architecture_step: int = 2
-    multiplier_rate: float = 0.05
+    latency_weight_per_ms: float | None = None
     held_out_fraction: float = 0.15
     reinforce_samples: int = 4
     derive_candidates: int = 48
     derive_images: int = 2000
+    least_budget_share: float = 0.99
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -46,16 +51,38 @@ class SearchSettings:
             raise RunFolderError("warmup_steps must be 0 or more, weight_steps_per_architecture_step 1 or more.")
         if not 0 < self.held_out_fraction < 1:
             raise RunFolderError(f"held_out_fraction={self.held_out_fraction}; it must lie between 0 and 1.")
+        if not 0 <= self.least_budget_share < 1:
+            raise RunFolderError(f"least_budget_share={self.least_budget_share}; it must be 0 or more, and below 1.")
 
     @property
     def total_steps(self) -> int:
         return self.warmup_steps + self.search_steps
 
+    def architecture_steps(self, target_count: int) -> int:
+        """How many architecture steps each of ``target_count`` targets gets."""
+        return max(1, self.search_steps // self.weight_steps_per_architecture_step // target_count)
+
+    def logit_rate(self, target_count: int) -> float:
+        """Adam moves a logit by about this much per step, so the rate times the steps is how far it can go:
+        16, enough to settle a position and to change its mind, whether the search is short or long."""
+        if self.logit_learning_rate is not None:
+            return self.logit_learning_rate
+        return min(LARGEST_LOGIT_RATE, LOGIT_REACH / self.architecture_steps(target_count))
+
+    def ascent_rate(self, target_count: int) -> float:
+        """Step of the dual ascent on (derived latency / target - 1), in units in which latency pulls as hard as the
+        task: a derived network 10 % over the target for a third of the search earns a pull as hard as the task's."""
+        return ASCENT_REACH / self.architecture_steps(target_count)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How one network is trained from scratch: SGD with Nesterov momentum, cosine learning rate after a linear
-    warm-up, label smoothing, no weight decay on batch norm and biases. ``epochs`` may be a fraction.
+    """How one network is trained: SGD with Nesterov momentum, cosine learning rate after a linear warm-up, label
+    smoothing, no weight decay on batch norm and biases. ``epochs`` may be a fraction.
+
+    ``dropout`` is before the classifier. ``ema_decay`` above 0 keeps a running average of the weights and ships that.
+    ``mixup_alpha`` above 0 blends images. The three pay when a network sees its images often enough to learn them by
+    heart.
     """
 
     epochs: float
@@ -66,11 +93,18 @@ class TrainSettings:
     weight_decay: float = 1e-4
     label_smoothing: float = 0.1
     dropout: float = 0.0
+    ema_decay: float = 0.0
+    mixup_alpha: float = 0.0
     held_out_fraction: float = 0.05
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.epochs <= 0 or self.batch_size < 1:
             raise RunFolderError(f"epochs={self.epochs} and batch_size={self.batch_size} must be positive.")
+        if not (0 <= self.dropout < 1 and 0 <= self.ema_decay < 1 and self.mixup_alpha >= 0):
+            raise RunFolderError(
+                f"dropout={self.dropout} and ema_decay={self.ema_decay} must be 0 or more and below 1, "
+                f"mixup_alpha={self.mixup_alpha} 0 or more."
+            )
         if not 0 < self.held_out_fraction < 1:
             raise RunFolderError(f"held_out_fraction={self.held_out_fraction}; it must lie between 0 and 1.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -85,3 +87,16 @@ class SuperNet(nn.Module):
         for mixed_op, position in zip(self.mixed_ops, paths.positions, strict=True):
             x = mixed_op(x, position)
         return cast(Tensor, self.head(x))
+
+
+@contextmanager
+def frozen_weights(supernet: SuperNet) -> Iterator[None]:
+    """No gradient on weights inside: an architecture step then keeps nothing for them, and nothing of the stem."""
+    weights = [weight for weight in supernet.parameters() if weight.requires_grad]
+    for weight in weights:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)

@@ -18,11 +18,13 @@ from search.architecture_step import LatencyTarget, TargetState, take_architectu
 from search.batches import SplitData
 from search.checkpoint import read_checkpoint, write_checkpoint
 from search.data.batches import seeded_generator
+from search.device_loop import DeviceAnswer, DeviceLoop, shared_target
 from search.files import append_json_line, keep_json_lines_before
 from search.paths import PathSample, fair_paths, sample_paths
 from search.settings import SearchSettings
 from search.space import SearchSpace
 from search.supernet import SuperNet
+from search.workers import ALONE, Workers
 
 LOG_EVERY_STEPS = 10
 CHECKPOINT_EVERY_S = 15.0
@@ -46,6 +48,10 @@ class SearchFiles:
     def probabilities(self) -> Path:
         return self.folder / "probabilities.jsonl"
 
+    @property
+    def device_loop(self) -> Path:
+        return self.folder / "device_loop.jsonl"
+
 
 class SearchTrainer:
     """Trains one supernet and, for each target, its own logits and multiplier.
@@ -54,18 +60,22 @@ class SearchTrainer:
     multipliers, both kinds of optimisers and the step.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what a search is made of
         self,
         space: SearchSpace,
         data: SplitData,
         targets: Sequence[LatencyTarget],
         settings: SearchSettings,
         files: SearchFiles,
+        workers: Workers = ALONE,
+        device_loop: DeviceLoop | None = None,
     ) -> None:
         self.space, self.data, self.settings, self.files = space, data, settings, files
+        self.workers, self.device_loop = workers, device_loop
         supernet = SuperNet(space, seeded_generator(settings.seed, "supernet"))
-        self.supernet: SuperNet = supernet.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.states = [TargetState(space, target, settings) for target in targets]
+        self.supernet: SuperNet = supernet.to(device=workers.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.first_targets = tuple(targets)
+        self.states = [TargetState(space, target, settings, len(targets)) for target in targets]
         self.optimizer = torch.optim.SGD(
             self.supernet.parameters(),
             lr=settings.learning_rate,
@@ -80,8 +90,8 @@ class SearchTrainer:
     def identity(self) -> dict[str, str]:
         """What a checkpoint must share with a search that wants to go on from it."""
         targets = [
-            (state.target.name, state.target.target_ms, [ms.tolist() for ms in state.target.path_latency_ms])
-            for state in self.states
+            (target.name, target.target_ms, [ms.tolist() for ms in target.path_latency_ms])
+            for target in self.first_targets
         ]
         return {
             "space": self.space.hash,
@@ -106,10 +116,14 @@ class SearchTrainer:
             self.supernet.load_state_dict(state["supernet"])
             self.optimizer.load_state_dict(state["optimizer"])
             for target, saved in zip(self.states, state["targets"], strict=True):
+                target.aim_at(target.target.with_latencies([ms.numpy() for ms in saved["paths"]], saved["fixed_ms"]))
                 target.load_state_dict(saved["module"])
                 target.optimizer.load_state_dict(saved["optimizer"])
-        keep_json_lines_before(self.files.events, self.step)
-        keep_json_lines_before(self.files.probabilities, self.step)
+        if self.workers.is_first:
+            keep_json_lines_before(self.files.events, self.step)
+            keep_json_lines_before(self.files.probabilities, self.step)
+            keep_json_lines_before(self.files.device_loop, self.step)
+        self.workers.wait()
 
     def run(self, on_step: Callable[[int, int], None] | None = None) -> None:
         """Search from where it stands (``resume`` first) to the end.
@@ -132,7 +146,7 @@ class SearchTrainer:
         event = self._weight_and_architecture_step()
         self.step += 1
         self.seconds += time.monotonic() - started
-        if event is not None:
+        if event is not None and self.workers.is_first:
             append_json_line(self.files.events, {**event, "seconds": round(self.seconds, 3)})
 
     def _weight_and_architecture_step(self) -> dict[str, Any] | None:
@@ -147,6 +161,8 @@ class SearchTrainer:
         if due:
             turn = (step - settings.warmup_steps) // settings.weight_steps_per_architecture_step
             event |= self._architecture_step(self.states[turn % len(self.states)], turn)
+            if self.device_loop is not None and (turn + 1) % self.device_loop.every_steps == 0:
+                self._ask_device(self.device_loop)
         if not math.isfinite(loss):
             raise FloatingPointError(f"The loss is {loss} at step {step}; lower the learning rate.")
         return event if due or step % LOG_EVERY_STEPS == 0 else None
@@ -162,22 +178,30 @@ class SearchTrainer:
         settings = self.settings
         for group in self.optimizer.param_groups:
             group["lr"] = cosine(settings.learning_rate, self.step, settings.total_steps)
-        images, labels = self.data.train_batch(self.step, settings.batch_size)
+        batch = self.data.train_batch(self.step, settings.batch_size)
+        images, labels = self.workers.share(batch)
         self.optimizer.zero_grad(set_to_none=True)
         outputs: Tensor = self.supernet(images, paths)
         loss = functional.cross_entropy(outputs, labels, label_smoothing=settings.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
+        weight = self.workers.weight_of(len(labels), len(batch[1]))
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        figures = torch.stack([loss.detach(), (outputs.argmax(1) == labels).float().mean()]) * weight
+        # The paths are the same everywhere, so are the weights that have a gradient: those alone are sent.
+        self.workers.average_([figures, *(p.grad for p in self.supernet.parameters() if p.grad is not None)])
         self.optimizer.step()
-        return float(loss.detach()), float((outputs.argmax(1) == labels).float().mean())
+        return float(figures[0]), float(figures[1])
 
     def _architecture_step(self, state: TargetState, turn: int) -> dict[str, Any]:
         batch = self.data.held_out_batch(turn, self.settings.architecture_batch_size)
-        taken = take_architecture_step(self.supernet, state, batch, self.settings, self.step)
-        probabilities = [[round(float(p), 5) for p in position.detach()] for position in state.logits.probabilities()]
-        append_json_line(
-            self.files.probabilities,
-            {"step": self.step, "target": state.target.name, "probabilities": probabilities},
-        )
+        taken = take_architecture_step(self.supernet, state, batch, self.settings, self.step, self.workers)
+        if self.workers.is_first:
+            probabilities = [
+                [round(float(p), 5) for p in position.detach()] for position in state.logits.probabilities()
+            ]
+            append_json_line(
+                self.files.probabilities,
+                {"step": self.step, "target": state.target.name, "probabilities": probabilities},
+            )
         return {
             "target": state.target.name,
             "held_out_loss": taken.held_out_loss,
@@ -187,15 +211,44 @@ class SearchTrainer:
             "entropy": state.logits.entropy(),
         }
 
+    def _ask_device(self, loop: DeviceLoop) -> None:
+        """Time what would be derived now, take over the corrected latencies, and log predicted against measured."""
+        choices = [state.logits.most_probable() for state in self.states]
+        answers: Sequence[DeviceAnswer | None] = [None] * len(choices)
+        if self.workers.is_first:
+            answers = loop.ask(self.step, [state.target for state in self.states], choices)
+        for state, answer, chosen in zip(self.states, answers, choices, strict=True):
+            target = shared_target(self.workers, state.target if answer is None else answer.target)
+            if answer is not None:
+                append_json_line(
+                    self.files.device_loop,
+                    {
+                        "step": self.step,
+                        "target": state.target.name,
+                        "predicted_ms": state.target.network_ms(chosen),
+                        "measured_ms": answer.measured_ms,
+                        "corrected_ms": target.network_ms(chosen),
+                    },
+                )
+            state.aim_at(target)
+
     def save(self) -> None:
-        """Write the checkpoint that ``resume`` takes up."""
+        """Write the checkpoint that ``resume`` takes up (the first worker does)."""
+        if not self.workers.is_first:
+            return
         state = {
             "step": self.step,
             "seconds": self.seconds,
             "supernet": self.supernet.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "targets": [
-                {"module": target.state_dict(), "optimizer": target.optimizer.state_dict()} for target in self.states
+                {
+                    "module": target.state_dict(),
+                    "optimizer": target.optimizer.state_dict(),
+                    "paths": [torch.tensor(ms) for ms in target.target.path_latency_ms],
+                    "fixed_ms": target.target.fixed_ms,
+                }
+                for target in self.states
             ],
         }
         write_checkpoint(self.files.checkpoint, self.identity, state)

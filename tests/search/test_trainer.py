@@ -64,7 +64,7 @@ def test_every_estimator_learns_to_tell_the_paths_apart(space, data, tmp_path, e
 
 
 def test_two_targets_share_the_supernet_and_learn_apart(space, data, tmp_path):
-    settings = dataclasses.replace(SETTINGS, search_steps=120, multiplier_rate=0.5)
+    settings = dataclasses.replace(SETTINGS, search_steps=120)
     targets = [target_from_macs(space, 0.045, "slow"), target_from_macs(space, 0.09, "fast")]
     trainer = make(space, data, tmp_path, settings, targets)
     trainer.run()

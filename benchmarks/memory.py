@@ -1,0 +1,99 @@
+"""Peak memory of search steps against a plain training step: ``python -m benchmarks.memory [--quick] [--json]``.
+
+Each configuration runs in its own process, because a peak cannot be reset. ``step``: what the step adds to the
+resident set of a process that has built its modules; ``peak``: the whole process. The batch is 64 at 32 pixels (small)
+and 8 at 224 (imagenet).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+
+from benchmarks.claims import Claim, Options, at_least, at_most, run_benchmark
+from benchmarks.search_setting import BATCH, StepKind
+
+FULL_LIMIT, TWO_PATH_LIMIT, FLAT_LIMIT = 1.15, 2.1, 1.1
+ALL_PATHS_SAVED, ALL_PATHS_PEAK = 11.0, 8.0
+REPEATS = 3
+MEGABYTE = 1e6
+
+
+@cache
+def probe(outline: str, candidate_count: int, kind: StepKind, repeat: int = 0) -> dict[str, int]:
+    """Bytes of one configuration; ``repeat`` tells apart runs that are otherwise the same."""
+    _ = repeat
+    command = [sys.executable, "-m", "benchmarks.memory_probe", outline, str(candidate_count), kind]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def ratios(outline: str, count: int, kinds: tuple[StepKind, StepKind], field: str, repeats: int) -> list[float]:
+    """The first kind over the second, once per repeat, sorted."""
+    return sorted(
+        probe(outline, count, kinds[0], repeat)[field] / probe(outline, count, kinds[1], repeat)[field]
+        for repeat in range(repeats)
+    )
+
+
+def measure(options: Options) -> Iterator[Claim]:
+    repeats = 1 if options.quick else REPEATS
+    for outline in ("small",) if options.quick else ("small", "imagenet"):
+        yield from estimator_claims(outline, 6, repeats)
+    yield from flatness_claims("small", repeats)
+    yield from all_paths_claims("small", "saved_bytes", ALL_PATHS_SAVED)
+    if not options.quick:
+        yield from all_paths_claims("imagenet", "saved_bytes", ALL_PATHS_SAVED)
+        yield from all_paths_claims("imagenet", "peak_bytes", ALL_PATHS_PEAK)
+
+
+def estimator_claims(outline: str, count: int, repeats: int) -> Iterator[Claim]:
+    limits: tuple[tuple[StepKind, float], ...] = (("full", FULL_LIMIT), ("two-path", TWO_PATH_LIMIT))
+    for kind, limit in limits:
+        found = ratios(outline, count, (kind, "plain"), "step_bytes", repeats)
+        plain = probe(outline, count, "plain")["step_bytes"] / MEGABYTE
+        yield at_most(
+            f"{kind} architecture step over a plain training step of one path, step, {outline}, {count} candidates",
+            found[len(found) // 2],
+            limit,
+            unit="ratio",
+            spread=(found[0], found[-1]),
+            note=f"plain {plain:.0f} MB at batch {BATCH[outline]}",
+        )
+
+
+def flatness_claims(outline: str, repeats: int) -> Iterator[Claim]:
+    kinds: tuple[StepKind, ...] = ("full", "two-path", "weight")
+    for kind in kinds:
+        found = sorted(
+            probe(outline, 27, kind, repeat)["step_bytes"] / probe(outline, 3, kind, repeat)["step_bytes"]
+            for repeat in range(repeats)
+        )
+        yield at_most(
+            f"{kind} step, 27 candidates over 3, step, {outline}",
+            found[len(found) // 2],
+            FLAT_LIMIT,
+            unit="ratio",
+            spread=(found[0], found[-1]),
+        )
+
+
+def all_paths_claims(outline: str, field: str, limit: float) -> Iterator[Claim]:
+    values = {kind: probe(outline, 12, kind)[field] / MEGABYTE for kind in ("all-paths", "full")}  # type: ignore[arg-type]
+    what = "saved activations" if field == "saved_bytes" else "peak of the process"
+    yield at_least(
+        f"all paths over full recompute, {what}, {outline}, 12 candidates",
+        values["all-paths"] / values["full"],
+        limit,
+        unit="ratio",
+        note=f"{values['all-paths']:.0f} MB against {values['full']:.0f} MB",
+    )
+
+
+if __name__ == "__main__":
+    run_benchmark("memory", measure)

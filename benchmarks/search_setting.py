@@ -1,0 +1,139 @@
+"""The spaces, batches and steps that the memory and step-cost benchmarks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.all_paths import AllPathsNetwork, all_paths_step
+from latency_model.kernels import kernels_of, macs
+from search.architecture_step import LatencyTarget, TargetState, take_architecture_step
+from search.paths import fixed_paths
+from search.plain_network import PlainNetwork
+from search.settings import Estimator, SearchSettings
+from search.space import SearchSpace
+from search.spaces import imagenet, small
+from search.spaces.ends import classifier_head, stem_conv
+from search.spaces.mbconv_positions import MBConvMenu, Stage, mbconv_positions
+from search.supernet import SuperNet
+
+Outline = Literal["small", "imagenet"]
+StepKind = Literal["plain", "weight", "full", "two-path", "all-paths"]
+STEP_KINDS: tuple[StepKind, ...] = get_args(StepKind)
+BATCH = {"small": 64, "imagenet": 8}
+GIGA_MACS_PER_S, LAUNCH_MS = 20.0, 0.01
+KERNEL_SIZES, EXPANSION = (3, 5, 7), 6
+"""Candidates are kernels 3, 5, 7 with expansion 6, each as often as it takes: the width of a path stays, and the number
+of candidates alone differs between settings."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One outline with a number of candidates per position, and one network of it: kernel 3 throughout."""
+
+    space: SearchSpace
+    batch_size: int
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        return tuple([c.label for c in position.candidates].index("k3 e6") for position in self.space.positions)
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        _, channels, height, width = self.space.input_shape
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(self.batch_size, channels, height, width, generator=generator)
+        classes = self.space.head[-1][1].output_shape[1]
+        labels = torch.randint(classes, (self.batch_size,), generator=generator)
+        return images.contiguous(memory_format=torch.channels_last), labels
+
+
+def make_setting(outline: Outline, candidate_count: int) -> Setting:
+    """A space with ``candidate_count`` (a multiple of 3) candidates at every position, none of them Zero."""
+    kernel_sizes = KERNEL_SIZES * (candidate_count // len(KERNEL_SIZES))
+    menu = MBConvMenu(kernel_sizes=kernel_sizes, expansions=(EXPANSION,), skip=False)
+    stages: tuple[Stage, ...]
+    match outline:
+        case "small":
+            shape, classes, stages, width, head_width = (3, 32, 32), 10, small.STAGES, small.STEM_WIDTH, 192
+        case "imagenet":
+            shape, classes, stages, width, head_width = (3, 224, 224), 1000, imagenet.STAGES, 32, 1280
+    stem = stem_conv(shape, width=width, stride=2, activation="relu6")
+    size = (stem.out_height, stem.out_width)
+    positions, last_width, size = mbconv_positions(stages, in_channels=width, size=size, menu=menu)
+    head = classifier_head(last_width, size, width=head_width, class_count=classes, activation="relu6")
+    space = SearchSpace(name=outline, stem=(("stem", stem),), positions=positions, head=head)
+    return Setting(space, BATCH[outline])
+
+
+def analytic_target(space: SearchSpace, target_ms: float, name: str = "analytic") -> LatencyTarget:
+    """A stated stand-in for a device: 20 GMAC/s for convolutions, 4 for depthwise ones, and 10 us for each kernel."""
+
+    def cost_ms(ops: object) -> float:
+        kernels = kernels_of(ops)  # type: ignore[arg-type]
+        speed = [GIGA_MACS_PER_S / (5 if kernel.kind == "depthwise" else 1) for kernel in kernels]
+        return sum(macs(kernel) / (1e6 * rate) + LAUNCH_MS for kernel, rate in zip(kernels, speed, strict=True))
+
+    paths = tuple(np.array([cost_ms(c.op) for c in position.candidates]) for position in space.positions)
+    fixed_ms = sum(cost_ms(op) for _, op in (*space.stem, *space.head))
+    return LatencyTarget(name=name, target_ms=target_ms, path_latency_ms=paths, fixed_ms=fixed_ms)
+
+
+def make_step(setting: Setting, kind: StepKind) -> Callable[[], None]:
+    """A step that can be taken again and again, all of its modules built."""
+    batch = setting.batch()
+    if kind == "plain":
+        return _plain_step(setting, batch)
+    supernet = SuperNet(setting.space, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    match kind:
+        case "weight":
+            optimizer = _sgd(supernet)
+            paths = fixed_paths(setting.choices)
+            return lambda: _train(lambda images: supernet(images, paths), optimizer, batch)
+        case "full" | "two-path":
+            return _architecture_step(setting, supernet, kind, batch)
+        case "all-paths":
+            supernet.requires_grad_(False)
+            logits = [torch.zeros(count, requires_grad=True) for count in setting.space.candidate_counts]
+            return partial(all_paths_step, AllPathsNetwork(supernet), logits, *batch)
+
+
+def _architecture_step(
+    setting: Setting, supernet: SuperNet, estimator: Estimator, batch: tuple[Tensor, Tensor]
+) -> Callable[[], None]:
+    settings = SearchSettings(warmup_steps=0, search_steps=100, estimator=estimator)
+    state = TargetState(setting.space, analytic_target(setting.space, 1.0), settings)
+    with torch.no_grad():
+        for alpha, choice in zip(state.logits.positions, setting.choices, strict=True):
+            alpha[choice] = 30.0  # the active path is the network that the plain step trains
+    for group in state.optimizer.param_groups:
+        group["lr"] = 0.0
+    return lambda: void(take_architecture_step(supernet, state, batch, settings, step=0))
+
+
+def _plain_step(setting: Setting, batch: tuple[Tensor, Tensor]) -> Callable[[], None]:
+    network = setting.space.network(setting.choices)
+    model = PlainNetwork(network, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    optimizer = _sgd(model)
+    return lambda: _train(model, optimizer, batch)
+
+
+def _sgd(model: torch.nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=4e-5)
+
+
+def _train(model: Callable[[Tensor], Tensor], optimizer: torch.optim.Optimizer, batch: tuple[Tensor, Tensor]) -> None:
+    images, labels = batch
+    optimizer.zero_grad(set_to_none=True)
+    functional.cross_entropy(model(images), labels, label_smoothing=0.1).backward()
+    optimizer.step()
+
+
+def void(_: object) -> None:
+    """Drops a result."""

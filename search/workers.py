@@ -1,0 +1,87 @@
+"""Workers: the processes that share one search (``torchrun``), and what they must agree on.
+
+Every worker draws the same paths, because draws depend on the seed and the step alone; each takes its own share of the
+images, and gradients are averaged. So all replicas stay equal to the last bit, and all derive the same network.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Workers:
+    """This process among ``count``. With one process nothing is communicated."""
+
+    rank: int = 0
+    count: int = 1
+    device: torch.device = CPU
+
+    @property
+    def is_first(self) -> bool:
+        """The first worker alone writes files and talks to the device."""
+        return self.rank == 0
+
+    def share(self, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """This worker's images and labels of a batch that all workers know, on its device."""
+        images, labels = (part[self.rank :: self.count].to(self.device, non_blocking=True) for part in batch)
+        return images.contiguous(memory_format=torch.channels_last), labels
+
+    def weight_of(self, own_count: int, batch_count: int) -> float:
+        """What to multiply a mean over this worker's share with, so that the mean over workers is that of the batch."""
+        return own_count * self.count / batch_count
+
+    def average_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its mean over all workers, in one message per dtype."""
+        if self.count == 1:
+            return
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
+            group = [tensor for tensor in tensors if tensor.dtype == dtype]
+            message = torch.cat([tensor.detach().reshape(-1).to(self.device) for tensor in group])
+            distributed.all_reduce(message)
+            message /= self.count
+            for tensor, mean in zip(group, torch.split(message, [t.numel() for t in group]), strict=True):
+                tensor.detach().copy_(mean.view_as(tensor))
+
+    def from_first_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by the first worker's."""
+        if self.count == 1:
+            return
+        for tensor in tensors:
+            message = tensor.detach().contiguous().to(self.device)
+            distributed.broadcast(message, src=0)
+            tensor.detach().copy_(message)
+
+    def wait(self) -> None:
+        """Go on when all workers are here."""
+        if self.count > 1:
+            distributed.barrier()
+
+
+ALONE = Workers()
+
+
+@contextmanager
+def join_workers() -> Iterator[Workers]:
+    """The workers that ``torchrun`` started (nccl where there are GPUs, else gloo); alone without it."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield ALONE
+        return
+    has_gpu = torch.cuda.is_available()
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if has_gpu else torch.device("cpu")
+    if has_gpu:
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if has_gpu else "gloo")
+    try:
+        yield Workers(distributed.get_rank(), distributed.get_world_size(), device)
+    finally:
+        distributed.destroy_process_group()
