@@ -55,6 +55,7 @@ class BatchTimer:
     models_place: the folder on the device, below ours, that takes the model files.
     failures: models given up, with the reason, over all batches.
     ran_on: what the runtime said it ran the last job on.
+    runner_s: how long the runners' processes worked so far.
     """
 
     device: Device
@@ -66,6 +67,7 @@ class BatchTimer:
     sleep: Callable[[float], None] = time.sleep
     failures: dict[str, str] = field(default_factory=dict)
     ran_on: str | None = None
+    runner_s: float = 0.0
     _canary_baseline_ms: float | None = None
     _back_off_s: float = _FIRST_BACK_OFF_S
     _given_up_in_a_row: int = 0
@@ -138,6 +140,7 @@ class BatchTimer:
             samples = self.runner.read(result.output, batch)
             schedule.succeeded(group, samples.sessions, result)
             self.ran_on = samples.ran_on
+            self.runner_s += samples.runner_s or 0.0
             self._given_up_in_a_row = 0
             return
         known = len(schedule.failures)

@@ -9,23 +9,20 @@ from profiler_agent.bundle import DeviceFile
 from profiler_agent.errors import AgentOutputError, DeviceFull, DeviceNotReady
 from profiler_agent.remote_shell import RemoteShell
 
-# $1 folder. Makes it, private to us, and prints its real path and the free space.
+CACHE = "cache"
+
+# $1 folder, then names of runs to keep. Makes the folder, private to us, and prints its real path; removes what dead
+# agents and lost hosts left in it.
 _OPEN = r"""
 case $1 in '~/'*) root=$HOME/${1#'~/'} ;; *) root=$1 ;; esac
+shift
+keep=" $* "
 parent=${root%/*}
 [ -d "$parent" ] || mkdir -p "$parent" 2>/dev/null
 mkdir -m 700 "$root" 2>/dev/null
 [ -d "$root" ] && [ -O "$root" ] && cd "$root" && mkdir -p cache || exit 3
 : >cache/.writable && rm -f cache/.writable || exit 3
 pwd
-"""
-
-# $1 folder, then the names to keep. Removes what dead agents and lost hosts left.
-_SWEEP = r"""
-cd "$1" || exit 3
-root=$1
-shift
-keep=" $* "
 for run in run-*; do
     [ -d "$run" ] || continue
     case $keep in *" $run "*) continue ;; esac
@@ -35,13 +32,16 @@ for run in run-*; do
         case $pid in *[!0-9]*) pid=0 ;; esac
         case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in *"$run"*) continue ;; esac
         rm -rf "./$run"
+    elif [ -n "$(find "./$run" -maxdepth 0 -mmin +60 2>/dev/null)" ]; then
+        rm -rf "./$run"
     fi
 done
-find . -maxdepth 1 -name 'run-*' -mmin +60 2>/dev/null | while read -r run; do
-    [ -e "$run/pid" ] || rm -rf "$run"
+for stage in stage-*; do
+    [ -d "$stage" ] && [ -n "$(find "./$stage" -maxdepth 0 -mmin +60 2>/dev/null)" ] && rm -rf "./$stage"
 done
-find . -maxdepth 1 -name 'stage-*' -mmin +60 2>/dev/null | while read -r stage; do rm -rf "$stage"; done
-find . -maxdepth 1 -name 'models-*' -mmin +1440 2>/dev/null | while read -r place; do rm -rf "$place"; done
+for place in models-*; do
+    [ -d "$place" ] && [ -n "$(find "./$place" -maxdepth 0 -mmin +1440 2>/dev/null)" ] && rm -rf "./$place"
+done
 :
 """
 
@@ -93,10 +93,10 @@ done
 class DeviceFolder:
     """Our folder on the device: a cache of files under their content's name, and one folder per agent run."""
 
-    def __init__(self, shell: RemoteShell, directory: str | None) -> None:
+    def __init__(self, shell: RemoteShell, directory: str | None, *, keep_runs: Sequence[str] = ()) -> None:
         self._shell = shell
         wanted = directory or shell.transport.default_directory
-        result = shell.insist(_OPEN, wanted)
+        result = shell.insist(_OPEN, wanted, *keep_runs)
         path = result.text.strip()
         if result.return_code != 0:
             raise DeviceNotReady(
@@ -107,21 +107,20 @@ class DeviceFolder:
         if not path.startswith("/") or "\n" in path or ".." in path.split("/"):
             raise AgentOutputError(f"{shell.transport.address} named its folder {path!r}; that is no absolute path.")
         self.path = path
+        self.places_filled: set[str] = set()  # beside the cache
 
     def cached(self, sha256: str) -> str:
         """Where the file with that content stands on the device."""
         return f"{self.path}/cache/{sha256}"
 
-    def sweep(self, keep: Sequence[str]) -> None:
-        """Remove run folders whose agent is gone, but for those named."""
-        self._shell.insist(_SWEEP, self.path, *keep)
-
-    def put(self, files: Sequence[DeviceFile], place: str = "cache") -> int:
+    def put(self, files: Sequence[DeviceFile], place: str = CACHE) -> int:
         """Bring files into a folder below ours, but those already there (checked by hash); returns how many were sent.
 
         Raises:
             DeviceFull, DeviceNotReady: a file did not arrive whole.
         """
+        if place != CACHE:
+            self.places_filled.add(place)
         wanted = {file.sha256: file for file in files}
         present = self._shell.insist(_CHECK, f"{self.path}/{place}", *wanted).text.split()
         missing = [file for sha256, file in wanted.items() if sha256 not in present]
@@ -158,6 +157,7 @@ class DeviceFolder:
     def remove_place(self, place: str) -> None:
         """Remove a folder that ``put`` filled, with all that is in it."""
         self._shell.insist('rm -rf "$1/$2"', self.path, place)
+        self.places_filled.discard(place)
 
     def remove_run(self, name: str) -> None:
         self._shell.insist('rm -rf "$1/$2"', self.path, name)

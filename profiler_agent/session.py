@@ -87,9 +87,8 @@ class Session:
         details = identify(self._shell)
         self._fingerprint = fingerprint_of(details)
         self._require_fingerprint(device.fingerprint, "its file")
-        self._folder = DeviceFolder(self._shell, device.directory)
         open_run = store.open_run()
-        self._folder.sweep([open_run.name] if open_run else [])
+        self._folder = DeviceFolder(self._shell, device.directory, keep_runs=[open_run.name] if open_run else [])
         self._agent = device_file(AGENT_SCRIPT)
         self._runner: Runner = make_runner(device, folder)
         self._folder.put([self._agent, *self._runner.files()])
@@ -124,6 +123,11 @@ class Session:
     def ran_on(self) -> str | None:
         """The provider or delegate that the runtime ran the last models on; None before the first."""
         return self._timer.ran_on
+
+    @property
+    def runner_s(self) -> float:
+        """How long the runners on the device worked so far; what is beyond it in a clock's time is our share."""
+        return self._timer.runner_s
 
     def read_device_state(self) -> Mapping[str, Any]:
         """Load, pressure, memory, space, temperature and clocks of the device now; None for what it does not tell."""
@@ -201,7 +205,8 @@ class Session:
     def finish(self) -> None:
         """Leave only the cache of agent and runner behind; there is nothing to resume."""
         self._store.forget_all()
-        self._folder.remove_place(self._models_place)
+        if self._folder.places_filled:
+            self._folder.remove_place(self._models_place)
 
     def abandon(self, *, keep_run: bool) -> None:
         """After an error: stop the agent if the link still stands; keep its folder when it may be resumed."""

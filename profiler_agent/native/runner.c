@@ -194,6 +194,7 @@ static int run(const char* job_path) {
     Plan plan;
     size_t count = 0;
     Handle environment, options;
+    int64_t started_ns = now_ns();
     FILE* job = fopen(job_path, "r");
     if (!job || fscanf(job, "%ld %ld %ld %ld %ld %ld %ld\n", &plan.warmup_runs, &plan.burst_ns, &plan.burst_retries,
                        &plan.round_count, &plan.rest_us, &plan.seed, &plan.limit_s) != 7) {
@@ -228,8 +229,8 @@ static int run(const char* job_path) {
     }
     alarm(0);
     for (size_t i = 0; i < count; i++) print_samples(&models[i], i, &plan);
-    printf("{\"t\":\"end\",\"models\":%zu,\"runtime\":{\"threads\":%d,\"ran_on\":[\"LiteRT CPU\"]}}\n", count,
-           thread_count());
+    printf("{\"t\":\"end\",\"models\":%zu,\"runtime\":{\"threads\":%d,\"ran_on\":[\"LiteRT CPU\"]},\"seconds\":%.3f}\n",
+           count, thread_count(), (double)(now_ns() - started_ns) / 1e9);
     return 0;
 }
 

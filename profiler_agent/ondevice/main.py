@@ -12,10 +12,12 @@ import faulthandler
 import json
 import platform
 import sys
+import time
 from typing import Any
 
 from profiler_agent.ondevice import rounds, runtimes
 
+_STARTED_S = time.monotonic()
 EXIT_BAD_CALL = 64
 EXIT_NO_RUNTIME = 65
 
@@ -65,7 +67,7 @@ def run(job_path: str) -> int:
                 "switches": [sample.involuntary_switches for sample in taken],
             }
         )
-    emit({"t": "end", "models": len(subjects), "runtime": runtime.facts()})
+    emit({"t": "end", "models": len(subjects), "runtime": runtime.facts(), "seconds": time.monotonic() - _STARTED_S})
     return 0
 
 

@@ -11,6 +11,7 @@ from profiler_agent.runner import Batch, BatchSamples
 from profiler_agent.timing import SessionSamples
 
 _HOUR_NS = 3_600_000_000_000
+_DAY_S = 86_400
 
 
 def read_output(output: bytes, batch: Batch) -> BatchSamples:
@@ -21,6 +22,7 @@ def read_output(output: bytes, batch: Batch) -> BatchSamples:
     """
     samples: list[dict[str, Any]] = []
     ran_on: str | None = None
+    seconds: float | None = None
     for line in output.split(b"\n"):
         if not line:
             continue
@@ -31,7 +33,7 @@ def read_output(output: bytes, batch: Batch) -> BatchSamples:
             _check_samples(line, fields, len(samples), batch.plan.round_count)
             samples.append(fields)
         elif fields.get("t") == "end":
-            ran_on = _ran_on(line, fields, len(samples))
+            ran_on, seconds = _ran_on(line, fields, len(samples)), _seconds(line, fields)
         elif fields.get("t") not in ("hello", "begin", "ready"):
             _refuse(line)
     if ran_on is None or len(samples) != len(batch.model_paths):
@@ -39,7 +41,8 @@ def read_output(output: bytes, batch: Batch) -> BatchSamples:
             f"The runner ended well but gave {len(samples)} of {len(batch.model_paths)} models; nothing was used."
         )
     canary_ms = _samples_ms(samples[-1])
-    return BatchSamples(sessions=tuple(_session(fields, canary_ms) for fields in samples[:-1]), ran_on=ran_on)
+    sessions = tuple(_session(fields, canary_ms) for fields in samples[:-1])
+    return BatchSamples(sessions=sessions, ran_on=ran_on, runner_s=seconds)
 
 
 def culprit_of(output: bytes) -> int | None:
@@ -78,6 +81,15 @@ def _ran_on(line: bytes, fields: dict[str, Any], count: int) -> str:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         _refuse(line)
     return printable(", ".join(names), 200)
+
+
+def _seconds(line: bytes, fields: dict[str, Any]) -> float | None:
+    seconds = fields.get("seconds")
+    if seconds is None:
+        return None
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= _DAY_S:
+        _refuse(line)
+    return float(seconds)
 
 
 def _samples_ms(fields: dict[str, Any]) -> tuple[float, ...]:

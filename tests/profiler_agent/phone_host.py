@@ -17,6 +17,7 @@ from profiler_agent.check_models import check_model
 from profiler_agent.device import AdbLink, Device, Guard, NativeRunner, RuntimeOptions, TimingPlan
 from profiler_agent.errors import ConfigError, DeviceNotReady
 from profiler_agent.session import ModelFile, clean_device, open_session
+from profiler_agent.stability import judge_timing
 
 SERIAL = "127.0.0.1:6555"
 PLAN = TimingPlan(burst_ms=2.0, burst_retries=1, round_count=4, session_count=2, max_sessions=2, spread_limit=10.0)
@@ -48,7 +49,7 @@ def time_check_models(device: Device, *, disturb: bool = False) -> tuple[dict[st
             threading.Timer(1.0, lambda: adb("kill-server")).start()
         timings = list(session.time_models(models, canary=models[1]))
         facts = {"fingerprint": session.facts.fingerprint, **session.facts.details}
-    return {timing.model_id: min(timing.sessions[0].samples_ms) for timing in timings}, facts
+    return {timing.model_id: judge_timing(timing, device.plan).latency_ms for timing in timings}, facts
 
 
 def main() -> None:

@@ -1,0 +1,118 @@
+"""How well latencies repeat on this machine with every core kept busy by something else, and what timing costs.
+
+One thread: the spread between the sessions of a model, and between two runs an opening apart. Two threads: what is
+let through. Cost: 300 blocks with the default plan, and the host's share of the time.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.claims import Claim, Options, at_least, at_most, run_benchmark
+from benchmarks.device_models import block_files, canary_file, loaded_cores
+from profiler_agent.device import Device, load_device
+from profiler_agent.errors import DeviceTooBusy
+from profiler_agent.session import ModelFile, open_session
+from profiler_agent.stability import StabilityReport, judge_timing
+
+CONFIGS = Path(__file__).parents[1] / "device_configs"
+AIM_SPREAD = 0.03
+AIM_SHARE = 0.95
+AIM_HOST_SHARE = 0.05
+AIM_SECONDS = 180.0
+COST_BLOCKS = 300
+LOAD_LIMIT_S = 900.0
+
+
+def measure(options: Options) -> Iterator[Claim]:
+    block_count = 10 if options.quick else 60
+    for runtime in ("onnxruntime", "litert"):
+        device = load_device(CONFIGS / f"local_cpu_{runtime}.yaml")
+        with tempfile.TemporaryDirectory() as folder:
+            files = block_files(Path(folder), runtime, block_count)
+            canary = canary_file(Path(folder), runtime)
+            with loaded_cores(LOAD_LIMIT_S) as busy_count:
+                first, second = (judge_all(device, files, canary) for _ in range(2))
+                yield from repeat_claims(f"{runtime}, 1 thread, {busy_count} busy processes", first, second)
+                yield crowded_claim(device, files[:5], canary)
+            quiet = judge_all(device, files, canary)
+            yield bias_claim(runtime, first, quiet)
+    if not options.quick:
+        yield from cost_claims(load_device(CONFIGS / "local_cpu_onnxruntime.yaml"))
+
+
+def judge_all(device: Device, files: Sequence[ModelFile], canary: ModelFile) -> dict[str, StabilityReport]:
+    """One opening of the device, all models."""
+    with open_session(device) as session:
+        return {
+            timing.model_id: judge_timing(timing, device.plan) for timing in session.time_models(files, canary=canary)
+        }
+
+
+def repeat_claims(where: str, first: dict[str, StabilityReport], second: dict[str, StabilityReport]) -> Iterator[Claim]:
+    spreads = [report.spread for report in (*first.values(), *second.values())]
+    noisy = sum(report.verdict != "accepted" for report in (*first.values(), *second.values()))
+    yield at_least(
+        f"share of blocks with a spread between sessions of at most 3 %, {where}",
+        sum(spread <= AIM_SPREAD for spread in spreads) / len(spreads),
+        AIM_SHARE,
+        unit="of blocks",
+        note=f"median spread {statistics.median(spreads):.2%}, largest {max(spreads):.2%}, {noisy} not accepted",
+    )
+    changes = [abs(second[name].latency_ms / report.latency_ms - 1) for name, report in first.items()]
+    yield at_least(
+        f"share of blocks whose second run is within 3 % of the first, {where}",
+        sum(change <= AIM_SPREAD for change in changes) / len(changes),
+        AIM_SHARE,
+        unit="of blocks",
+        note=f"median change {statistics.median(changes):.2%}, largest {max(changes):.2%}",
+    )
+
+
+def crowded_claim(device: Device, files: Sequence[ModelFile], canary: ModelFile) -> Claim:
+    """Two threads on a busy machine are to be refused, or flagged one by one."""
+    crowded = replace(
+        device, runtime=replace(device.runtime, thread_count=2), guard=replace(device.guard, wait_limit_s=10.0)
+    )
+    try:
+        reports = judge_all(crowded, files, canary)
+        accepted = sum(report.verdict == "accepted" for report in reports.values())
+        note = "measured, and judged one by one"
+    except DeviceTooBusy:
+        accepted, note = 0, "the run was refused"
+    return at_most(
+        f"{device.runtime.name}, 2 threads on a busy machine: blocks accepted", accepted, 0, unit="blocks", note=note
+    )
+
+
+def bias_claim(runtime: str, busy: dict[str, StabilityReport], quiet: dict[str, StabilityReport]) -> Claim:
+    """Repeating well is not enough: the busy machine's figures are to be those of the quiet one."""
+    ratios = [busy[name].latency_ms / report.latency_ms for name, report in quiet.items()]
+    return at_most(
+        f"{runtime}, 1 thread: busy machine against quiet one, median over blocks",
+        abs(statistics.median(ratios) - 1),
+        AIM_SPREAD,
+        unit="relative difference",
+        spread=(min(ratios) - 1, max(ratios) - 1),
+    )
+
+
+def cost_claims(device: Device) -> Iterator[Claim]:
+    with tempfile.TemporaryDirectory() as folder, open_session(device) as session:
+        files = block_files(Path(folder), device.runtime.name, COST_BLOCKS)
+        canary = canary_file(Path(folder), device.runtime.name)
+        started_s = time.monotonic()
+        count = sum(1 for _ in session.time_models(files, canary=canary))
+        took_s = time.monotonic() - started_s
+        host_share = (took_s - session.runner_s) / session.runner_s
+    yield at_most(f"{count} blocks with the default plan", took_s, AIM_SECONDS, unit="s")
+    yield at_most("time that the host adds to the runners'", host_share, AIM_HOST_SHARE, unit="of the runners' time")
+
+
+if __name__ == "__main__":
+    run_benchmark("repeatability", measure)
