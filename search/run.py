@@ -79,6 +79,10 @@ class RunFolder:
     def training(self, name: str) -> Path:
         return self.path / "train" / name
 
+    def curves(self, name: str) -> Path:
+        """TensorBoard's files about the search, or about the training of one network."""
+        return self.path / "tensorboard" / name
+
     def exported(self, name: str, suffix: str) -> Path:
         return self.path / "export" / f"{name}{suffix}"
 

@@ -1,10 +1,10 @@
-"""Trains one network from scratch: the same recipe for the derived network and for the baselines beside it."""
+"""Trains one network: the same recipe for the derived network and for the baselines beside it."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional
 
 from latency_model.kernels import macs, parameter_count
 from latency_model.network import NetworkSpec, network_to_json
@@ -21,9 +20,13 @@ from search.checkpoint import read_checkpoint, write_checkpoint
 from search.data.batches import seeded_generator
 from search.errors import RunFolderError
 from search.files import append_json_line, keep_json_lines_before, read_json, write_json
+from search.mixup import mix
 from search.plain_network import PlainNetwork
 from search.settings import TrainSettings
 from search.trainer import CHECKPOINT_EVERY_S, LOG_EVERY_STEPS, cosine
+from search.warm_start import fingerprint
+from search.weight_average import averaging_copy, follow
+from search.workers import ALONE, Workers
 
 TEST_BATCH = 500
 
@@ -52,12 +55,31 @@ class TrainFiles:
 
 
 class NetworkTrainer:
-    """One training run, resumable bit for bit: every draw depends on the seed and the step alone."""
+    """One training run, resumable bit for bit: every draw depends on the seed and the step alone.
 
-    def __init__(self, network: NetworkSpec, data: SplitData, settings: TrainSettings, files: TrainFiles) -> None:
-        self.network, self.data, self.settings, self.files = network, data, settings, files
+    Args:
+        workers: the processes that share this training, each with its part of every batch.
+        initial: weights to begin with, such as the supernet's; None begins from scratch.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        data: SplitData,
+        settings: TrainSettings,
+        files: TrainFiles,
+        workers: Workers = ALONE,
+        initial: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.network, self.data, self.settings, self.files, self.workers = network, data, settings, files, workers
         model = PlainNetwork(network, seeded_generator(settings.seed, "network"), settings.dropout)
-        self.model: PlainNetwork = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.start = "from scratch" if initial is None else fingerprint(initial)
+        if initial is not None:
+            model.load_state_dict(initial, strict=False)
+        self.model: PlainNetwork = model.to(  # type: ignore[call-overload]
+            device=workers.device, memory_format=torch.channels_last
+        )
+        self.average = averaging_copy(self.model) if settings.ema_decay else self.model
         self.optimizer = torch.optim.SGD(
             _parameter_groups(self.model, settings.weight_decay),
             lr=settings.learning_rate,
@@ -76,6 +98,7 @@ class NetworkTrainer:
             "network": repr(network_to_json(self.network)["layers"]),
             "data": self.data.data.hash,
             "settings": repr(dataclasses.astuple(self.settings)),
+            "start": self.start,
         }
 
     def run(self, on_step: Callable[[int, int], None] | None = None) -> dict[str, Any]:
@@ -85,7 +108,7 @@ class NetworkTrainer:
             The result that is also written: test and held-out accuracy (0 to 1), parameters, multiply-accumulates,
             seconds, passes over the training images.
         """
-        self._resume()
+        self.resume()
         started = last_saved = time.monotonic()
         while self.step < self.total_steps:
             event = self._take_step()
@@ -94,7 +117,7 @@ class NetworkTrainer:
                 event["held_out_accuracy"] = self._keep_if_best()
             seconds = self.seconds_before + time.monotonic() - started
             if event["held_out_accuracy"] is not None or event["step"] % LOG_EVERY_STEPS == 0:
-                append_json_line(self.files.events, {**event, "seconds": round(seconds, 3)})
+                self._log({**event, "seconds": round(seconds, 3)})
             if time.monotonic() - last_saved > CHECKPOINT_EVERY_S or self.step == self.total_steps:
                 self._save(seconds)
                 last_saved = time.monotonic()
@@ -109,38 +132,50 @@ class NetworkTrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        images, labels = self.data.train_batch(step, settings.batch_size)
+        batch = self.data.train_batch(step, settings.batch_size)
+        images, labels = self.workers.share(batch)
+        mixed = mix(images, labels, settings.mixup_alpha, settings.seed, step)
         self.optimizer.zero_grad(set_to_none=True)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seeded_generator(settings.seed, "dropout", step).initial_seed())
-            outputs = self.model(images)
-        loss = functional.cross_entropy(outputs, labels, label_smoothing=settings.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
+            torch.manual_seed(seeded_generator(settings.seed, "dropout", step, self.workers.rank).initial_seed())
+            outputs = self.model(mixed.images)
+        loss = mixed.loss(outputs, settings.label_smoothing)
+        weight = self.workers.weight_of(len(labels), len(batch[1]))
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        figures = torch.stack([loss.detach(), (outputs.argmax(1) == labels).float().mean()]) * weight
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        self.workers.average_([figures, *gradients])
         self.optimizer.step()
+        if settings.ema_decay:
+            follow(self.average, self.model, settings.ema_decay, step)
         return {
             "step": step,
             "total_steps": self.total_steps,
             "epoch": step / self.steps_per_epoch,
-            "loss": float(loss.detach()),
-            "train_accuracy": float((outputs.argmax(1) == labels).float().mean()),
+            "loss": float(figures[0]),
+            "train_accuracy": float(figures[1]),
             "held_out_accuracy": None,
         }
 
     def _keep_if_best(self) -> float:
+        """Judge what would be shipped. Each worker has batch statistics of its own images: the first one's count."""
+        self.workers.from_first_(list(self.average.buffers()))
         batch_size = min(TEST_BATCH, len(self.data.held_out_index))
         batches = [
             self.data.held_out_batch(step, batch_size) for step in range(len(self.data.held_out_index) // batch_size)
         ]
-        accuracy = accuracy_of(self.model, batches)
+        accuracy = accuracy_of(self.average, batches, self.workers.device)
         if accuracy >= self.best_accuracy:
             self.best_accuracy = accuracy
-            self.files.folder.mkdir(parents=True, exist_ok=True)
-            beside = self.files.weights.with_name("weights.part")
-            save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, beside)
-            beside.replace(self.files.weights)
+            if self.workers.is_first:
+                self.files.folder.mkdir(parents=True, exist_ok=True)
+                beside = self.files.weights.with_name("weights.part")
+                save_file({name: value.contiguous() for name, value in self.average.state_dict().items()}, beside)
+                beside.replace(self.files.weights)
         return accuracy
 
     def _finish(self, seconds: float) -> dict[str, Any]:
+        self.workers.wait()
         model = load_trained(self.network, self.files)
         result = {
             "schema": 1,
@@ -153,36 +188,57 @@ class NetworkTrainer:
             "passes": self.total_steps * self.settings.batch_size / len(self.data.train_index),
             "identity": self.identity,
         }
-        write_json(self.files.result, result)
+        if self.workers.is_first:
+            write_json(self.files.result, result)
         return result
 
+    def _log(self, event: dict[str, Any]) -> None:
+        if self.workers.is_first:
+            append_json_line(self.files.events, event)
+
     def _save(self, seconds: float) -> None:
+        """Write the checkpoint that ``resume`` takes up; all workers go on from the first one's batch statistics."""
+        self.workers.from_first_(list(self.model.buffers()))
+        if not self.workers.is_first:
+            return
         state = {
             "step": self.step,
             "seconds": seconds,
             "best_accuracy": self.best_accuracy,
             "model": self.model.state_dict(),
+            "average": self.average.state_dict() if self.settings.ema_decay else {},
             "optimizer": self.optimizer.state_dict(),
         }
         write_checkpoint(self.files.checkpoint, self.identity, state)
 
-    def _resume(self) -> None:
+    def resume(self) -> None:
+        """Take up the last checkpoint; without one, stay at the start.
+
+        Raises:
+            CheckpointError: the folder holds the training of another network, data set or settings.
+        """
         state = read_checkpoint(self.files.checkpoint, self.identity)
         if state is not None:
             self.step, self.seconds_before = state["step"], state["seconds"]
             self.best_accuracy = state["best_accuracy"]
             self.model.load_state_dict(state["model"])
+            if self.settings.ema_decay:
+                self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
-        keep_json_lines_before(self.files.events, self.step)
+        if self.workers.is_first:
+            keep_json_lines_before(self.files.events, self.step)
+        self.workers.wait()
 
 
-def accuracy_of(model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+def accuracy_of(
+    model: nn.Module, batches: Sequence[tuple[Tensor, Tensor]], device: torch.device | None = None
+) -> float:
     """Share of images whose highest logit is their label, in evaluation mode."""
     model.eval()
     correct = count = 0
     with torch.no_grad():
         for images, labels in batches:
-            correct += int((model(images).argmax(1) == labels).sum())
+            correct += int((model(images.to(device)).argmax(1) == labels.to(device)).sum())
             count += len(labels)
     return correct / count
 

@@ -7,33 +7,41 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
+from torch import Tensor
 
 from search.errors import RunFolderError
-from search.files import read_json_lines
+from search.files import read_json, read_json_lines
+from search.live_curves import live_curves
 from search.progress import Update, progress
 from search.run import NETWORK_NAMES, Run
+from search.steps.search import make_trainer
 from search.train_network import NetworkTrainer, TrainFiles, read_result
+from search.warm_start import supernet_weights
 
 POLL_S = 0.5
 PARENT = "PROXYLESS_PARENT"
 
 
-def train(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES) -> None:
+def train(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES, *, from_supernet: bool = False) -> None:
     """Train what is not trained yet; several networks in processes of their own, one per core.
 
+    Args:
+        from_supernet: begin with what the supernet learned; for the derived network alone, as the others have none.
     Raises:
         RunFolderError: a network was not derived yet, or its training failed.
     """
+    if from_supernet and tuple(names) != ("derived",):
+        raise RunFolderError("Only the derived network can begin with the supernet's weights; name it: derived.")
     left = [name for name in names if not is_trained(run, name)]
     if not left:
         return
     with run.timed("train"), progress(console, "train") as update:
         if len(left) == 1:
-            train_here(run, left[0], update)
+            train_here(run, left[0], update, derived_start(run) if from_supernet else None)
         else:
             _train_side_by_side(run, left, update)
     for name in names:
@@ -45,19 +53,32 @@ def is_trained(run: Run, name: str) -> bool:
     return TrainFiles(folder=run.folder.training(name)).result.exists()
 
 
-def train_here(run: Run, name: str, update: Update | None = None) -> None:
+def train_here(run: Run, name: str, update: Update | None = None, initial: Mapping[str, Tensor] | None = None) -> None:
     """Train one network of the run in this process; it resumes bit for bit."""
     settings = run.preset.train_settings(run.settings.seed)
     data = run.split(settings.held_out_fraction)
     files = TrainFiles(folder=run.folder.training(name))
-    trainer = NetworkTrainer(run.read_network(name), data, settings, files)
+    trainer = NetworkTrainer(run.read_network(name), data, settings, files, initial=initial)
+    trainer.resume()
+    with live_curves(files.events, run.folder.curves(name), "train", trainer.step, update) as on_step:
 
-    def on_step(done: int, total: int) -> None:
-        _require_parent()
-        if update is not None:
-            update(done, total)
+        def watched(done: int, total: int) -> None:
+            _require_parent()
+            on_step(done, total)
 
-    trainer.run(on_step)
+        trainer.run(watched)
+
+
+def derived_start(run: Run) -> dict[str, Tensor]:
+    """What the supernet learned about the derived network.
+
+    Raises:
+        RunFolderError: nothing was derived yet.
+    """
+    architecture = read_json(run.folder.architecture)
+    trainer = make_trainer(run)
+    trainer.resume()
+    return supernet_weights(run.space, tuple(architecture["choices"]), trainer.supernet.state_dict())
 
 
 def _require_parent() -> None:

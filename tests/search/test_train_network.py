@@ -48,14 +48,16 @@ def comparable(folder):
 
 
 @pytest.mark.parametrize("checkpoint_every_s", [0.0, 1e9])
+@pytest.mark.parametrize("recipe", [{}, {"ema_decay": 0.9, "mixup_alpha": 0.3}])
 def test_a_training_that_stopped_and_resumed_ends_like_one_that_did_not(
-    network, data, tmp_path, monkeypatch, checkpoint_every_s
+    network, data, tmp_path, monkeypatch, checkpoint_every_s, recipe
 ):
-    make(network, data, tmp_path / "whole").run()
+    settings = dataclasses.replace(SETTINGS, **recipe)
+    make(network, data, tmp_path / "whole", settings).run()
     monkeypatch.setattr("search.train_network.CHECKPOINT_EVERY_S", checkpoint_every_s)
     for steps in (3, 5, 12):
-        stop_after(make(network, data, tmp_path / "parts"), steps)
-    make(network, data, tmp_path / "parts").run()
+        stop_after(make(network, data, tmp_path / "parts", settings), steps)
+    make(network, data, tmp_path / "parts", settings).run()
 
     whole, parts = (TrainFiles(folder=tmp_path / name) for name in ("whole", "parts"))
     expected, found = load_file(whole.weights), load_file(parts.weights)

@@ -11,7 +11,7 @@ from profiler_agent.device import load_device
 from profiler_agent.stability import StabilityReport
 from search.errors import BudgetMissed, RunFolderError
 from search.files import write_json
-from search.verify_file import KnownNetwork, VerifiedFile, network_beside, verify_file
+from search.ship.verify_file import KnownNetwork, VerifiedFile, network_beside, verify_file
 from tests.search.conftest import QUICK_DEVICE
 
 

@@ -1,0 +1,45 @@
+"""The options that several verbs share, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunArgument = Annotated[Path, typer.Argument(help="The run folder that --out named, such as runs/first.")]
+DeviceOption = Annotated[Path, typer.Option("--device", help="A device file: device_configs/local_cpu_litert.yaml.")]
+DataOption = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        help="A folder of images (one folder per class), of IDX files, an .npz file, 'fashion-mnist', 'digits' "
+        "(needs nothing), or module:function.",
+    ),
+]
+OutOption = Annotated[Path, typer.Option("--out", help="The run folder; named again, the run is resumed.")]
+TargetOption = Annotated[
+    str | None,
+    typer.Option("--target", help="The budget as a fraction of a reference's measured latency: 0.6xmobilenetv2."),
+]
+TargetMsOption = Annotated[float | None, typer.Option("--target-ms", help="The budget in milliseconds: 0.8.")]
+SpaceOption = Annotated[
+    str, typer.Option("--space", help="small (16 to 64 pixels), imagenet, nas-bench-macro, or a .yaml file of yours.")
+]
+PresetOption = Annotated[str, typer.Option("--preset", help="How long to train: smoke, demo, standard, thorough.")]
+MeasurementsOption = Annotated[
+    Path | None,
+    typer.Option("--measurements", help="A measurements file to use and add to; by default the run's own."),
+]
+ImageSizeOption = Annotated[int | None, typer.Option("--image-size", help="Resize images to this many pixels a side.")]
+LimitOption = Annotated[int | None, typer.Option("--limit", help="Use at most this many training images.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="Decides every draw; the same seed repeats the run.")]
+NameOption = Annotated[str, typer.Argument(help="Which network: derived, random, handmade, or all.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say how much there is to do.")]
+DeviceLoopOption = Annotated[
+    bool,
+    typer.Option(
+        "--device-in-the-loop",
+        help="During the search, time what would be derived now on the device and correct the predictor by it.",
+    ),
+]

@@ -1,0 +1,171 @@
+"""The verbs that come after a network is known: train, export, verify."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from search.cli_options import ImageSizeOption, LimitOption, NameOption, RunArgument, SeedOption, TargetMsOption
+
+if TYPE_CHECKING:
+    from search.run import Run
+
+MODEL_FILES = {".onnx", ".tflite"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the main command."""
+    app.command("train")(train_command)
+    app.command("export")(export_command)
+    app.command("verify")(verify_command)
+
+
+def train_command(  # noqa: PLR0913, PLR0917 - one option each
+    run_or_network: Annotated[
+        str, typer.Argument(help="A run folder, a network file (.json), or a name of the zoo such as proxyless-mobile.")
+    ],
+    name: NameOption = "all",
+    data: Annotated[str | None, typer.Option("--data", help="For a network: the images to train it on.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="For a network: the folder; named again, resumed.")] = None,
+    from_supernet: Annotated[
+        bool, typer.Option("--from-supernet", help="For a run: begin with what the supernet learned; derived only.")
+    ] = False,
+    epochs: Annotated[float, typer.Option("--epochs", help="For a network: passes over the images.")] = 30.0,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="For a network: images per step.")] = 128,
+    learning_rate: Annotated[float, typer.Option("--learning-rate", help="For a network: the highest rate.")] = 0.1,
+    dropout: Annotated[
+        float, typer.Option("--dropout", help="For a network: share dropped before the last layer.")
+    ] = 0.0,
+    ema_decay: Annotated[
+        float, typer.Option("--ema-decay", help="For a network: keep a running average of its weights, such as 0.999.")
+    ] = 0.0,
+    mixup_alpha: Annotated[
+        float, typer.Option("--mixup-alpha", help="For a network: blend images, such as 0.2.")
+    ] = 0.0,
+    image_size: ImageSizeOption = None,
+    limit: LimitOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Train a run's networks by one recipe, or any network on any images; resumes bit for bit.
+
+    Example: proxyless train runs/first derived
+
+    Example: torchrun --nproc_per_node 2 -m search train proxyless-mobile --data photos --out trained/mobile
+    """
+    if data is None and out is None:
+        from search.run import open_run
+        from search.steps.train import train
+
+        train(open_run(Path(run_or_network)), Console(), _names(name), from_supernet=from_supernet)
+        return
+    from search.errors import RunFolderError
+    from search.settings import TrainSettings
+    from search.ship.train_any import ImageChoice, train_any
+
+    if data is None or out is None or from_supernet:
+        raise RunFolderError("To train a network that is no run's, give --data and --out, and not --from-supernet.")
+    settings = TrainSettings(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        dropout=dropout,
+        ema_decay=ema_decay,
+        mixup_alpha=mixup_alpha,
+        seed=seed,
+    )
+    images = ImageChoice(data=data, image_size=image_size, limit=limit)
+    result = train_any(run_or_network, images, out, settings, Console())
+    if int(os.environ.get("RANK", "0")) == 0:
+        typer.echo(f"{result['name']}: {100 * result['accuracy']:.1f} % of the test images; in {out}")
+
+
+def export_command(run_folder: RunArgument, name: NameOption = "all") -> None:
+    """Write ONNX and TFLite files and check each against torch; the derived network also as 16 and 8 bits, and as one
+    PyTorch file that needs torch alone.
+
+    Example: proxyless export runs/first derived
+    """
+    from search.run import open_run
+    from search.steps.export import export
+
+    export(open_run(run_folder), Console(), _names(name))
+
+
+def verify_command(  # noqa: PLR0913, PLR0917 - one option each
+    run_or_file: Annotated[Path, typer.Argument(help="A run folder, or an exported .onnx or .tflite file.")],
+    name: NameOption = "all",
+    device: Annotated[Path | None, typer.Option("--device", help="For a file: the device file to time it on.")] = None,
+    target_ms: TargetMsOption = None,
+    predictor: Annotated[Path | None, typer.Option("--predictor", help="For a file: what to predict it by.")] = None,
+    network: Annotated[
+        Path | None, typer.Option("--network", help="For a file: its network; by default the .json beside it.")
+    ] = None,
+    measurements: Annotated[
+        Path | None, typer.Option("--measurements", help="For a file: a measurements file that the timing joins.")
+    ] = None,
+) -> None:
+    """Time the exported files on the device; ends with 4 when the derived network misses the budget.
+
+    Example: proxyless verify runs/first
+
+    Example: proxyless verify runs/first/export/derived-int8.onnx --device device_configs/local_cpu_onnxruntime.yaml
+    """
+    if run_or_file.suffix in MODEL_FILES:
+        _verify_file(run_or_file, device, target_ms, (predictor, network, measurements))
+        return
+    from search.run import open_run
+    from search.steps.verify import require_budget, verify
+
+    run = open_run(run_or_file)
+    names = _names(name)
+    verify(run, Console(), names)
+    for verified in names:
+        typer.echo(_describe_verification(run, verified))
+    if "derived" in names:
+        require_budget(run)
+
+
+def _verify_file(
+    path: Path, device: Path | None, target_ms: float | None, known: tuple[Path | None, Path | None, Path | None]
+) -> None:
+    from profiler_agent.device import load_device
+    from search.errors import RunFolderError
+    from search.progress import progress
+    from search.ship.verify_file import KnownNetwork, network_beside, verify_file
+
+    if device is None:
+        raise RunFolderError(f"Name the device that {path.name} is to be timed on: --device device_configs/NAME.yaml.")
+    predictor, network, measurements = known
+    held = None
+    if any(known):
+        held = KnownNetwork(network=network_beside(path, network), predictor=predictor, measurements=measurements)
+    with progress(Console(), "verify") as update:
+        verified = verify_file(path, load_device(device), target_ms=target_ms, known=held, update=update)
+    typer.echo(str(verified))
+    verified.require_budget()
+
+
+def _names(name: str) -> tuple[str, ...]:
+    from search.errors import RunFolderError
+    from search.run import NETWORK_NAMES
+
+    if name == "all":
+        return NETWORK_NAMES
+    if name not in NETWORK_NAMES:
+        raise RunFolderError(f"No network is called {name!r}; use {', '.join(NETWORK_NAMES)}, or all.")
+    return (name,)
+
+
+def _describe_verification(run: Run, name: str) -> str:
+    from search.files import read_json
+
+    record = read_json(run.folder.verification(name))
+    predicted = "not predicted" if record["predicted_ms"] is None else f"predicted {record['predicted_ms']:.4g} ms"
+    return (
+        f"{name}: measured {record['measured_ms']:.4g} ms ({record['verdict']}, spread {record['spread']:.1%}), "
+        f"{predicted}, budget {record['target_ms']:.4g} ms"
+    )
