@@ -18,6 +18,7 @@ from profiler_agent.cli import device_app
 from profiler_agent.errors import ProxylessError
 from search.cli_options import (
     DataOption,
+    DeviceLoopOption,
     DeviceOption,
     DryRunOption,
     ImageSizeOption,
@@ -66,6 +67,7 @@ def run_command(  # noqa: PLR0913, PLR0917 - one option each
     image_size: ImageSizeOption = None,
     limit: LimitOption = None,
     seed: SeedOption = 0,
+    device_in_the_loop: DeviceLoopOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
     """The push button: profile, fit, search, derive, train, export, verify, report. Stopped, it resumes.
@@ -95,7 +97,7 @@ def run_command(  # noqa: PLR0913, PLR0917 - one option each
         return
     from search.pipeline import run_all
 
-    run_all(start_run(out, settings), Console(), predictor)
+    run_all(start_run(out, settings), Console(), predictor, with_device=device_in_the_loop)
 
 
 @app.command("profile")
@@ -148,6 +150,7 @@ def search_command(
     run_folder: RunArgument,
     target: TargetOption = None,
     target_ms: TargetMsOption = None,
+    device_in_the_loop: DeviceLoopOption = False,
 ) -> None:
     """Search against a budget; resumes where a killed search stopped. Several processes or machines share one search
     under torchrun, which must see the same run folder.
@@ -163,7 +166,7 @@ def search_command(
     run = open_run(run_folder)
     if run.settings.target is None or target is not None or target_ms is not None:
         run = with_target(run, parse_target(target, target_ms))
-    search(run, Console())
+    search(run, Console(), with_device=device_in_the_loop)
 
 
 @app.command("derive")

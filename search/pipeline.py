@@ -9,7 +9,7 @@ from rich.console import Console
 from search.run import Run
 
 
-def run_all(run: Run, console: Console, predictor: Path | None = None) -> None:
+def run_all(run: Run, console: Console, predictor: Path | None = None, *, with_device: bool = False) -> None:
     """Profile (or take ``predictor``), fit, search, derive, train, export, verify, report.
 
     Raises:
@@ -33,7 +33,7 @@ def run_all(run: Run, console: Console, predictor: Path | None = None) -> None:
     from search.steps.train import train  # noqa: PLC0415
     from search.steps.verify import require_budget, verify  # noqa: PLC0415
 
-    search(run, console)
+    search(run, console, with_device=with_device)
     derive_networks(run, console)
     train(run, console)
     export(run, console)

@@ -225,6 +225,7 @@ class SearchTrainer:
                     {
                         "step": self.step,
                         "target": state.target.name,
+                        "choices": chosen,
                         "predicted_ms": state.target.network_ms(chosen),
                         "measured_ms": answer.measured_ms,
                         "corrected_ms": target.network_ms(chosen),

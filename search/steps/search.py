@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import numpy as np
 from rich.console import Console
 
 from latency_model.measurement import paid_ops
 from latency_model.network_latency import NetworkLatency
+from profiler_agent.session import open_session
 from search.architecture_step import LatencyTarget
 from search.budget import latency_range_ms
+from search.device_loop import DeviceLoop
 from search.errors import TargetError
 from search.files import read_json, write_json
+from search.live_curves import live_curves
 from search.networks import reference_network
 from search.progress import progress
 from search.run import Run
 from search.space import SearchSpace, space_to_json
 from search.steps.profile import planned_measurements
 from search.trainer import SearchFiles, SearchTrainer
+from search.workers import ALONE, Workers, join_workers
 
 
 def latency_target(space: SearchSpace, predictor: NetworkLatency, target_ms: float, name: str) -> LatencyTarget:
@@ -71,29 +77,51 @@ def _reference_ms(run: Run) -> float | None:
     raise AssertionError("the profile's plan holds the reference")
 
 
-def make_trainer(run: Run) -> SearchTrainer:
+def make_trainer(run: Run, workers: Workers = ALONE) -> SearchTrainer:
     settings_probe = run.preset.search_settings(1, run.settings.seed)
     split = run.split(settings_probe.held_out_fraction)
     steps_per_pass = split.train_steps_per_pass(settings_probe.batch_size)
     settings = run.preset.search_settings(steps_per_pass, run.settings.seed)
-    return SearchTrainer(run.space, split, [fix_target(run)], settings, SearchFiles(folder=run.folder.search))
+    files = SearchFiles(folder=run.folder.search)
+    return SearchTrainer(run.space, split, [fix_target(run)], settings, files, workers)
 
 
-def search(run: Run, console: Console) -> None:
-    """Search, or go on where a killed search stopped.
+def search(run: Run, console: Console, *, with_device: bool = False) -> None:
+    """Search, or go on where a killed search stopped; under ``torchrun`` all workers take part.
 
+    Args:
+        with_device: time what would be derived now and then, and correct the predictor by it.
     Raises:
         TargetError: the budget is out of reach.
         CheckpointError: the folder holds another search.
     """
-    target = fix_target(run)
     if run.folder.architecture.exists():
         return
-    write_json(run.folder.search / "space.json", {**space_to_json(run.space), "hash": run.space.hash})
-    console.print(f"budget: {target.target_ms:.4g} ms ({run.target.text})", highlight=False)
-    trainer = make_trainer(run)
-    trainer.resume()
-    if trainer.is_finished:
-        return
-    with run.timed("search"), progress(console, "search") as update:
-        trainer.run(update)
+    with join_workers() as workers:
+        if workers.is_first:
+            target = fix_target(run)
+            write_json(run.folder.search / "space.json", {**space_to_json(run.space), "hash": run.space.hash})
+            console.print(f"budget: {target.target_ms:.4g} ms ({run.target.text})", highlight=False)
+        workers.wait()  # the first one has fixed the target
+        trainer = make_trainer(run, workers)
+        trainer.resume()
+        if trainer.is_finished:
+            return
+        with ExitStack() as stack:
+            update = None
+            if workers.is_first:
+                stack.enter_context(run.timed("search"))
+                shown = stack.enter_context(progress(console, "search"))
+                curves = live_curves(trainer.files.events, run.folder.curves("search"), "search", trainer.step, shown)
+                update = stack.enter_context(curves)
+            if with_device:
+                trainer.device_loop = _device_loop(run, trainer, stack)
+            trainer.run(update)
+
+
+def _device_loop(run: Run, trainer: SearchTrainer, stack: ExitStack) -> DeviceLoop:
+    from search.steps.device_loop import device_loop, times_nothing  # noqa: PLC0415 - it builds on this module
+
+    if not trainer.workers.is_first:
+        return times_nothing(trainer.settings)
+    return device_loop(run, stack.enter_context(open_session(run.device)), trainer.settings)

@@ -1,4 +1,4 @@
-"""A space, data and target so small that a whole search takes a second."""
+"""Fixtures of the tiny search, and a made-up device for it."""
 
 from __future__ import annotations
 
@@ -8,38 +8,14 @@ import torch
 
 from latency_model.kernels import macs
 from search.architecture_step import LatencyTarget
-from search.batches import SplitData, split_data
-from search.data.image_data import ImageData
+from search.batches import SplitData
 from search.space import SearchSpace
-from search.spaces.ends import classifier_head, stem_conv
-from search.spaces.mbconv_positions import MBConvMenu, Stage, mbconv_positions
-
-CLASSES = 3
-PIXELS = 8
-# A moment's worth of timing, and no verdict on a machine that tests keep busy.
-QUICK_DEVICE = """
-schema: 1
-name: quick_cpu
-transport: {kind: local}
-runner: {kind: python}
-runtime: {name: onnxruntime, thread_count: 1, accelerator: cpu}
-plan: {warmup_runs: 1, burst_ms: 1, round_count: 5, session_count: 1, spread_limit: 9, max_sessions: 1, canary_limit: 9}
-guard: {max_cpu_pressure_percent: 100, min_free_mb: 1, wait_limit_s: 300}
-"""
+from tests.search.small_search import CLASSES, PIXELS, small_data, tiny_space
 
 
 @pytest.fixture
 def space() -> SearchSpace:
-    """Two positions: one of two candidates that changes the shape, one of three with a shortcut and Zero."""
-    stem = stem_conv((1, PIXELS, PIXELS), width=4, stride=1, activation="relu6")
-    positions, width, size = mbconv_positions(
-        [Stage(width=6, depth=2, stride=2)],
-        in_channels=4,
-        size=(PIXELS, PIXELS),
-        menu=MBConvMenu(kernel_sizes=(3, 5), expansions=(2,)),
-    )
-    head = classifier_head(width, size, width=8, class_count=CLASSES, activation="relu6")
-    return SearchSpace(name="tiny", stem=(("stem", stem),), positions=positions, head=head)
+    return tiny_space()
 
 
 @pytest.fixture
@@ -50,27 +26,7 @@ def images_and_labels() -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.fixture
 def data() -> SplitData:
-    """Images whose class can be seen: a bright row at a height that tells the class."""
-    generator = torch.Generator().manual_seed(7)
-
-    def part(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        labels = torch.arange(count) % CLASSES
-        images = torch.randint(0, 80, (count, 1, PIXELS, PIXELS), generator=generator, dtype=torch.uint8)
-        for index, label in enumerate(labels.tolist()):
-            images[index, 0, 2 * label + 1] += 150
-        return images, labels
-
-    (train_images, train_labels), (test_images, test_labels) = part(240), part(60)
-    whole = ImageData(
-        name="rows",
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
-        class_names=("low", "middle", "high"),
-        hash="rows-1",
-    )
-    return split_data(whole, held_out_fraction=0.25, seed=0)
+    return small_data()
 
 
 def target_from_macs(space: SearchSpace, target_ms: float, name: str = "device") -> LatencyTarget:

@@ -1,0 +1,109 @@
+"""Two processes share one search: the replicas stay equal, and what they find is what one process finds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from search.workers import ALONE, Workers
+
+ROOT = Path(__file__).resolve().parents[2]
+SEARCH = """
+    import json, sys
+    from pathlib import Path
+    import torch
+    torch.set_num_threads(1)
+    from search.derive import derive
+    from search.settings import SearchSettings
+    from search.trainer import SearchFiles, SearchTrainer
+    from search.workers import join_workers
+    from tests.search.conftest import target_from_macs
+    from tests.search.small_search import small_data, tiny_space
+
+    folder = Path(sys.argv[1])
+    stop = int(sys.argv[2])
+    settings = SearchSettings(
+        warmup_steps=3, search_steps=9, batch_size=32, architecture_batch_size=32, held_out_fraction=0.25, seed=3,
+        derive_candidates=3,
+    )
+    space = tiny_space()
+    with join_workers() as workers:
+        files = SearchFiles(folder=folder)
+        trainer = SearchTrainer(space, small_data(), [target_from_macs(space, 0.06)], settings, files, workers)
+        trainer.resume()
+        while trainer.step < stop:
+            trainer.take_step()
+        trainer.save()
+        derived = derive(trainer.supernet, trainer.states[0], trainer.data, settings, workers=workers).best
+        found = {
+            "logits": [alpha.tolist() for alpha in trainer.states[0].logits.positions],
+            "weights": sum(float(p.detach().double().abs().sum()) for p in trainer.supernet.parameters()),
+            "choices": derived.choices,
+            "loss": derived.held_out_loss,
+        }
+        (folder / f"found{workers.rank}.json").write_text(json.dumps(found))
+"""
+
+
+def run_search(folder: Path, processes: int, stop: int = 12) -> list[dict]:
+    folder.mkdir(exist_ok=True)
+    script = folder / "one_worker.py"
+    script.write_text(textwrap.dedent(SEARCH))
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
+    subprocess.run(
+        [sys.executable, *(launcher if processes > 1 else []), str(script), str(folder), str(stop)],
+        check=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+    return [json.loads((folder / f"found{rank}.json").read_text()) for rank in range(processes)]
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    return run_search(tmp_path_factory.mktemp("two"), 2)
+
+
+@pytest.mark.slow
+def test_two_workers_hold_the_same_weights_and_logits_and_derive_the_same_network(two):
+    assert two[0] == two[1]
+
+
+@pytest.mark.slow
+def test_workers_that_were_started_again_resume_to_the_same_end(two, tmp_path):
+    run_search(tmp_path / "parts", 2, stop=7)
+    assert run_search(tmp_path / "parts", 2) == two
+
+
+@pytest.mark.slow
+def test_the_first_worker_alone_writes_events(two, tmp_path):
+    folder = tmp_path / "again"
+    run_search(folder, 2)
+    steps = [json.loads(line)["step"] for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps)) and len(steps) > 3
+
+
+def test_each_worker_takes_its_share_and_all_shares_make_the_batch():
+    batch = torch.arange(7.0).reshape(7, 1, 1, 1), torch.arange(7)
+    shares = [Workers(rank, 3).share(batch)[1] for rank in range(3)]
+    assert sorted(torch.cat(shares).tolist()) == list(range(7))
+
+
+def test_the_mean_over_weighted_shares_is_the_mean_over_the_batch():
+    values = torch.tensor([1.0, 2.0, 5.0, 9.0, 4.0])
+    shares = [(Workers(rank, 2), values[rank::2]) for rank in range(2)]
+    means = [float(share.mean()) * workers.weight_of(len(share), len(values)) for workers, share in shares]
+    assert sum(means) / 2 == pytest.approx(float(values.mean()))
+
+
+def test_alone_nothing_is_averaged():
+    tensor = torch.tensor([1.0, 2.0])
+    ALONE.average_([tensor])
+    assert tensor.tolist() == [1.0, 2.0]
