@@ -1,0 +1,148 @@
+"""The block latency tables that the ProxylessNAS and Once-for-All authors published as YAML.
+
+A key names a block, such as ``expanded_conv-input:14x14x80-output:14x14x96-expand:3-kernel:5-stride:1-idskip:0``;
+Once-for-All adds ``-se:1-hs:1`` and writes the expanded width where ProxylessNAS writes the ratio.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from latency_model.errors import MeasurementError
+from latency_model.op_timings import OpTimings, pooled_timings
+from latency_model.ops import Activation, ConvSpec, LinearSpec, MBConvSpec, OpSpec, OpSpecError, PoolSpec
+from latency_model.readers.units import Unit, to_milliseconds
+
+_SQUEEZE_SHARE = 4
+_WIDTH_STEP = 8
+
+
+def read_yaml_table(path: Path, unit: Unit | None = None) -> OpTimings:
+    """Read a published table.
+
+    Args:
+        unit: of the file's means; without it they must look like milliseconds.
+    Raises:
+        MeasurementError: no such file, no such table, or values that are no latencies or in another unit.
+    """
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise MeasurementError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
+    except yaml.YAMLError as error:
+        raise MeasurementError(f"{path} is no YAML: {error}") from error
+    if not isinstance(data, dict) or not data:
+        raise MeasurementError(f"{path} holds no table: expected blocks with mean and count.")
+    is_once_for_all = any("-se:" in str(key) for key in data)
+    try:
+        rows = [(op_of_key(str(key), is_once_for_all), *_mean_and_error(row)) for key, row in data.items()]
+    except (KeyError, TypeError, ValueError) as error:
+        raise MeasurementError(f"{path}: {error}. Expected a ProxylessNAS or Once-for-All latency table.") from error
+    latency_ms = to_milliseconds([op for op, _, _ in rows], [mean for _, mean, _ in rows], unit)
+    return pooled_timings((op, float(ms), error) for (op, _, error), ms in zip(rows, latency_ms, strict=True))
+
+
+def _mean_and_error(row: dict[str, Any]) -> tuple[float, float]:
+    """Mean, and the standard error of the mean as a share of it."""
+    mean, count = float(row["mean"]), int(row["count"])
+    deviation = float(row["std"]) if "std" in row else math.sqrt(float(row["var"]))
+    return mean, deviation / math.sqrt(count) / mean if mean > 0 else math.nan
+
+
+def op_of_key(key: str, is_once_for_all: bool) -> OpSpec:
+    """The op that a key names.
+
+    Raises:
+        OpSpecError: a key of another form.
+    """
+    kind, *parts = key.rstrip(":").split("-")
+    fields = dict(part.split(":", 1) for part in parts if ":" in part)
+    make = _MAKERS.get(kind)
+    if make is None or "input" not in fields:
+        raise OpSpecError(f"unknown block {key!r}")
+    return make(fields, is_once_for_all)
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    height, width, channels = (int(part) for part in text.split("x"))
+    return height, width, channels
+
+
+def _first_conv(fields: dict[str, str], is_once_for_all: bool) -> OpSpec:
+    height, width, channels = _shape(fields["input"])
+    out_height, _, out = _shape(fields["output"])
+    return ConvSpec(
+        in_channels=channels,
+        in_height=height,
+        in_width=width,
+        out_channels=out,
+        kernel_size=3,
+        stride=height // out_height,
+        activation=_outer_activation(is_once_for_all),
+    )
+
+
+def _pointwise(fields: dict[str, str], is_once_for_all: bool) -> OpSpec:
+    height, width, channels = _shape(fields["input"])
+    return ConvSpec(
+        in_channels=channels,
+        in_height=height,
+        in_width=width,
+        out_channels=_shape(fields["output"])[2],
+        kernel_size=1,
+        activation=_outer_activation(is_once_for_all),
+    )
+
+
+def _block(fields: dict[str, str], is_once_for_all: bool) -> OpSpec:
+    height, width, channels = _shape(fields["input"])
+    expand = int(fields["expand"]) if is_once_for_all else int(fields["expand"]) * channels
+    activation: Activation = "relu6"
+    if is_once_for_all:
+        activation = "hswish" if fields["hs"] == "1" else "relu"
+    return MBConvSpec(
+        in_channels=channels,
+        in_height=height,
+        in_width=width,
+        out_channels=_shape(fields["output"])[2],
+        expand_channels=expand,
+        kernel_size=int(fields["kernel"]),
+        stride=int(fields["stride"]),
+        squeeze_channels=_divisible(expand // _SQUEEZE_SHARE) if fields.get("se") == "1" else None,
+        activation=activation,
+        has_residual=fields["idskip"] == "1",
+    )
+
+
+def _pool(fields: dict[str, str], _: bool) -> OpSpec:
+    height, width, channels = _shape(fields["input"])
+    return PoolSpec(in_channels=channels, in_height=height, in_width=width, pool="global_average")
+
+
+def _linear(fields: dict[str, str], _: bool) -> OpSpec:
+    return LinearSpec(in_features=math.prod(_shape(fields["input"])[2:]), out_features=int(fields["output"]))
+
+
+def _outer_activation(is_once_for_all: bool) -> Activation:
+    return "hswish" if is_once_for_all else "relu6"
+
+
+def _divisible(width: int) -> int:
+    """The multiple of 8 nearest to a width, not below 90 % of it: how these authors round widths."""
+    rounded = max(_WIDTH_STEP, (width + _WIDTH_STEP // 2) // _WIDTH_STEP * _WIDTH_STEP)
+    return rounded + _WIDTH_STEP if rounded * 10 < width * 9 else rounded
+
+
+_MAKERS: dict[str, Callable[[dict[str, str], bool], OpSpec]] = {
+    "Conv": _first_conv,
+    "Conv_1": _pointwise,
+    "Conv_2": _pointwise,
+    "expanded_conv": _block,
+    "AvgPool2D": _pool,
+    "Logits": _linear,
+}
