@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import resource
 import time
@@ -76,7 +77,9 @@ def sample_burst(
     kept: fewest switches first, then the shortest."""
     count_switches = switches or involuntary_switches
     best: Sample | None = None
-    for _ in range(retries + 1):
+    for attempt in range(retries + 1):
+        if attempt:
+            os.sched_yield()  # the retry begins with a time slice of its own
         subject.run_many(1)  # the models between two bursts emptied the caches
         before = count_switches()
         burst_ns = _timed(subject.run_many, subject.runs_per_burst, clock_ns)
