@@ -237,8 +237,13 @@ def write_model(network: NetworkSpec, runtime: str, path_without_suffix: Path) -
     elif runtime == "litert":
         path = path_without_suffix.with_suffix(".tflite")
         lowering.write_tflite(network, weights, path, int8=int8)
+    elif runtime == "torch":
+        from latency_model.lowering.torchscript import write_torchscript  # noqa: PLC0415 - torch is slow to import
+
+        path = path_without_suffix.with_suffix(".pt")
+        write_torchscript(network, weights, path)
     else:
-        raise MeasurementError(f"No model writer for runtime {runtime!r}; use onnxruntime or litert.")
+        raise MeasurementError(f"No model writer for runtime {runtime!r}; use onnxruntime, litert or torch.")
     return path
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from safetensors.torch import save_file
 
+from latency_model.lowering.torchscript import write_torchscript
 from latency_model.network import network_to_json
 from search.batches import SplitData
 from search.export_formats import (
@@ -53,6 +54,8 @@ def export(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES) -> 
             update(done, len(left))
             model = load_trained(run.read_network(name), TrainFiles(folder=run.folder.training(name)))
             known[name] = export_network(model, data, run.folder.exports.parent, formats_of(name), run.settings.seed)
+            if run.device.runtime.name == "torch":
+                write_torchscript(model.network, folded_weights(model), run.folder.exported(name, ".pt"))
             write_json(run.folder.exports, known)
         update(len(left), len(left))
     for name in left:

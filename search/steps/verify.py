@@ -27,7 +27,7 @@ from search.networks import layer_labels
 from search.progress import Update, progress
 from search.run import NETWORK_NAMES, Run
 
-MODEL_SUFFIX = {"onnxruntime": ".onnx", "litert": ".tflite"}
+MODEL_SUFFIX = {"onnxruntime": ".onnx", "litert": ".tflite", "torch": ".pt"}
 TOLERANCE = 0.03
 
 
