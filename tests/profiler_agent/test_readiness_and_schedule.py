@@ -1,0 +1,124 @@
+"""When a device is waited for, when it is refused, and which models get another session."""
+
+from dataclasses import replace
+
+import pytest
+
+from profiler_agent.agent_run import JobResult
+from profiler_agent.device import TimingPlan
+from profiler_agent.errors import DeviceTooBusy, DeviceTooHot
+from profiler_agent.readiness import complaint, wait_until_ready
+from profiler_agent.schedule import BatchSchedule
+from profiler_agent.timing import SessionSamples
+
+PLAN = TimingPlan(session_count=2, max_sessions=4)
+DONE = JobResult(id="j", return_code=0, hit_limit=False, output=b"", stderr="")
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+@pytest.fixture
+def two_threads(local_device):
+    return replace(local_device, runtime=replace(local_device.runtime, thread_count=2))
+
+
+def test_a_hot_device_is_waited_for_until_it_is_cool(local_device):
+    device = replace(local_device, guard=replace(local_device.guard, max_start_temperature_c=45.0, wait_limit_s=60.0))
+    clock = Clock()
+    readings_mc = iter([60_000, 50_000, 44_000])
+    wait_until_ready(device, lambda: {"temperature_mc": next(readings_mc)}, clock_s=clock, sleep=clock.sleep)
+    assert clock.now_s > 0
+
+
+def test_a_device_that_stays_hot_is_refused_with_the_limit_and_the_mend(local_device):
+    device = replace(local_device, guard=replace(local_device.guard, max_start_temperature_c=45.0))
+    clock = Clock()
+    with pytest.raises(DeviceTooHot, match=r"is at 60 C; a run starts below 45 C.*max_start_temperature_c"):
+        wait_until_ready(device, lambda: {"temperature_mc": 60_000}, clock_s=clock, sleep=clock.sleep)
+    assert clock.now_s <= device.guard.wait_limit_s
+
+
+def test_a_phone_that_says_it_is_throttled_is_not_timed(local_device):
+    assert isinstance(complaint(local_device, {"thermal_status": 2}), DeviceTooHot)
+    assert complaint(local_device, {"thermal_status": 0}) is None
+
+
+def test_several_threads_wait_for_an_idle_machine_and_one_thread_does_not(local_device, two_threads):
+    busy = {"cpu_pressure_percent": 40.0}
+    assert isinstance(complaint(two_threads, busy), DeviceTooBusy)
+    assert complaint(local_device, busy) is None
+
+
+def test_what_a_device_does_not_tell_speaks_against_nothing(local_device, two_threads):
+    unknown = {"temperature_mc": None, "thermal_status": None, "cpu_pressure_percent": None}
+    assert complaint(local_device, unknown) is None
+    assert complaint(two_threads, unknown) is None
+
+
+def samples(low_ms: float, canary_ms: float = 0.1) -> SessionSamples:
+    return SessionSamples(
+        samples_ms=(low_ms,) * 3, runs_per_burst=1, involuntary_switches=(0, 0, 0), canary_ms=(canary_ms,) * 3
+    )
+
+
+def run_all(schedule: BatchSchedule, latency_of) -> int:
+    """Do what the schedule asks until it asks for nothing; returns the number of jobs."""
+    jobs = 0
+    while groups := schedule.next_groups():
+        for group in groups:
+            jobs += 1
+            schedule.succeeded(group, [samples(latency_of(m, jobs)) for m in group.model_ids], DONE)
+    return jobs
+
+
+def test_models_that_agree_need_no_more_than_the_planned_sessions():
+    schedule = BatchSchedule(("a", "b"), PLAN, thread_count=1)
+    assert run_all(schedule, lambda model_id, job: 1.0) == 2
+    assert schedule.is_settled("a")
+
+
+def test_only_the_model_that_disagrees_gets_more_sessions():
+    schedule = BatchSchedule(("calm", "wild"), PLAN, thread_count=1)
+    latencies_ms = {1: 1.0, 2: 1.5, 3: 1.01}
+    run_all(schedule, lambda model_id, job: 1.0 if model_id == "calm" else latencies_ms[job])
+    assert len(schedule.sessions["calm"]) == 2
+    assert len(schedule.sessions["wild"]) == 3
+
+
+def test_a_model_that_never_agrees_ends_at_the_largest_number_of_sessions():
+    schedule = BatchSchedule(("wild",), PLAN, thread_count=1)
+    run_all(schedule, lambda model_id, job: 1.0 + 0.5 * job)
+    assert len(schedule.timing("wild").sessions) == 4
+
+
+def test_a_job_that_does_not_tell_its_culprit_is_halved_until_it_is_found():
+    schedule = BatchSchedule(tuple("abcdefgh"), PLAN, thread_count=1)
+    while groups := schedule.next_groups():
+        for group in groups:
+            if "f" in group.model_ids:
+                schedule.failed(group, None, "it crashed")
+            else:
+                schedule.succeeded(group, [samples(1.0)] * len(group.model_ids), DONE)
+    assert schedule.failures == {"f": "it crashed"}
+    assert all(schedule.is_settled(model_id) for model_id in "abcdegh")
+
+
+def test_a_named_culprit_is_tried_alone_before_it_is_given_up():
+    schedule = BatchSchedule(("a", "b"), PLAN, thread_count=1)
+    first = schedule.next_groups()
+    for group in first:
+        schedule.failed(group, 1, "it crashed")
+    alone = [group.model_ids for group in schedule.next_groups()]
+    assert alone[0] == ("b",)
+    assert all(ids == ("a",) for ids in alone[1:])
