@@ -9,12 +9,13 @@ RUN ?= runs/demo
 READY := $(VENV)/.ready
 PIP_INDEX := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: help demo test test-quick check bench bench-quick system test-system clean
+.PHONY: help demo test test-quick check bench bench-quick system test-system native-runner clean
 
 help:
 	@echo "make demo        set everything up and run the push button on Fashion-MNIST (about 10 minutes)"
 	@echo "make test        set everything up and run all checks and tests (about 15 minutes)"
 	@echo "make check       format, lint, types, import contracts"
+	@echo "make native-runner   the C runner for arm64 devices without Python, in build/native-aarch64"
 	@echo "make bench       all benchmarks (up to two hours); make bench-quick: each for a minute or two"
 
 $(READY): setup.cfg pyproject.toml constraints.txt scripts/setup_system.sh
@@ -39,6 +40,9 @@ test: $(READY) test-system check
 
 test-system: $(READY)
 	@sh scripts/setup_system.sh test
+
+native-runner: $(READY)
+	@sh profiler_agent/native/build.sh aarch64 build/native-aarch64 $(BIN)/python
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

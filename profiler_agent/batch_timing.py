@@ -19,7 +19,7 @@ from profiler_agent.readiness import wait_until_ready
 from profiler_agent.runner import Batch, Runner
 from profiler_agent.schedule import BatchSchedule, Group, reason_of
 from profiler_agent.stability import quantile_of
-from profiler_agent.timing import SessionSamples, Timing
+from profiler_agent.timing import Timing
 
 _MOST_GIVEN_UP_IN_A_ROW = 6
 _FIRST_BACK_OFF_S = 0.5
@@ -155,18 +155,17 @@ class BatchTimer:
     def _back_off(self, schedule: BatchSchedule, plan: TimingPlan) -> None:
         """Rest while the canary is slower than it was: a hot or busy device gets time, within bounds. What stays
         slow is then flagged by its verdict."""
-        latest = [sessions[-1] for sessions in schedule.sessions.values()]
-        canary_ms = _slowest_canary_ms(latest, plan)
-        if canary_ms is None:
+        canaries_ms = {
+            model_id: [quantile_of(session.canary_ms, plan.low_quantile) for session in sessions if session.canary_ms]
+            for model_id, sessions in schedule.sessions.items()
+        }
+        known_ms = [canary_ms for values in canaries_ms.values() for canary_ms in values]
+        if not known_ms:
             return
-        if self._canary_baseline_ms is None or canary_ms < self._canary_baseline_ms:
-            self._canary_baseline_ms = canary_ms
+        before_ms = self._canary_baseline_ms
+        self._canary_baseline_ms = min(known_ms) if before_ms is None else min(before_ms, *known_ms)
+        canary_ms = max(values[-1] for values in canaries_ms.values() if values)
         is_slow = canary_ms > (1.0 + plan.canary_limit) * self._canary_baseline_ms
         self._back_off_s = min(2 * self._back_off_s, _LONGEST_BACK_OFF_S) if is_slow else _FIRST_BACK_OFF_S
         if is_slow and schedule.has_unsettled:
             self.sleep(self._back_off_s)
-
-
-def _slowest_canary_ms(sessions: Sequence[SessionSamples], plan: TimingPlan) -> float | None:
-    canaries = [quantile_of(session.canary_ms, plan.low_quantile) for session in sessions if session.canary_ms]
-    return max(canaries) if canaries else None

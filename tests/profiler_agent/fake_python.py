@@ -1,7 +1,8 @@
 """Stands where an interpreter is expected: answers the runner's probe, and does to each model what its file says.
 
 ok: 1 ms. us:N: N microseconds. crash, oom: dies of SIGSEGV, SIGKILL while loading. hang: sleeps for ever.
-once-crash: crashes the first process that loads it. slow:S: takes S seconds. junk, nan, negative, control,
+once-crash: crashes the first process that loads it. slow:S: takes S seconds. heating: slower from process to process.
+junk, nan, negative, control,
 oversized, traversal: hostile output. fail: exit code 3.
 """
 
@@ -44,6 +45,8 @@ def obey(order, index):
         emit({"t": "../../../etc/passwd", "m": index})
     elif word == "oversized":
         sys.stdout.write("x" * (5 << 20))
+    elif word == "heating":  # each process is slower than the one before
+        return 1e6 * 1.5 ** (HERE / "runs.log").read_text().count("\n")
     return float(value) * 1000 if word == "us" else 1e6
 
 

@@ -28,6 +28,7 @@ from profiler_agent.errors import (
 )
 from profiler_agent.runners import python as python_runner
 from profiler_agent.session import open_session
+from profiler_agent.stability import judge_timing
 from profiler_agent.transports.local import LocalTransport
 
 HOST = Path(__file__).parent / "host_process.py"
@@ -504,3 +505,13 @@ def test_the_agent_is_clean_under_shellcheck():
     done = subprocess.run([checker, "-s", "sh", script], capture_output=True, text=True, check=False)
     assert done.stdout == ""
     assert re.match(r"#!/bin/sh", script.read_text())
+
+
+def test_a_device_that_heats_up_gets_pauses_and_is_then_flagged(local_device, models, monkeypatch):
+    plan = replace(local_device.plan, session_count=2, max_sessions=5)
+    pauses_s: list[float] = []
+    with open_session(local_device) as session:
+        monkeypatch.setattr(session._timer, "sleep", pauses_s.append)
+        (timing,) = session.time_models(models("ok"), canary=models("heating")[0], plan=plan)
+    assert pauses_s == [1.0, 2.0, 4.0]  # longer and longer, and no more than the plan's sessions allow
+    assert judge_timing(timing, plan).verdict == "throttled"
