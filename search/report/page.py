@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -27,6 +27,7 @@ from search.report.charts import (
 from search.report.comparison import comparison_rows, run_title
 from search.report.errors import ReportError
 from search.report.headline import headline
+from search.report.heat_map import heat_map
 from search.report.layers import layer_table
 from search.report.missing import Missing, missing
 from search.report.network_figure import leading_drawing, network_drawings
@@ -82,9 +83,11 @@ def write_report(run_folder: Path) -> Path:
     return out
 
 
-def write_comparison(run_folders: Sequence[Path], out: Path) -> Path:
+def write_comparison(run_folders: Sequence[Path], out: Path, matrix: Mapping[str, Any] | None = None) -> Path:
     """Write one page that shows several runs side by side.
 
+    Args:
+        matrix: every derived network measured on every device, where that was done.
     Raises:
         ReportError: fewer than two runs, or one that cannot be read.
     """
@@ -111,6 +114,7 @@ def write_comparison(run_folders: Sequence[Path], out: Path) -> Path:
         "rows": comparison_rows(runs),
         "drawings": network_drawings({title: run.networks["derived"] for title, run in named}),
         "trade_off": trade_off,
+        "heat_map": None if matrix is None else heat_map(matrix),
     }
     _write(out, "comparison.html", context, [trade_off] if trade_off else [], frames=())
     return out

@@ -1,4 +1,4 @@
-"""The verbs that come after a network is known: train, export, verify."""
+"""The verbs that come after a network is known: train, export, verify, compare."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     app.command("train")(train_command)
     app.command("export")(export_command)
     app.command("verify")(verify_command)
+    app.command("compare")(compare_command)
 
 
 def train_command(  # noqa: PLR0913, PLR0917 - one option each
@@ -127,6 +128,39 @@ def verify_command(  # noqa: PLR0913, PLR0917 - one option each
         typer.echo(_describe_verification(run, verified))
     if "derived" in names:
         require_budget(run)
+
+
+def compare_command(
+    run_folders: Annotated[list[Path], typer.Argument(help="Run folders with a trained derived network, two or more.")],
+    out: Annotated[Path, typer.Option("--out", help="The page to write; the numbers go beside it as .json.")],
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device", help="One more device to measure on, such as device_configs/local_cpu_litert.yaml@int8."
+        ),
+    ] = None,
+    measure: Annotated[bool, typer.Option(help="Measure every network on every device.")] = True,
+) -> None:
+    """Runs side by side, and every derived network measured on every device: does each win on its own?
+
+    Example: proxyless compare runs/cpu runs/phone --out specialisation.html
+    """
+    from search.files import write_json
+    from search.progress import progress
+    from search.report import write_comparison
+
+    if not measure:
+        typer.echo(f"comparison: {write_comparison(run_folders, out)}")
+        return
+    from search.ship.compare import compare_on_devices, parse_column
+
+    columns = [parse_column(text) for text in device or []]
+    with progress(Console(), "compare") as update:
+        matrix = compare_on_devices(run_folders, columns, update)
+    write_json(out.with_suffix(".json"), matrix.to_json())
+    for finding in matrix.findings():
+        typer.echo(finding)
+    typer.echo(f"comparison: {write_comparison(run_folders, out, matrix.to_json())}")
 
 
 def _verify_file(

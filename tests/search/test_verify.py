@@ -12,7 +12,7 @@ from profiler_agent.stability import StabilityReport
 from search.errors import BudgetMissed, RunFolderError
 from search.files import write_json
 from search.ship.verify_file import KnownNetwork, VerifiedFile, network_beside, verify_file
-from tests.search.conftest import QUICK_DEVICE
+from tests.search.quick_device import QUICK_DEVICE
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.search.conftest import QUICK_DEVICE
+from tests.search.quick_device import QUICK_DEVICE
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ["onnx", "tflite", "onnx-fp16", "tflite-fp16", "onnx-int8", "tflite-int8"]
@@ -157,6 +157,18 @@ def test_a_shipped_file_can_be_timed_by_its_path_and_predicted_by_its_network(un
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
     assert "measured" in done.stdout and "budget 1000 ms" in done.stdout
     assert f"predicted {unbroken.read('summary.json')['predicted_ms']:.3g}"[:15] in done.stdout
+
+
+@pytest.mark.slow
+def test_runs_are_compared_on_every_device_and_in_every_number(killed, unbroken, tmp_path):
+    device = unbroken.folder.parent / "device.yaml"
+    command = [sys.executable, "-m", "search", "compare", str(killed.folder), str(unbroken.folder)]
+    command += ["--device", f"{device}@int8", "--out", str(tmp_path / "both.html")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    matrix = json.loads((tmp_path / "both.json").read_text())
+    assert matrix["runs"] == ["killed", "unbroken"] and matrix["columns"] == ["quick_cpu", "quick_cpu int8"]
+    assert all(latency_ms > 0 for row in matrix["latency_ms"] for latency_ms in row)
+    assert matrix["findings"][0] in done.stdout and "heat-map" in (tmp_path / "both.html").read_text()
 
 
 @pytest.mark.slow

@@ -103,3 +103,24 @@ def test_runs_stand_side_by_side(make_run_folder, browser, tmp_path):
         summary = run.summary()
         assert f'<data value="{summary["measured_ms"]}">' in page.dom
         assert f'<data value="{summary["accuracy"]["derived"]}">' in page.dom
+
+
+@pytest.mark.slow
+def test_the_matrix_of_networks_and_devices_is_a_heat_map(make_run_folder, browser, tmp_path):
+    runs = [make_run_folder("one"), make_run_folder("two", seed=2, device="pixel-4-cpu")]
+    matrix = {"runs": ["one", "two"], "columns": ["local-cpu-onnxruntime", "pixel-4-cpu"], "accuracy": [0.91, 0.92]}
+    matrix |= {"own": ["local-cpu-onnxruntime", "pixel-4-cpu"], "latency_ms": [[0.1183, 2.5], [0.151, 2.0]]}
+    matrix |= {"findings": ["pixel-4-cpu: its own network (two) is the fastest, by 25.0%."]}
+
+    page = browser.open(write_comparison([run.finish() for run in runs], tmp_path / "both.html", matrix))
+
+    assert page.console == []
+    table = re.search(r'<table id="heat-map".*?</table>', page.dom, re.DOTALL)[0]
+    assert [float(v) for v in re.findall(r'<td class="cell[^>]*><data value="([^"]+)"', table)] == [
+        0.1183,
+        2.5,
+        0.151,
+        2.0,
+    ]
+    assert len(re.findall(r'class="cell chosen', table)) == 2
+    assert "is the fastest, by 25.0%." in page.dom

@@ -1,0 +1,166 @@
+"""The specialisation matrix: every run's derived network, measured on every device."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from latency_model.lowering.torchscript import write_torchscript
+from latency_model.ops import Dtype
+from profiler_agent.device import Device, load_device
+from profiler_agent.session import ModelFile, open_session
+from profiler_agent.stability import judge_timing
+from search.errors import RunFolderError
+from search.export_formats import ALL_FORMATS, calibrated, write_format
+from search.plain_network import folded_weights
+from search.progress import Update
+from search.run import Run, open_run
+from search.steps.export import preprocessing
+from search.steps.verify import MODEL_SUFFIX, time_files
+from search.train_network import TrainFiles, load_trained, read_result
+
+SCHEMA = 1
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One device, and the numbers that networks are given to it in."""
+
+    device: Device
+    dtype: Dtype
+
+    @property
+    def label(self) -> str:
+        return self.device.name if self.dtype == "fp32" else f"{self.device.name} {self.dtype}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """Rows are runs, by the name of their folder; columns are devices.
+
+    ``own`` is the column that a run searched for. Latencies are milliseconds; accuracy is that of the test images.
+    """
+
+    runs: tuple[str, ...]
+    columns: tuple[str, ...]
+    own: tuple[str, ...]
+    accuracy: tuple[float, ...]
+    latency_ms: tuple[tuple[float, ...], ...]
+    spread: tuple[tuple[float, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, **vars(self), "findings": self.findings()}
+
+    def findings(self) -> list[str]:
+        """For each device with a network of its own: whether that network is the fastest there."""
+        return [self._finding(index) for index, column in enumerate(self.columns) if column in self.own]
+
+    def _finding(self, index: int) -> str:
+        column = self.columns[index]
+        rows = sorted(range(len(self.runs)), key=lambda row: self.latency_ms[row][index])
+        own = min((row for row in rows if self.own[row] == column), key=rows.index)
+        fastest = rows[0]
+        own_ms, best_ms = self.latency_ms[own][index], self.latency_ms[fastest][index]
+        points = 100 * (self.accuracy[own] - self.accuracy[fastest])
+        if own == fastest:
+            rest = rows[1:]
+            if not rest:
+                return f"{column}: its own network is the only one."
+            lead = self.latency_ms[rest[0]][index] / own_ms - 1
+            return f"{column}: its own network ({self.runs[own]}) is the fastest, by {lead:.1%}."
+        return (
+            f"{column}: its own network ({self.runs[own]}, {own_ms:.4g} ms) is not the fastest; {self.runs[fastest]} "
+            f"takes {best_ms:.4g} ms. Its own takes {own_ms / best_ms - 1:.1%} longer and has {points:+.1f} points of "
+            f"accuracy against it."
+        )
+
+
+def parse_column(text: str) -> Column:
+    """``device_configs/NAME.yaml``, or ``device_configs/NAME.yaml@int8``.
+
+    Raises:
+        RunFolderError: unknown numbers after the @, or numbers that the runtime has no files of.
+    """
+    path, _, dtype = text.partition("@")
+    return make_column(load_device(path), dtype or "fp32")
+
+
+def make_column(device: Device, dtype: str) -> Column:
+    """A column, when the device's runtime has such files."""
+    for known in DTYPES:
+        if known == dtype and (dtype == "fp32" or device.runtime.name != "torch"):
+            return Column(device=device, dtype=known)
+    raise RunFolderError(
+        f"{device.name} cannot be compared in {dtype!r}; give fp32, or fp16 or int8 with onnxruntime or litert."
+    )
+
+
+def compare_on_devices(folders: Sequence[Path], columns: Sequence[Column], update: Update) -> Matrix:
+    """Measure all derived networks on each device, interleaved within one session per device.
+
+    Args:
+        columns: devices beside those that the runs searched for, which are always there.
+    Raises:
+        RunFolderError: a run has no trained derived network, or runs differ in images.
+        DeviceNotReady: a device is absent or busy.
+    """
+    runs = [open_run(folder) for folder in folders]
+    names = _names(folders)
+    everywhere: dict[str, Column] = {}
+    for column in (*(make_column(run.device, "fp32") for run in runs), *columns):
+        everywhere.setdefault(column.label, column)
+    measured: dict[str, list[tuple[float, float]]] = {}
+    for done, (label, column) in enumerate(everywhere.items()):
+        update(done, len(everywhere))
+        measured[label] = _time_on(column, runs, names)
+    update(len(everywhere), len(everywhere))
+    rows = range(len(runs))
+    return Matrix(
+        runs=tuple(names),
+        columns=tuple(everywhere),
+        own=tuple(run.device.name for run in runs),
+        accuracy=tuple(read_result(TrainFiles(folder=run.folder.training("derived")))["accuracy"] for run in runs),
+        latency_ms=tuple(tuple(measured[label][row][0] for label in everywhere) for row in rows),
+        spread=tuple(tuple(measured[label][row][1] for label in everywhere) for row in rows),
+    )
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    names = [folder.resolve().name for folder in folders]
+    return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+
+
+def _time_on(column: Column, runs: Sequence[Run], names: Sequence[str]) -> list[tuple[float, float]]:
+    """(latency, spread) of each run's derived network on one device."""
+    with tempfile.TemporaryDirectory(prefix="proxyless-") as folder, open_session(column.device) as session:
+        files = [
+            ModelFile(model_id=f"run{index}", path=_model_file(column, run, Path(folder) / f"run{index}"))
+            for index, run in enumerate(runs)
+        ]
+        timings = time_files(session, files)
+    reports = [judge_timing(timings[f"run{index}"], column.device.plan) for index in range(len(names))]
+    return [(report.latency_ms, report.spread) for report in reports]
+
+
+def _model_file(column: Column, run: Run, beside: Path) -> Path:
+    """The exported file where the run has it, else one that is written now from the trained weights."""
+    suffix = MODEL_SUFFIX[column.device.runtime.name]
+    exported = run.folder.exported("derived", suffix if column.dtype == "fp32" else f"-{column.dtype}{suffix}")
+    if exported.exists():
+        return exported
+    network = run.read_network("derived")
+    model = load_trained(network, TrainFiles(folder=run.folder.training("derived")))
+    path = beside.with_suffix(suffix)
+    if suffix == ".pt":
+        write_torchscript(network, folded_weights(model), path)
+        return path
+    data = run.split(run.preset.train_settings(run.settings.seed).held_out_fraction)
+    form = next(form for form in ALL_FORMATS if form.suffix == suffix and form.dtype == column.dtype)
+    weights = folded_weights(model)
+    int8 = calibrated(network, weights, data, run.settings.seed) if column.dtype == "int8" else None
+    write_format(form, network, weights, path, int8=int8, metadata=preprocessing(data))
+    return path
