@@ -10,7 +10,16 @@ from pathlib import Path
 
 ONDEVICE = Path(__file__).parent / "ondevice"
 AGENT_SCRIPT = ONDEVICE / "agent.sh"
-_MAIN = "import sys\nfrom profiler_agent.ondevice.main import main\nsys.exit(main(sys.argv[1:]))\n"
+# A runtime takes long to tear down its models, and sometimes crashes at it; what counts has been written by then.
+_MAIN = """\
+import os
+import sys
+from profiler_agent.ondevice.main import main
+code = main(sys.argv[1:])
+sys.stdout.flush()
+sys.stderr.flush()
+os._exit(code)
+"""
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
