@@ -143,7 +143,7 @@ def run_campaign(
     on_progress: Progress | None = None,
     clock_s: Callable[[], float] = time.monotonic,
 ) -> MeasurementSet:
-    """Time what is not measured yet, in the given order, and append each result as it settles.
+    """Time what is not measured yet and append each result as it settles; with a time limit in the given order.
 
     Stopped at any moment it loses at most the batch that was running; started again it goes on.
 
@@ -164,7 +164,8 @@ def run_campaign(
     todo = plan_campaign(networks, session.device.plan, before)
     start_s, started = clock_s(), 0
     failures: dict[str, str] = {}
-    for batch in split_batches(todo.networks):
+    batches = mixed_batches(todo.networks) if minutes is None else split_batches(todo.networks)
+    for batch in batches:
         elapsed_s = clock_s() - start_s
         if minutes is not None and started and elapsed_s * (1 + len(batch) / started) > minutes * 60:
             break
@@ -180,6 +181,13 @@ def run_campaign(
     if not measurements_path.is_file():
         return MeasurementSet(())
     return read_measurements(measurements_path)
+
+
+def mixed_batches(networks: Sequence[NetworkSpec]) -> list[Sequence[NetworkSpec]]:
+    """Batches that each hold ops, calibration and held-out networks alike: the level of a device differs a little
+    from process to process, and what is fitted must not all come from another hour than what judges it."""
+    count = math.ceil(len(networks) / BATCH_SIZE)
+    return [networks[part::count] for part in range(count)]
 
 
 def split_batches(networks: Sequence[NetworkSpec]) -> list[Sequence[NetworkSpec]]:

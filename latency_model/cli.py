@@ -50,11 +50,14 @@ def evaluate_command(
         Path | None,
         typer.Option("--on", help="Measurements of the same device to judge by, other than those it was fitted on."),
     ] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", help="Write a page with tables and plots here; it needs no network.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show how wrong a predictor is: its own report card, or its errors on measurements that you name.
 
-    Example: proxyless evaluate predictors/my_phone --on fresh.jsonl
+    Example: proxyless evaluate predictors/my_phone --on fresh.jsonl --html card.html
     """
     from latency_model.fit import judge_on
     from latency_model.measurement import read_measurements
@@ -62,6 +65,10 @@ def evaluate_command(
 
     loaded = load_network_latency(predictor)
     card = loaded.report_card if on is None else judge_on(loaded, read_measurements(on))
+    if html is not None:
+        from latency_model.report_page import report_page
+
+        html.write_text(report_page(card, loaded.provenance.identity, formula_of(loaded)))
     typer.echo(json.dumps(card) if as_json else describe(loaded, card))
 
 
@@ -113,11 +120,20 @@ def describe(predictor: NetworkLatency, card: dict[str, Any] | None = None) -> s
     card = predictor.report_card if card is None else card
     lines = [
         f"Predictor of {predictor.provenance.identity}",
-        f"  latency = {predictor.sum_factor:.3f} x sum of ops + {predictor.kernel_ms * 1e3:.2f} us x kernels "
-        f"+ {predictor.constant_ms * 1e3:.2f} us, then a shift per op ({predictor.op_predictor.kind})",
+        f"  {formula_of(predictor)}",
         summarize("  whole networks", card["networks"]),
         f"    ({card['method']})",
     ]
     if "networks_flops_baseline" in card:
         lines.append(summarize("  for comparison, by MACs alone", card["networks_flops_baseline"]))
+    if "ops" in card:
+        lines += [summarize("  single ops", card["ops"]), f"    ({card['ops_method']})"]
     return "\n".join(lines)
+
+
+def formula_of(predictor: NetworkLatency) -> str:
+    """How the predictor adds up a network."""
+    return (
+        f"latency = {predictor.sum_factor:.3f} x sum of ops + {predictor.kernel_ms * 1e3:.2f} us x kernels "
+        f"+ {predictor.constant_ms * 1e3:.2f} us, then a shift per op ({predictor.op_predictor.kind})"
+    )

@@ -21,12 +21,9 @@ from latency_model.calibration import (
 )
 from latency_model.drift import correct_drift, describe_drift
 from latency_model.errors import LatencyModelError, TooFewSamplesError
-from latency_model.evaluate import error_figures, flops_baseline, plain
-from latency_model.features import FloatArray, op_columns, op_costs
 from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
 from latency_model.network_latency import NetworkLatency, Provenance, check_predictor_matches
-from latency_model.ops import OpSpec
 from latency_model.predictors import (
     LatencyPredictor,
     MlpPredictor,
@@ -36,6 +33,7 @@ from latency_model.predictors import (
     XGBoostPredictor,
 )
 from latency_model.predictors.auto import fit_auto
+from latency_model.report_card import network_card, op_card
 
 CONFIDENCE = 0.9
 SEED = 0
@@ -79,6 +77,7 @@ def fit_predictor(
     if judged:
         card = _judge(fitted, network_timings(judged), network_timings(rest))
         fitted = fit_network_latency(predictor, networks, confidence=confidence, seed=seed)
+    card |= op_card(predictor, measurements.op_timings())
     card |= {"model": predictor.kind, "model_reason": reason, "drift": describe_drift(drift)}
     return dataclasses.replace(fitted, provenance=_provenance(measurements, networks), report_card=card)
 
@@ -88,7 +87,7 @@ def _judge(fitted: NetworkLatency, judged: NetworkTimings, rest: NetworkTimings)
     estimates = [fitted.predict_network(ops) for ops in judged.networks]
     predicted = np.array([estimate.latency_ms for estimate in estimates])
     half_width = np.array([estimate.high_ms for estimate in estimates]) - predicted
-    card = _network_card(judged, rest, predicted, half_width)
+    card = network_card(judged, rest, predicted, half_width)
     card["method"] = (
         f"{len(judged)} held-out networks, predicted by a fit on {len(rest)} others; "
         f"the predictor was then fitted on all {len(judged) + len(rest)}"
@@ -112,7 +111,7 @@ def fit_network_latency(
     calibration = fit_calibration(predictor, timings)
     predicted, std = cross_validate(predictor, timings, calibration.spreads, seed)
     factor = interval_factor(timings, predicted, std, confidence)
-    card = _network_card(timings, timings, predicted, factor * std)
+    card = network_card(timings, timings, predicted, factor * std)
     card["method"] = f"cross-validation over {len(timings)} networks, each predicted without it"
     provenance = _provenance(MeasurementSet(tuple(network_measurements)), network_measurements)
     return _assemble(predictor, calibration, factor, confidence, provenance, card)
@@ -150,29 +149,6 @@ def _fit_ops(measurements: MeasurementSet, model: str, confidence: float, seed: 
     if model not in FITTERS:
         raise LatencyModelError(f"Unknown model {model!r}; use one of {', '.join(MODELS)}.")
     return FITTERS[model](timings, seed=seed, confidence=confidence), "asked for"
-
-
-def _network_card(
-    judged: NetworkTimings, fitted: NetworkTimings, predicted: FloatArray, half_width: FloatArray
-) -> dict[str, Any]:
-    low, high = np.maximum(predicted - half_width, 0.0), predicted + half_width
-    baseline = flops_baseline(
-        _macs(fitted.networks), fitted.latency_ms, _macs(judged.networks)
-    )  # fitted on the same networks as the model: in-sample when it is cross-validated, so flattered
-    return {
-        "networks": error_figures(judged.latency_ms, predicted, (low, high)).to_json(),
-        "networks_flops_baseline": error_figures(judged.latency_ms, baseline).to_json(),
-        "network_points": {
-            "measured_ms": plain(judged.latency_ms),
-            "predicted_ms": plain(predicted),
-            "low_ms": plain(low),
-            "high_ms": plain(high),
-        },
-    }
-
-
-def _macs(networks: Sequence[Sequence[OpSpec]]) -> FloatArray:
-    return np.array([op_costs(op_columns(ops)).macs.sum() for ops in networks])
 
 
 def _assemble(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
-from latency_model.features import FloatArray, op_features
+from latency_model.features import FloatArray, features_of, op_columns
 from latency_model.op_timings import OpTimings
 from latency_model.ops import OpSpec, op_from_json, op_to_json
 from latency_model.predictors.protocol import PredictedLatency
@@ -52,6 +52,7 @@ class CorrectedPredictor:
     kind: ClassVar[str]
     regressor_class: ClassVar[RegressorClass]
     fold_count: ClassVar[int] = FOLD_COUNT
+    left_out: PredictedLatency | None = None  # each op it was fitted on, predicted without it; not saved
 
     def __init__(
         self,
@@ -77,13 +78,17 @@ class CorrectedPredictor:
         timings.require(LEAST_OPS, f"the {cls.kind} model")
         judged = cross_validated_ms(timings, cls.fit_function, seed, cls.fold_count)
         speeds, regressor = cls._fit_parts(timings, seed)
-        return cls(speeds, regressor, fit_intervals(timings, judged, confidence), timings.ops, confidence)
+        intervals = fit_intervals(timings, judged, confidence)
+        predictor = cls(speeds, regressor, intervals, timings.ops, confidence)
+        predictor.left_out = intervals.around(judged, timings.ops)
+        return predictor
 
     @classmethod
     def _fit_parts(cls, timings: OpTimings, seed: int) -> tuple[FloatArray, Regressor]:
         speeds = fit_roofline(timings)
-        targets = np.log(timings.latency_ms / roofline_ms(speeds, timings.ops))
-        return speeds, cls.regressor_class.fit(op_features(timings.ops), targets, seed)
+        columns = op_columns(timings.ops)
+        targets = np.log(timings.latency_ms / roofline_ms(speeds, columns))
+        return speeds, cls.regressor_class.fit(features_of(columns), targets, seed)
 
     @classmethod
     def fit_function(cls, timings: OpTimings, seed: int) -> Predict:
@@ -120,5 +125,6 @@ class CorrectedPredictor:
 
 
 def _corrected_ms(speeds: FloatArray, regressor: Regressor, ops: Sequence[OpSpec]) -> FloatArray:
-    correction = regressor.predict(op_features(ops)).clip(-_LARGEST_CORRECTION, _LARGEST_CORRECTION)
-    return np.asarray(roofline_ms(speeds, ops) * np.exp(correction))
+    columns = op_columns(ops)  # the slow part; a search asks for many ops
+    correction = regressor.predict(features_of(columns)).clip(-_LARGEST_CORRECTION, _LARGEST_CORRECTION)
+    return np.asarray(roofline_ms(speeds, columns) * np.exp(correction))

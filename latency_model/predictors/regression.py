@@ -37,6 +37,10 @@ class LogIntervals:
     def of(self, ops: Sequence[OpSpec]) -> FloatArray:
         return np.array([self.by_kind.get(op.kind, self.common) for op in ops])
 
+    def around(self, mean_ms: FloatArray, ops: Sequence[OpSpec]) -> PredictedLatency:
+        factor = np.exp(self.of(ops))
+        return PredictedLatency(mean_ms, mean_ms / factor, mean_ms * factor)
+
     def describe(self) -> dict[str, Any]:
         return {
             "common_log_half_width": self.common,
@@ -91,7 +95,6 @@ def predict_with_intervals(
     if unknown:
         raise UnknownOpError(unknown, known, f"no op of kind {unknown[0].kind!r} was measured.")
     if paid_ops:
-        mean[paid] = predict(paid_ops)
-        factor = np.exp(intervals.of(paid_ops))
-        low[paid], high[paid] = mean[paid] / factor, mean[paid] * factor
+        found = intervals.around(predict(paid_ops), paid_ops)
+        mean[paid], low[paid], high[paid] = found.mean_ms, found.low_ms, found.high_ms
     return PredictedLatency(mean, low, high)

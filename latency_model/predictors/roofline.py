@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from latency_model.features import FloatArray, op_columns, op_costs
+from latency_model.features import FloatArray, OpColumns, op_columns, op_costs
 from latency_model.op_timings import OpTimings
 from latency_model.ops import OpSpec, op_from_json, op_to_json
 from latency_model.predictors.protocol import PredictedLatency
@@ -36,9 +36,9 @@ TERMS = (
 _LEAST_MS = 1e-6
 
 
-def roofline_terms(ops: Sequence[OpSpec]) -> FloatArray:
+def roofline_terms(columns: OpColumns) -> FloatArray:
     """(ops, 7) the work of each op, in the order of TERMS."""
-    costs = op_costs(op_columns(ops))
+    costs = op_costs(columns)
     return np.column_stack(
         [
             costs.dense_macs,
@@ -47,7 +47,7 @@ def roofline_terms(ops: Sequence[OpSpec]) -> FloatArray:
             costs.activation_bytes,
             costs.weight_bytes,
             costs.kernel_count,
-            np.ones(len(ops)),
+            np.ones(len(columns.kind)),
         ]
     )
 
@@ -56,7 +56,7 @@ def fit_roofline(timings: OpTimings) -> FloatArray:
     """(7,) milliseconds per unit of each term, non-negative least squares of the relative error."""
     from sklearn.linear_model import LinearRegression  # noqa: PLC0415 - slow to import
 
-    terms = roofline_terms(timings.ops)
+    terms = roofline_terms(op_columns(timings.ops))
     scale = terms.mean(axis=0)
     scale[scale == 0] = 1.0
     rows = terms / scale / timings.latency_ms[:, None]
@@ -64,15 +64,16 @@ def fit_roofline(timings: OpTimings) -> FloatArray:
     return np.asarray(model.coef_ / scale)
 
 
-def roofline_ms(speeds: FloatArray, ops: Sequence[OpSpec]) -> FloatArray:
+def roofline_ms(speeds: FloatArray, columns: OpColumns) -> FloatArray:
     """(ops,) milliseconds, above 0."""
-    return np.asarray(np.maximum(roofline_terms(ops) @ speeds, _LEAST_MS))
+    return np.asarray(np.maximum(roofline_terms(columns) @ speeds, _LEAST_MS))
 
 
 class RooflinePredictor:
     """The linear model with cross-conformal intervals."""
 
     kind: ClassVar[str] = "roofline"
+    left_out: PredictedLatency | None = None  # each op it was fitted on, predicted without it; not saved
 
     def __init__(
         self, speeds: FloatArray, intervals: LogIntervals, known: Sequence[OpSpec], *, confidence: float
@@ -92,7 +93,9 @@ class RooflinePredictor:
         timings.require(LEAST_OPS, "a linear model")
         judged = cross_validated_ms(timings, fit_roofline_function, seed)
         intervals = fit_intervals(timings, judged, confidence)
-        return cls(fit_roofline(timings), intervals, timings.ops, confidence=confidence)
+        predictor = cls(fit_roofline(timings), intervals, timings.ops, confidence=confidence)
+        predictor.left_out = intervals.around(judged, timings.ops)
+        return predictor
 
     def predict_ms(self, ops: Sequence[OpSpec]) -> PredictedLatency:
         """Latency of each op.
@@ -100,7 +103,9 @@ class RooflinePredictor:
         Raises:
             UnknownOpError: a kind of op that was never measured.
         """
-        return predict_with_intervals(ops, lambda paid: roofline_ms(self.speeds, paid), self._intervals, self._known)
+        return predict_with_intervals(
+            ops, lambda paid: roofline_ms(self.speeds, op_columns(paid)), self._intervals, self._known
+        )
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -122,4 +127,4 @@ class RooflinePredictor:
 def fit_roofline_function(timings: OpTimings, seed: int) -> Any:  # noqa: ARG001 - the common signature
     """The fitted model as a function, for cross-validation."""
     speeds = fit_roofline(timings)
-    return lambda ops: roofline_ms(speeds, ops)
+    return lambda ops: roofline_ms(speeds, op_columns(ops))

@@ -11,12 +11,12 @@ from latency_model.features import FloatArray
 from latency_model.predictors.corrected import CorrectedPredictor, RegressorClass
 
 _MODEL_FILE = "xgboost.json"
-_BOOSTING_ROUNDS = 600
+_BOOSTING_ROUNDS = 400
 _PARAMETERS: dict[str, Any] = {
     "objective": "reg:squarederror",
     "tree_method": "hist",
     "max_depth": 5,
-    "eta": 0.05,
+    "eta": 0.07,
     "subsample": 0.8,
     "colsample_bytree": 0.5,
     "nthread": 1,  # one thread gives the same trees everywhere
@@ -37,7 +37,7 @@ class BoostedTrees:
         return cls(xgboost.train({**_PARAMETERS, "seed": seed}, data, num_boost_round=_BOOSTING_ROUNDS))
 
     def predict(self, features: FloatArray) -> FloatArray:
-        return np.asarray(self._booster.inplace_predict(features), dtype=np.float64)
+        return np.asarray(self._booster.inplace_predict(features.astype(np.float32)), dtype=np.float64)
 
     def save(self, folder: Path) -> None:
         self._booster.save_model(folder / _MODEL_FILE)

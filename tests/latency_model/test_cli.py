@@ -61,6 +61,18 @@ def test_evaluate_judges_on_fresh_measurements(run, files):
     assert fresh["networks"]["count"] == 3
 
 
+def test_the_page_shows_every_point_and_loads_nothing(run, files):
+    run("fit", files / "measurements.jsonl", "--out", files / "predictor", "--model", "forest")
+    run("evaluate", files / "predictor", "--html", files / "card.html")
+    page = (files / "card.html").read_text()
+    card = json.loads((files / "predictor" / "report_card.json").read_text())
+    assert page.count("<circle") == card["networks"]["count"] + card["ops"]["count"]
+    assert card["ops_by_kind"]["mbconv"]["count"] > 0
+    assert len(card["worst_ops"]) == 10
+    assert "src=" not in page
+    assert "http" not in page
+
+
 def test_measurements_of_another_device_do_not_judge(run, files):
     run("fit", files / "measurements.jsonl", "--out", files / "predictor")
     foreign = files / "fresh.jsonl"
