@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from latency_model.network_latency import (
     OpParts,
     network_row,
     op_parts,
+    op_rows,
     prior_std_ms,
 )
 from latency_model.ops import OpSpec
@@ -30,6 +31,9 @@ _SHARED_STD = 0.05
 _AFFINE_ERROR = 0.02
 _AFFINE_STD = 0.3
 _OP_SPREADS = (0.0, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3)
+_EXACT = 1e-6  # noise of what must hold, as a share of a network
+_TOLERANCE = 1e-4
+_MOST_ROUNDS = 5
 _NOISE_SHARES = (0.003, 0.006, 0.01, 0.02, 0.04, 0.08)
 
 
@@ -132,31 +136,69 @@ def fit_calibration(
     )
     parts = [op_parts(predictor, ops, sum_factor, kernel_ms) for ops in timings.networks]
     base = np.array([part.base_ms.sum() for part in parts]) + constant_ms
-    correction, noise_share = _fit_correction(parts, base, timings, candidates)
+    evidence = _Evidence.of(parts, base, timings)
+    spreads = max(candidates, key=lambda each: evidence.posterior(each).log_evidence + _log_belief(each))
+    unique = op_parts(predictor, evidence.blank.ops, sum_factor, kernel_ms)
+    posterior = _without_negative_costs(evidence, spreads, unique, constant_ms)
+    correction = replace(evidence.blank, posterior=posterior, op_spread=spreads.op)
+    noise_share = spreads.noise
     return Calibration(sum_factor, kernel_ms, constant_ms, correction, noise_share)
 
 
-def _fit_correction(
-    parts: Sequence[OpParts],
-    base_ms: FloatArray,
-    timings: NetworkTimings,
-    candidates: Sequence[Spreads],
-) -> tuple[Correction, float]:
-    """The spreads with the largest evidence, and the shifts that follow from them."""
-    blank = _blank_correction(parts, base_ms)
-    rows = np.stack([network_row(blank, part) for part in parts])
-    residuals = timings.latency_ms - base_ms
+@dataclass(frozen=True)
+class _Evidence:
+    """What the networks say about the shifts: rows of the design, residuals of the affine form, priors."""
 
-    def posterior_of(spreads: Spreads) -> LinearPosterior:
-        op_std = _prior_of(parts, blank.ops, spreads.op)
+    blank: Correction
+    parts: Sequence[OpParts]
+    rows: FloatArray
+    residuals_ms: FloatArray
+    timings: NetworkTimings
+
+    @classmethod
+    def of(cls, parts: Sequence[OpParts], base_ms: FloatArray, timings: NetworkTimings) -> _Evidence:
+        blank = _blank_correction(parts, base_ms)
+        rows = np.stack([network_row(blank, part) for part in parts])
+        return cls(blank, parts, rows, timings.latency_ms - base_ms, timings)
+
+    def posterior(self, spreads: Spreads, constraints: tuple[FloatArray, FloatArray] | None = None) -> LinearPosterior:
+        """The shifts under the given spreads; ``constraints`` are rows and the values that they must have."""
+        op_std = _prior_of(self.parts, self.blank.ops, spreads.op)
         prior_std = np.concatenate([op_std, np.full(len(SHARED_TERMS), _SHARED_STD)])
-        noise = timings.latency_ms * np.hypot(spreads.noise, timings.relative_error / 2)
-        return linear_posterior(rows, residuals, prior_std, noise)
+        noise = self.timings.latency_ms * np.hypot(spreads.noise, self.timings.relative_error / 2)
+        if constraints is None:
+            return linear_posterior(self.rows, self.residuals_ms, prior_std, noise)
+        rows, values = constraints
+        exact = np.full(len(values), _EXACT * float(self.timings.latency_ms.mean()))
+        return linear_posterior(
+            np.vstack([self.rows, rows]),
+            np.concatenate([self.residuals_ms, values]),
+            prior_std,
+            np.concatenate([noise, exact]),
+        )
 
-    posteriors = [(spreads, posterior_of(spreads)) for spreads in candidates]
-    spreads, posterior = max(posteriors, key=lambda pair: pair[1].log_evidence + _log_belief(pair[0]))
-    correction = Correction(ops=blank.ops, posterior=posterior, op_spread=spreads.op, shared_scale=blank.shared_scale)
-    return correction, spreads.noise
+
+def _without_negative_costs(
+    evidence: _Evidence, spreads: Spreads, unique: OpParts, constant_ms: float
+) -> LinearPosterior:
+    """The shifts, held where an op or the constant would otherwise cost less than nothing.
+
+    Cutting negative costs off afterwards would leave every network too slow by what was cut.
+    """
+    rows = op_rows(evidence.blank, unique)
+    constant = np.zeros(rows.shape[1])
+    constant[-1] = evidence.blank.shared_scale[-1]
+    rows = np.vstack([rows, constant])
+    base = np.append(unique.base_ms, constant_ms)
+    held = np.zeros(len(base), dtype=bool)
+    posterior = evidence.posterior(spreads)
+    for _ in range(_MOST_ROUNDS):
+        negative = (base + rows @ posterior.mean < -_TOLERANCE * base.mean()) & ~held
+        if not negative.any():
+            break
+        held |= negative
+        posterior = evidence.posterior(spreads, (rows[held], -base[held]))
+    return posterior
 
 
 def _log_belief(spreads: Spreads) -> float:

@@ -59,6 +59,20 @@ def test_a_network_is_the_sum_of_its_ops_and_a_constant(profiled):
         assert predictor.predict_network(network.ops).latency_ms == pytest.approx(total, rel=1e-12)
 
 
+@pytest.mark.parametrize("saved_ms", [0.004, 0.008])
+def test_networks_that_cost_less_than_their_ops_are_predicted_without_a_bias(
+    device, make_networks, make_space_ops, saved_ms
+):
+    thrifty = dataclasses.replace(device, constant_ms=-saved_ms)
+    networks = make_networks(90)
+    predictor = fit_predictor(thrifty.measure([*make_space_ops(networks), *networks[:30]]))
+    error = [predictor.predict_network(n.ops).latency_ms / thrifty.network_ms(n) - 1 for n in networks[30:]]
+    assert predictor.constant_ms >= 0
+    assert (predictor.op_contribution_ms(networks[0].ops) >= 0).all()
+    assert abs(np.mean(error)) < 0.005
+    assert np.mean(np.abs(error)) < 0.015
+
+
 def test_a_skipped_block_contributes_nothing(profiled):
     predictor = fit_predictor(profiled[0])
     skipped = ZeroSpec(in_channels=24, in_height=7, in_width=7)
