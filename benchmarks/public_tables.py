@@ -60,12 +60,12 @@ def _price(table: OpTimings, config: Path) -> Claim:
     kinds = {op.kind for op in table.ops}
     priced = [op for op in network.ops if op.kind in kinds]
     missing = [op for op in priced if op not in known]
-    total = sum(known[op] for op in priced if op in known)
+    total = float(sum(known[op] for op in priced if op in known))
     if missing:
         total += float(XGBoostPredictor.fit(table).predict_ms(missing).mean_ms.sum())
     return Claim(
         claim=f"{config.name} priced by its table",
-        value=float(total),
+        value=total,
         unit="ms",
         aim=f"{_LOWEST_MS:g} to {_HIGHEST_MS:g}",
         holds=_LOWEST_MS <= total <= _HIGHEST_MS,
