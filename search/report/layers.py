@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.report.numbers import MISSING, relative_gap, significant
+from search.report.numbers import MISSING, significant
 from search.report.run_folder import LayerLatency
 
 _US_PER_MS = 1000.0
@@ -18,7 +18,6 @@ class LayerBar:
     layer: LayerLatency
     predicted_width: float
     measured_width: float | None
-    gap: float | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,6 @@ def layer_table(layers: Sequence[LayerLatency]) -> LayerTable | None:
             layer,
             100 * (layer.predicted_ms or 0.0) / longest,
             None if layer.measured_ms is None else 100 * layer.measured_ms / longest,
-            relative_gap(layer.measured_ms, layer.predicted_ms),
         )
         for layer in layers
     )

@@ -23,6 +23,7 @@ from search.steps.verify import MODEL_SUFFIX, time_files
 from search.train_network import TrainFiles, load_trained, read_result
 
 SCHEMA = 1
+LEAST_RUNS = 2
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
 
@@ -56,26 +57,31 @@ class Matrix:
         return {"schema": SCHEMA, **vars(self), "findings": self.findings()}
 
     def findings(self) -> list[str]:
-        """For each device with a network of its own: whether that network is the fastest there."""
+        """For each device with a network of its own: whether that network is the fastest there, as far as the spread
+        between sessions lets one tell."""
         return [self._finding(index) for index, column in enumerate(self.columns) if column in self.own]
 
     def _finding(self, index: int) -> str:
-        column = self.columns[index]
         rows = sorted(range(len(self.runs)), key=lambda row: self.latency_ms[row][index])
-        own = min((row for row in rows if self.own[row] == column), key=rows.index)
-        fastest = rows[0]
-        own_ms, best_ms = self.latency_ms[own][index], self.latency_ms[fastest][index]
-        points = 100 * (self.accuracy[own] - self.accuracy[fastest])
-        if own == fastest:
-            rest = rows[1:]
-            if not rest:
-                return f"{column}: its own network is the only one."
-            lead = self.latency_ms[rest[0]][index] / own_ms - 1
-            return f"{column}: its own network ({self.runs[own]}) is the fastest, by {lead:.1%}."
-        return (
-            f"{column}: its own network ({self.runs[own]}, {own_ms:.4g} ms) is not the fastest; {self.runs[fastest]} "
-            f"takes {best_ms:.4g} ms. Its own takes {own_ms / best_ms - 1:.1%} longer and has {points:+.1f} points of "
-            f"accuracy against it."
+        own = next(row for row in rows if self.own[row] == self.columns[index])
+        other = rows[0] if rows[0] != own else rows[1]
+        gap = self.latency_ms[own][index] / self.latency_ms[other][index] - 1
+        noise = max(self.spread[own][index], self.spread[other][index])
+        head = f"{self.columns[index]}: its own network ({self.runs[own]}, {self.latency_ms[own][index]:.4g} ms)"
+        against = f"{self.runs[other]} ({self.latency_ms[other][index]:.4g} ms)"
+        points = 100 * (self.accuracy[own] - self.accuracy[other])
+        accuracy = f"It has {points:+.1f} points of accuracy against that one."
+        if abs(gap) <= noise:
+            return f"{head} cannot be told from {against}: sessions differ by {noise:.1%}. {accuracy}"
+        if gap > 0:
+            return f"{head} is not the fastest: it takes {gap:.1%} longer than {against}. {accuracy}"
+        smaller = " It is the fastest on every device, so it is smaller rather than made for this one."
+        everywhere = smaller if self._wins_everywhere(own) else ""
+        return f"{head} is the fastest: {against} takes {1 / (1 + gap) - 1:.1%} longer. {accuracy}{everywhere}"
+
+    def _wins_everywhere(self, row: int) -> bool:
+        return len(self.columns) > 1 and all(
+            min(latencies) == latencies[row] for latencies in zip(*self.latency_ms, strict=True)
         )
 
 
@@ -105,9 +111,11 @@ def compare_on_devices(folders: Sequence[Path], columns: Sequence[Column], updat
     Args:
         columns: devices beside those that the runs searched for, which are always there.
     Raises:
-        RunFolderError: a run has no trained derived network, or runs differ in images.
+        RunFolderError: fewer than two runs, or one without a trained derived network.
         DeviceNotReady: a device is absent or busy.
     """
+    if len(folders) < LEAST_RUNS:
+        raise RunFolderError(f"{len(folders)} run to compare; name two or more run folders.")
     runs = [open_run(folder) for folder in folders]
     names = _names(folders)
     everywhere: dict[str, Column] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from search.errors import RunFolderError
@@ -20,13 +22,25 @@ MATRIX = Matrix(
 
 
 def test_a_device_whose_own_network_is_fastest_is_told_by_how_much():
-    assert MATRIX.findings()[0] == "a: its own network (for_a) is the fastest, by 20.0%."
+    finding = MATRIX.findings()[0]
+    assert finding.startswith("a: its own network (for_a, 1 ms) is the fastest: for_b (1.2 ms) takes 20.0% longer.")
+    assert "-2.0 points of accuracy" in finding and "every device" not in finding
 
 
 def test_a_device_whose_own_network_loses_is_told_where_and_what_it_gained():
     finding = MATRIX.findings()[1]
-    assert "b: its own network (for_b, 4 ms) is not the fastest; for_a takes 3 ms" in finding
-    assert "33.3% longer and has +2.0 points of accuracy" in finding
+    assert "b: its own network (for_b, 4 ms) is not the fastest: it takes 33.3% longer than for_a (3 ms)" in finding
+    assert "+2.0 points of accuracy" in finding
+
+
+def test_a_lead_within_the_spread_of_the_sessions_is_no_lead():
+    noisy = dataclasses.replace(MATRIX, spread=((0.25, 0.4, 0.1), (0.1, 0.1, 0.1)))
+    assert all("cannot be told from" in finding for finding in noisy.findings())
+
+
+def test_a_network_that_is_fastest_everywhere_is_called_smaller_and_not_specialised():
+    small = dataclasses.replace(MATRIX, latency_ms=((1.0, 3.0, 4.0), (1.2, 4.0, 5.0)))
+    assert "smaller rather than made for this one" in small.findings()[0]
 
 
 def test_a_device_that_no_run_searched_for_has_no_finding():
