@@ -27,6 +27,7 @@ from latency_model.ops import (
 )
 from search.errors import SpaceError
 
+RESIDUAL_START = 0.1
 BatchNorm = Callable[[int], nn.Module]
 _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "none": nn.Identity,
@@ -89,6 +90,7 @@ class InvertedBlock(nn.Module):
 
     def __init__(self, op: MBConvSpec | FusedMBConvSpec, batch_norm: BatchNorm) -> None:
         super().__init__()
+        self.has_residual = op.has_residual
         self.stages = nn.ModuleDict()
         for name, kernel in named_kernels(op):
             if isinstance(kernel, ConvSpec | DepthwiseConvSpec):
@@ -173,9 +175,11 @@ def _pool(op: PoolSpec) -> nn.Module:
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """He initialisation (fan out) of convolutions, N(0, 0.01) of linear layers, batch norm at the identity.
+    """He initialisation (fan out) of convolutions, N(0, 0.01) of linear layers, batch norm at the identity, but
+    at a tenth of it where a block joins its shortcut: candidates that had few steps then disturb the others little.
 
-    Source: the settings of the released ProxylessNAS code. The generator alone decides the values.
+    The generator alone decides the values. Source: the settings of the released ProxylessNAS code; the last batch
+    norm of a residual block after Goyal et al., 2017, who start it at 0 (then no gate would have a gradient).
     """
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
@@ -189,3 +193,6 @@ def initialise(module: nn.Module, generator: torch.Generator) -> None:
         elif isinstance(part, nn.Linear):
             nn.init.normal_(part.weight, 0.0, 0.01, generator=generator)
             nn.init.zeros_(part.bias)
+    for block in module.modules():
+        if isinstance(block, InvertedBlock) and block.has_residual:
+            nn.init.constant_(cast(nn.BatchNorm2d, cast(ConvUnit, block.stages["project"]).bn).weight, RESIDUAL_START)

@@ -48,10 +48,10 @@ PRESETS = {
         held_out_networks=6,
     ),
     "demo": Preset(
-        description="minutes on two cores; a real search on 30,000 small images or so",
+        description="minutes on two cores; a real search on 60,000 small images",
         warmup_passes=1.0,
-        search_passes=1.0,
-        train_epochs=2.5,
+        search_passes=0.75,
+        train_epochs=2.0,
         derive_candidates=48,
         calibration_networks=24,
         held_out_networks=16,

@@ -22,13 +22,19 @@ class SearchSettings:
     ``logit_rate`` and ``ascent_rate``); ``logit_learning_rate`` sets the former by hand. ``latency_weight_per_ms``
     replaces the hard target by the paper's plain loss, weight * E[latency]. Networks are derived between
     ``least_budget_share`` of the target and the target.
+
+    The weights' learning rate rises over ``learning_rate_warmup_fraction`` of the steps and falls along a cosine. It is
+    eight times the paper's, with clipped gradients: a short search trains each candidate only a few dozen times
+    (Fashion-MNIST, one pass: held-out accuracy of random networks 23 % at 0.05, 61 % at 0.4 with damped residuals).
     """
 
     warmup_steps: int
     search_steps: int
     batch_size: int = 128
     architecture_batch_size: int = 256
-    learning_rate: float = 0.05
+    learning_rate: float = 0.4
+    learning_rate_warmup_fraction: float = 0.05
+    largest_gradient_norm: float = 5.0
     momentum: float = 0.9
     weight_decay: float = 4e-5
     label_smoothing: float = 0.1

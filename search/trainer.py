@@ -177,7 +177,7 @@ class SearchTrainer:
     def _weight_step(self, paths: PathSample) -> tuple[float, float]:
         settings = self.settings
         for group in self.optimizer.param_groups:
-            group["lr"] = cosine(settings.learning_rate, self.step, settings.total_steps)
+            group["lr"] = self._learning_rate()
         batch = self.data.train_batch(self.step, settings.batch_size)
         images, labels = self.workers.share(batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -188,8 +188,14 @@ class SearchTrainer:
         figures = torch.stack([loss.detach(), (outputs.argmax(1) == labels).float().mean()]) * weight
         # The paths are the same everywhere, so are the weights that have a gradient: those alone are sent.
         self.workers.average_([figures, *(p.grad for p in self.supernet.parameters() if p.grad is not None)])
+        torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), settings.largest_gradient_norm)
         self.optimizer.step()
         return float(figures[0]), float(figures[1])
+
+    def _learning_rate(self) -> float:
+        settings = self.settings
+        rise = max(1, round(settings.learning_rate_warmup_fraction * settings.total_steps))
+        return cosine(settings.learning_rate, self.step, settings.total_steps) * min(1.0, (self.step + 1) / rise)
 
     def _architecture_step(self, state: TargetState, turn: int) -> dict[str, Any]:
         batch = self.data.held_out_batch(turn, self.settings.architecture_batch_size)
