@@ -22,7 +22,7 @@ class Preset:
     derive_candidates: int
     calibration_networks: int
     held_out_networks: int
-    weight_steps_per_architecture_step: int = 2
+    weight_steps_per_architecture_step: int = 4
 
     def search_settings(self, steps_per_pass: int, seed: int) -> SearchSettings:
         return SearchSettings(
