@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.report.charts import NETWORK_TITLES
+from search.report.charts import network_title
 from search.report.headline import measured, predicted
 from search.report.numbers import MISSING, format_percent, format_seconds, relative_gap, significant
 from search.report.run_folder import Json, NetworkRecord, RunRecord, number
@@ -76,7 +76,7 @@ def network_rows(run: RunRecord) -> list[NetworkRow]:
         measured_ms = measured(run, name)
         row = NetworkRow(
             name=name,
-            title=NETWORK_TITLES[name],
+            title=network_title(name),
             record=record,
             predicted_ms=predicted(run, name),
             measured_ms=measured_ms,
@@ -141,7 +141,7 @@ def cost_card(run: RunRecord) -> CostCard | None:
         count = number(record.result or {}, "passes")
         if count is not None:
             taken = format_seconds(number(record.result or {}, "seconds"))
-            passes.append((f"Training, {NETWORK_TITLES[name].lower()}", f"{count:.1f} passes in {taken}"))
+            passes.append((f"Training, {network_title(name).lower()}", f"{count:.1f} passes in {taken}"))
     if not seconds and not passes:
         return None
     longest = max(seconds.values(), default=1.0)

@@ -90,7 +90,7 @@ def training_chart(run: RunRecord) -> Chart | None:
         if points:
             series.append(
                 Series(
-                    NETWORK_TITLES[name],
+                    network_title(name),
                     network_colour(name),
                     tuple(number(event, "epoch") for event in thin(points, _POINT_LIMIT)),
                     tuple(number(event, "held_out_accuracy") for event in thin(points, _POINT_LIMIT)),
@@ -219,7 +219,13 @@ def predictor_chart(card: Json) -> Chart | None:
 
 
 def network_colour(name: str) -> str:
-    return {"derived": "--accent", "random": "--series-3"}.get(name, "--series-2")
+    """Of the derived network, the random ones, and the hand-made one."""
+    return {"derived": "--accent", "handmade": "--series-2"}.get(name, "--series-3")
+
+
+def network_title(name: str) -> str:
+    """``random-2`` is "Random 2"."""
+    return NETWORK_TITLES.get(name) or name.replace("-", " ").capitalize()
 
 
 def _trace(name: str, colour: str, records: Sequence[Json], key: str, *, style: str = "line") -> Series:

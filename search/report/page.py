@@ -19,6 +19,7 @@ from search.report.charts import (
     Chart,
     judged_chart,
     network_colour,
+    network_title,
     predictor_chart,
     search_charts,
     trade_off_chart,
@@ -48,7 +49,7 @@ def write_report(run_folder: Path) -> Path:
     """
     run = read_run(run_folder)
     charts = [*search_charts(run), *_present(judged_chart(run))]
-    records = [(NETWORK_TITLES[name], network_colour(name), record) for name, record in run.networks.items()]
+    records = [(network_title(name), network_colour(name), record) for name, record in run.networks.items()]
     trade_off = trade_off_chart(records, run.target_ms, label_all=True)
     training = training_chart(run)
     predictor = predictor_chart(run.report_card) if run.report_card else None
@@ -58,7 +59,7 @@ def write_report(run_folder: Path) -> Path:
         "title": run_title(run),
         "run": run,
         "headline": headline(run),
-        "drawings": network_drawings({NETWORK_TITLES[name]: record for name, record in run.networks.items()})
+        "drawings": network_drawings({title: run.networks[name] for name, title in NETWORK_TITLES.items()})
         or leading_drawing(run),
         "trade_off": trade_off,
         "rows": network_rows(run),
@@ -100,7 +101,7 @@ def write_comparison(run_folders: Sequence[Path], out: Path, matrix: Mapping[str
     named = list(zip(titles, runs, strict=True))
     records = [
         (
-            f"{title}, {NETWORK_TITLES[name].lower()}",
+            f"{title}, {network_title(name).lower()}",
             _RUN_COLOURS[i % len(_RUN_COLOURS)] if name == "derived" else "--series-3",
             record,
         )

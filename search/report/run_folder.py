@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from search.report.errors import ReportError
 RUN_SCHEMA = 1
 NETWORK_NAMES = ("derived", "random", "handmade")
 Json = dict[str, Any]
+_ADDED = re.compile(r"random-(\d{1,4})")
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def read_run(folder: Path) -> RunRecord:
     target_name = str((run.get("target") or {}).get("text"))
     summary = read_json(folder / "summary.json")
     exports = read_json(folder / "export" / "export.json") or {}
-    networks = {name: _read_network(folder, name, summary or {}, exports) for name in NETWORK_NAMES}
+    networks = {name: _read_network(folder, name, summary or {}, exports) for name in _network_names(folder)}
     architecture = read_json(folder / "architecture.json")
     return RunRecord(
         folder=folder,
@@ -119,6 +121,12 @@ def read_run(folder: Path) -> RunRecord:
         summary=summary,
         choices=tuple(architecture["choices"]) if architecture and "choices" in architecture else None,
     )
+
+
+def _network_names(folder: Path) -> list[str]:
+    """The three of every run, then the baselines that were added to this one."""
+    added = [match for path in (folder / "networks").glob("*.json") if (match := _ADDED.fullmatch(path.stem))]
+    return [*NETWORK_NAMES, *(match[0] for match in sorted(added, key=lambda match: int(match[1])))]
 
 
 def number(record: Mapping[str, Any], key: str) -> float | None:

@@ -1,8 +1,9 @@
-"""The verbs that come after a network is known: train, export, verify, compare."""
+"""The verbs that come after a network is known: train, export, verify, baseline, compare."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command("train")(train_command)
     app.command("export")(export_command)
     app.command("verify")(verify_command)
+    app.command("baseline")(baseline_command)
     app.command("compare")(compare_command)
 
 
@@ -130,6 +132,22 @@ def verify_command(  # noqa: PLR0913, PLR0917 - one option each
         require_budget(run)
 
 
+def baseline_command(
+    run_folder: RunArgument,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many random networks beside the run's own.")] = 3,
+) -> None:
+    """Add random networks of the budget's latency, trained by the same recipe; the report shows them with the rest.
+
+    Example: proxyless baseline runs/first --count 5
+    """
+    from search.run import open_run
+    from search.ship.baseline import add_baselines
+
+    run = open_run(run_folder)
+    names = add_baselines(run, Console(), count)
+    typer.echo(f"added: {', '.join(names)}")
+
+
 def compare_command(
     run_folders: Annotated[list[Path], typer.Argument(help="Run folders with a trained derived network, two or more.")],
     out: Annotated[Path, typer.Option("--out", help="The page to write; the numbers go beside it as .json.")],
@@ -189,7 +207,7 @@ def _names(name: str) -> tuple[str, ...]:
 
     if name == "all":
         return NETWORK_NAMES
-    if name not in NETWORK_NAMES:
+    if name not in NETWORK_NAMES and not re.fullmatch(r"random-\d+", name):
         raise RunFolderError(f"No network is called {name!r}; use {', '.join(NETWORK_NAMES)}, or all.")
     return (name,)
 

@@ -88,7 +88,7 @@ def choose_on_device(
         derivation = derive_for(corrected_ms)
         shortlist = _shortlist(derivation)
         candidates = _candidates(run, dataclasses.replace(target, target_ms=corrected_ms), shortlist)
-        measured = _measured_ms(run, session, [network for group in candidates.values() for network in group])
+        measured = measured_ms(run, session, [network for group in candidates.values() for network in group])
         latencies_ms = [measured[paid_ops(network)] for network in candidates["derived"]]
         fitting = [
             (one, network, ms)
@@ -150,7 +150,7 @@ def random_networks(space: SearchSpace, target: LatencyTarget, rng: random.Rando
     return [space.network(choices, "random") for choices in found]
 
 
-def _measured_ms(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> dict[tuple[Any, ...], float]:
+def measured_ms(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> dict[tuple[Any, ...], float]:
     """The first usable latency of each, so that a resumed run, or one that shares the file, decides by the same
     numbers; what is not in the file yet is timed, all in one batch."""
     first: dict[tuple[Any, ...], Measurement] = {}

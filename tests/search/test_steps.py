@@ -104,7 +104,7 @@ def test_a_network_that_misses_the_budget_on_the_device_is_not_derived(space, tm
         by_ops = {space.network(c).ops: target.network_ms(c) for c in every}
         return {derive_step.paid_ops(n): slowdown * by_ops.get(n.ops, 0.05) for n in networks}
 
-    monkeypatch.setattr(derive_step, "_measured_ms", measured_ms)
+    monkeypatch.setattr(derive_step, "measured_ms", measured_ms)
     run = fake_run(space, tmp_path, None)
     _, chosen = choose_on_device(run, None, target, derive_for)
     assert chosen.measured_ms["derived"] <= target.target_ms
