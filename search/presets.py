@@ -50,7 +50,7 @@ PRESETS = {
     "demo": Preset(
         description="minutes on two cores; a real search on 60,000 small images",
         warmup_passes=1.0,
-        search_passes=0.75,
+        search_passes=0.6,
         train_epochs=2.0,
         derive_candidates=48,
         calibration_networks=24,

@@ -17,7 +17,7 @@ from search.errors import RunFolderError
 from search.files import read_json, read_json_lines
 from search.live_curves import live_curves
 from search.progress import Update, progress
-from search.run import NETWORK_NAMES, Run
+from search.run import NETWORK_NAMES, Run, open_run
 from search.steps.search import make_trainer
 from search.train_network import NetworkTrainer, TrainFiles, read_result
 from search.warm_start import supernet_weights
@@ -113,7 +113,7 @@ def _train_side_by_side(run: Run, names: Sequence[str], update: Update) -> None:
 def _start(run: Run, name: str) -> subprocess.Popen[bytes]:
     log = _log(run, name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "search", "train", str(run.folder.path), name]
+    command = [sys.executable, "-m", "search.steps.train", str(run.folder.path), name]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", PARENT: str(os.getpid())}
     with log.open("wb") as output:
         return subprocess.Popen(
@@ -145,3 +145,7 @@ def _report_progress(run: Run, names: Sequence[str], update: Update) -> None:
         elif events:
             share += (events[-1]["step"] + 1) / events[-1]["total_steps"]
     update(round(1000 * share / len(names)), 1000)
+
+
+if __name__ == "__main__":
+    train_here(open_run(Path(sys.argv[1])), sys.argv[2])
