@@ -16,6 +16,7 @@ from rich.console import Console
 from latency_model.cli import register as register_latency_verbs
 from profiler_agent.cli import device_app
 from profiler_agent.errors import ProxylessError
+from search.allocator import keep_freed_memory
 from search.cli_options import (
     DataOption,
     DeviceLoopOption,
@@ -206,6 +207,7 @@ class Interrupted(BaseException):
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command and end the process; an error of ours becomes its words and its exit code."""
     prepare_threads()
+    keep_freed_memory()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

@@ -15,7 +15,13 @@ from search.trainer import SearchFiles, SearchTrainer
 from tests.search.conftest import target_from_macs
 
 SETTINGS = SearchSettings(
-    warmup_steps=2, search_steps=24, batch_size=32, architecture_batch_size=32, held_out_fraction=0.25, seed=3
+    warmup_steps=2,
+    search_steps=24,
+    batch_size=32,
+    architecture_batch_size=32,
+    held_out_fraction=0.25,
+    seed=3,
+    weight_steps_per_architecture_step=2,
 )
 TRUE_FACTOR, TRUE_FIXED_MS = 1.4, 0.03
 

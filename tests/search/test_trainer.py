@@ -21,7 +21,13 @@ from search.trainer import SearchFiles, SearchTrainer
 from tests.search.conftest import target_from_macs
 
 SETTINGS = SearchSettings(
-    warmup_steps=6, search_steps=18, batch_size=32, architecture_batch_size=32, held_out_fraction=0.25, seed=3
+    warmup_steps=6,
+    search_steps=18,
+    batch_size=32,
+    architecture_batch_size=32,
+    held_out_fraction=0.25,
+    seed=3,
+    weight_steps_per_architecture_step=2,
 )
 
 
@@ -110,7 +116,8 @@ SEARCH_IN_A_PROCESS = """
     module.CHECKPOINT_EVERY_S = 0.0
     data = split_data(load_dataset("digits", image_size=16, limit=300), held_out_fraction=0.3, seed=0)
     space = small_space(data.data.image_shape, data.data.class_count)
-    settings = SearchSettings(warmup_steps=4, search_steps=16, batch_size=16, architecture_batch_size=16, seed=1)
+    settings = SearchSettings(warmup_steps=4, search_steps=16, batch_size=16, architecture_batch_size=16,
+        weight_steps_per_architecture_step=2, seed=1)
     files = SearchFiles(folder=Path(sys.argv[1]))
     trainer = SearchTrainer(space, data, [target_from_macs(space, 0.8)], settings, files)
     trainer.resume()

@@ -31,6 +31,7 @@ SEARCH = """
     stop = int(sys.argv[2])
     settings = SearchSettings(
         warmup_steps=3, search_steps=9, batch_size=32, architecture_batch_size=32, held_out_fraction=0.25, seed=3,
+        weight_steps_per_architecture_step=2,
         derive_candidates=3,
     )
     space = tiny_space()
