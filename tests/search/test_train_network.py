@@ -92,7 +92,7 @@ def test_the_weights_kept_are_those_of_the_best_held_out_accuracy(network, data,
 
 
 def test_a_network_learns_what_can_be_seen(network, data, tmp_path):
-    result = make(network, data, tmp_path, dataclasses.replace(SETTINGS, epochs=20)).run()
+    result = make(network, data, tmp_path, dataclasses.replace(SETTINGS, epochs=40)).run()
     assert result["accuracy"] > 0.9
 
 
