@@ -219,8 +219,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
+        where = f" ({error.filename})" if error.filename else ""
         _fail(
-            f"The disk is full ({error.filename or Path.cwd()}). What was written before is whole; free some space and "
+            f"The disk is full{where}. What was written before is whole; free some space and "
             f"run the same command again.",
             EXIT_OUR_FAULT,
         )
