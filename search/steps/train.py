@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from torch import Tensor
 
+from search.allocator import keep_freed_memory
 from search.errors import RunFolderError
 from search.files import read_json, read_json_lines
 from search.live_curves import live_curves
@@ -148,4 +149,5 @@ def _report_progress(run: Run, names: Sequence[str], update: Update) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     train_here(open_run(Path(sys.argv[1])), sys.argv[2])
