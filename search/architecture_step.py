@@ -87,14 +87,17 @@ class TargetState(nn.Module):
 
     def strength(self, derived_ms: float) -> float:
         """How hard expected / target pulls in this step: the multiplier, at once raised (lowered) while the derived
-        network is above (below) the target, which damps the ascent; or the paper's fixed weight.
+        network is above (below) the target, or the paper's fixed weight.
+
+        The immediate part damps the ascent. Below the target it may outweigh the multiplier and pull upwards: the
+        network will be derived on the budget, so that is where the supernet has to be trained.
 
         Source of the proportional part: Stooke, Achiam and Abbeel, PID Lagrangian methods, ICML 2020.
         """
         if self.weight_per_ms is not None:
             return self.weight_per_ms * self.target.target_ms
         excess = derived_ms / self.target.target_ms - 1
-        return max(0.0, float(self.latency_loss.multiplier) + PROPORTIONAL_PULL * float(self.pull) * excess)
+        return float(self.latency_loss.multiplier) + PROPORTIONAL_PULL * float(self.pull) * excess
 
     def compare_gradients(self, task: Sequence[Tensor], ratio: Sequence[Tensor]) -> None:
         """Take one step's gradients (of the task's loss and of expected / target, on the logits) into ``pull``."""

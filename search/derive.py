@@ -21,7 +21,7 @@ from search.supernet import SuperNet
 from search.workers import ALONE, Workers
 
 JUDGE_BATCH = 500
-SAMPLED_SHARE = 0.5
+SAMPLED_SHARE = 0.25
 PARENTS = 6
 LIKENESS = 100.0
 """A neighbour keeps its parent's choices first; log probabilities, divided by this, decide between equal ones."""

@@ -17,7 +17,9 @@ class SearchSettings:
     """How a search runs. The defaults are the paper's where the scale allows; a step is one weight step.
 
     ``warmup_steps`` train weights alone, under fair uniform paths; then each of the ``search_steps`` is a weight step,
-    and after every ``weight_steps_per_architecture_step`` of them comes an architecture step on held-out images.
+    and after every ``weight_steps_per_architecture_step`` of them comes an architecture step on held-out images. Of the
+    weight steps of the search, ``fair_share`` still train fair uniform paths, so that what was given up early is judged
+    by weights that go on learning; 0 is the paper's.
     The logits' learning rate and the rate of the dual ascent follow from the number of architecture steps (see
     ``logit_rate`` and ``ascent_rate``); ``logit_learning_rate`` sets the former by hand. ``latency_weight_per_ms``
     replaces the hard target by the paper's plain loss, weight * E[latency]. Networks are derived between
@@ -42,6 +44,7 @@ class SearchSettings:
     estimator: Estimator = "full"
     logit_learning_rate: float | None = None
     weight_steps_per_architecture_step: int = 4
+    fair_share: float = 0.5
     latency_weight_per_ms: float | None = None
     held_out_fraction: float = 0.15
     reinforce_samples: int = 4
@@ -58,6 +61,8 @@ class SearchSettings:
             raise RunFolderError("warmup_steps must be 0 or more, weight_steps_per_architecture_step 1 or more.")
         if not 0 < self.held_out_fraction < 1:
             raise RunFolderError(f"held_out_fraction={self.held_out_fraction}; it must lie between 0 and 1.")
+        if not 0 <= self.fair_share <= 1:
+            raise RunFolderError(f"fair_share={self.fair_share}; it must lie between 0 and 1.")
         if not 0 <= self.least_budget_share < 1:
             raise RunFolderError(f"least_budget_share={self.least_budget_share}; it must be 0 or more, and below 1.")
 

@@ -168,11 +168,11 @@ class SearchTrainer:
         return event if due or step % LOG_EVERY_STEPS == 0 else None
 
     def _weight_paths(self, step: int, is_warmup: bool) -> PathSample:
-        if is_warmup:
+        generator = seeded_generator(self.settings.seed, "weight paths", step)
+        if is_warmup or float(torch.rand((), generator=generator)) < self.settings.fair_share:
             return fair_paths(self.space.candidate_counts, self.settings.seed, step)
         state = self.states[step % len(self.states)]
-        probabilities = [probability.detach() for probability in state.logits.probabilities()]
-        return sample_paths(probabilities, seeded_generator(self.settings.seed, "weight paths", step))
+        return sample_paths([probability.detach() for probability in state.logits.probabilities()], generator)
 
     def _weight_step(self, paths: PathSample) -> tuple[float, float]:
         settings = self.settings

@@ -1,0 +1,160 @@
+"""NAS-Bench-Macro as a judge: published accuracies of all 6,561 networks, their latencies, and the CIFAR-10 images."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import random
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from benchmarks.search_setting import analytic_target
+from latency_model.campaign import run_campaign
+from latency_model.fit import fit_predictor
+from latency_model.measurement import paid_ops
+from latency_model.network import single_op_network
+from latency_model.network_latency import NetworkLatency, load_network_latency
+from profiler_agent.device import load_device
+from profiler_agent.session import open_session
+from search.architecture_step import LatencyTarget
+from search.batches import SplitData, split_data
+from search.data.image_data import ImageData
+from search.networks import spread_choices
+from search.space import Choices, SearchSpace
+from search.spaces.nas_bench_macro import choices_for_key, nas_bench_macro_space
+from search.steps.search import latency_target
+
+FloatArray = npt.NDArray[np.float64]
+DEVICE_FILE = Path(__file__).resolve().parents[1] / "device_configs" / "local_cpu_onnxruntime.yaml"
+CALIBRATION_NETWORKS = 30
+HELD_OUT_FRACTION = 0.1
+NEAR = 0.05
+
+
+@dataclass(frozen=True)
+class MacroBench:
+    """All networks of the space: (networks,) published accuracy in per cent, parameters, and latency in ms."""
+
+    choices: tuple[Choices, ...]
+    accuracy: FloatArray
+    parameter_count: FloatArray
+    latency_ms: FloatArray
+    target: LatencyTarget
+
+    def budget_ms(self, percentile: float) -> float:
+        return float(np.percentile(self.latency_ms, percentile))
+
+    def row(self, choices: Choices) -> int:
+        return self.choices.index(choices)
+
+    def within(self, budget_ms: float) -> FloatArray:
+        """Rows of all networks that fit."""
+        return np.flatnonzero(self.latency_ms <= budget_ms)
+
+    def near(self, budget_ms: float) -> FloatArray:
+        """Rows of the networks within 5 % under the budget."""
+        return np.flatnonzero((self.latency_ms <= budget_ms) & (self.latency_ms >= (1 - NEAR) * budget_ms))
+
+
+def read_macro_bench(data_folder: Path, target: LatencyTarget) -> MacroBench:
+    """The published networks beside what each costs on a device."""
+    path = data_folder / "nas_bench_macro" / "nas-bench-macro_cifar10.json"
+    published = json.loads(path.read_text(encoding="utf-8"))
+    all_choices = tuple(itertools.product(range(3), repeat=8))
+    records = {choices_for_key(key): record for key, record in published.items()}
+    return MacroBench(
+        choices=all_choices,
+        accuracy=np.array([records[one]["mean_acc"] for one in all_choices]),
+        parameter_count=np.array([float(records[one]["params"]) for one in all_choices]),
+        latency_ms=np.array([target.network_ms(one) for one in all_choices]),
+        target=target,
+    )
+
+
+def analytic_device() -> LatencyTarget:
+    return analytic_target(nas_bench_macro_space(), 1.0)
+
+
+def measured_device(folder: Path) -> LatencyTarget:
+    """A predictor of this machine's onnxruntime, fitted once on all ops of the space and 30 whole networks."""
+    space = nas_bench_macro_space()
+    predictor = _predictor(space, folder)
+    return latency_target(space, predictor, 1.0, "onnxruntime")
+
+
+def _predictor(space: SearchSpace, folder: Path) -> NetworkLatency:
+    saved = folder / "predictor"
+    if saved.is_dir():
+        return load_network_latency(saved)
+    rng = random.Random(0)
+    networks = [single_op_network(op) for op in space.unique_ops()]
+    networks += [space.network(spread_choices(space, rng), f"calibration{i}") for i in range(CALIBRATION_NETWORKS)]
+    with open_session(load_device(DEVICE_FILE)) as session:
+        measurements = run_campaign(session, networks, folder / "measurements.jsonl")
+    predictor = fit_predictor(measurements)
+    predictor.save(folder / "predictor.part")
+    (folder / "predictor.part").rename(saved)
+    return predictor
+
+
+def measure_networks(folder: Path, wanted: list[Choices]) -> dict[Choices, float]:
+    """Measured milliseconds of whole networks; what was timed before is not timed again."""
+    space = nas_bench_macro_space()
+    networks = {one: space.network(one, "".join(map(str, one))) for one in dict.fromkeys(wanted)}
+    with open_session(load_device(DEVICE_FILE)) as session:
+        measurements = run_campaign(session, list(networks.values()), folder / "measurements.jsonl").measurements
+    latency = {m.paid_ops: m.latency_ms for m in measurements if m.is_usable}
+    return {one: latency[paid_ops(network)] for one, network in networks.items() if paid_ops(network) in latency}
+
+
+def cifar10(data_folder: Path, cache_folder: Path, image_count: int, seed: int) -> SplitData:
+    """The first ``image_count`` training images, as many of each class, split for a search. Test images are not used:
+    accuracies are the published ones."""
+    cache = cache_folder / "cifar10_train.npz"
+    if not cache.exists():
+        _decode(data_folder / "cifar10" / "cifar10_images.tar.gz", cache)
+    with np.load(cache) as arrays:
+        images, labels = torch.from_numpy(arrays["images"]), torch.from_numpy(arrays["labels"])
+        names = tuple(str(name) for name in arrays["names"])
+    chosen = torch.cat([torch.nonzero(labels == c)[: image_count // len(names), 0] for c in range(len(names))])
+    data = ImageData(
+        name="cifar10",
+        train_images=images[chosen],
+        train_labels=labels[chosen],
+        test_images=images[:10],
+        test_labels=labels[:10],
+        class_names=names,
+        hash=f"cifar10-{len(chosen)}",
+    )
+    return split_data(data, held_out_fraction=HELD_OUT_FRACTION, seed=seed)
+
+
+def _decode(archive: Path, cache: Path) -> None:
+    """Read the JPEG files out of the archive, in the order of their names."""
+    images, class_names = {}, {}
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            parts = Path(member.name).parts
+            if member.isfile() and parts[0] == "train":
+                file = tar.extractfile(member)
+                assert file is not None
+                images[member.name] = np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB"))
+                class_names[member.name] = parts[1]
+    order = sorted(images)
+    names = sorted(set(class_names.values()))
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    beside = cache.with_suffix(".part.npz")
+    np.savez(
+        beside,
+        images=np.stack([images[name] for name in order]).transpose(0, 3, 1, 2),
+        labels=np.array([names.index(class_names[name]) for name in order]),
+        names=np.array(names),
+    )
+    beside.rename(cache)
