@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +19,9 @@ from search.architecture_step import LatencyTarget, TargetState, take_architectu
 from search.paths import fixed_paths
 from search.plain_network import PlainNetwork
 from search.settings import Estimator, SearchSettings
-from search.space import SearchSpace
-from search.spaces import imagenet, small
-from search.spaces.ends import classifier_head, stem_conv
-from search.spaces.mbconv_positions import MBConvMenu, Stage, mbconv_positions
+from search.space import Candidate, Position, SearchSpace
+from search.spaces.imagenet import imagenet_space
+from search.spaces.small import small_space
 from search.supernet import SuperNet
 
 Outline = Literal["small", "imagenet"]
@@ -56,20 +56,20 @@ class Setting:
 
 def make_setting(outline: Outline, candidate_count: int) -> Setting:
     """A space with ``candidate_count`` (a multiple of 3) candidates at every position, none of them Zero."""
-    kernel_sizes = KERNEL_SIZES * (candidate_count // len(KERNEL_SIZES))
-    menu = MBConvMenu(kernel_sizes=kernel_sizes, expansions=(EXPANSION,), skip=False)
-    stages: tuple[Stage, ...]
     match outline:
         case "small":
-            shape, classes, stages, width, head_width = (3, 32, 32), 10, small.STAGES, small.STEM_WIDTH, 192
+            space = small_space((3, 32, 32), 10)
         case "imagenet":
-            shape, classes, stages, width, head_width = (3, 224, 224), 1000, imagenet.STAGES, 32, 1280
-    stem = stem_conv(shape, width=width, stride=2, activation="relu6")
-    size = (stem.out_height, stem.out_width)
-    positions, last_width, size = mbconv_positions(stages, in_channels=width, size=size, menu=menu)
-    head = classifier_head(last_width, size, width=head_width, class_count=classes, activation="relu6")
-    space = SearchSpace(name=outline, stem=(("stem", stem),), positions=positions, head=head)
-    return Setting(space, BATCH[outline])
+            space = imagenet_space()
+    positions = tuple(
+        dataclasses.replace(position, candidates=_wide(position) * (candidate_count // len(KERNEL_SIZES)))
+        for position in space.positions
+    )
+    return Setting(dataclasses.replace(space, positions=positions), BATCH[outline])
+
+
+def _wide(position: Position) -> tuple[Candidate, ...]:
+    return tuple(c for c in position.candidates if c.label in {f"k{k} e{EXPANSION}" for k in KERNEL_SIZES})
 
 
 def analytic_target(space: SearchSpace, target_ms: float, name: str = "analytic") -> LatencyTarget:
