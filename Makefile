@@ -26,7 +26,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt scripts/setup_system.sh
 
 demo: $(READY)
 	@sh scripts/setup_system.sh demo
-	@$(BIN)/python -m search run --device device_configs/local_cpu_onnxruntime.yaml --preset demo \
+	@OMP_NUM_THREADS=1 $(BIN)/python -m search run --device device_configs/local_cpu_onnxruntime.yaml --preset demo \
 		--target 0.6xmobilenetv2 --data "$$(sh scripts/demo_data.sh)" --out $(RUN)
 
 check: $(READY)
