@@ -12,6 +12,7 @@ an analytic device, and shows that everything works rather than how good it is.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import random
 import statistics
 from collections.abc import Iterator, Sequence
@@ -130,8 +131,8 @@ def targets_of(bench: MacroBench) -> list[LatencyTarget]:
 
 def find(plan: Plan, bench: MacroBench, data: SplitData, seed: int) -> Found:
     """One search for all three budgets, and one uniform supernet of the same cost; each kept once done."""
-    folder = BUILD / plan.name / f"seed{seed}"
     settings = plan.settings(data, seed)
+    folder = BUILD / plan.name / f"seed{seed}-{identity(plan, settings, bench.target)}"
     done = folder / "found.json"
     if not done.exists():
         space = nas_bench_macro_space(stem_stride=plan.stem_stride)
@@ -158,6 +159,12 @@ def find(plan: Plan, bench: MacroBench, data: SplitData, seed: int) -> Found:
         what: {name: tuple(value) for name, value in kept[what].items()} for what in ("derived", "argmax", "uniform")
     }
     return Found(**choices, passes=kept["passes"])
+
+
+def identity(plan: Plan, settings: SearchSettings, device: LatencyTarget) -> str:
+    """Of everything that decides a stage: another plan, setting or device finds no kept result."""
+    what = (dataclasses.replace(plan, seeds=()), settings, [ms.tolist() for ms in device.path_latency_ms])
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:10]
 
 
 def search_cost(settings: SearchSettings, image_count: int) -> float:
