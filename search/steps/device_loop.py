@@ -22,7 +22,7 @@ VISITS = 6
 
 
 def device_loop(run: Run, session: Session, settings: SearchSettings) -> DeviceLoop:
-    """A visit to the device after every seventh of the architecture steps, six in all (fewer in a very short search)."""
+    """A visit to the device after every seventh of the architecture steps: six in all, fewer in a very short search."""
     files = SearchFiles(folder=run.folder.search)
 
     def ask(_: int, targets: Sequence[LatencyTarget], choices: Sequence[Choices]) -> list[DeviceAnswer]:
