@@ -37,8 +37,10 @@ def imagenet_space(
     """The paper's mobile space at a width multiplier (the published GPU net is about 1.35 wide, the CPU net 1.12).
 
     Raises:
-        SpaceError: images too small for five halvings.
+        SpaceError: images too small for five halvings, or no width.
     """
+    if width <= 0:
+        raise SpaceError(f"width is {width:g}; it must be more than 0.")
     _, height, width_px = image_shape
     if min(height, width_px) < SMALLEST_PIXELS:
         raise SpaceError(f"The imagenet space halves the image five times; {height}x{width_px} pixels are too few.")

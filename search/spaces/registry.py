@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,16 +19,21 @@ SPACES: dict[str, Callable[[tuple[int, int, int], int], SearchSpace]] = {
     "imagenet": imagenet_space,
     "nas-bench-macro": nas_bench_macro_space,
 }
+_WIDE = re.compile(r"imagenet-w(?P<width>\d+(\.\d+)?)")
 
 
 def load_space(name: str, image_shape: tuple[int, int, int], class_count: int) -> SearchSpace:
     """The space called ``name``, or described by the YAML file ``name``, for such images and classes.
+
+    ``imagenet-w1.35`` is the ImageNet space at 1.35 times its width, which is how the paper chose widths.
 
     Raises:
         SpaceError: no such space or file; the nearest name is offered.
     """
     if name in SPACES:
         return SPACES[name](image_shape, class_count)
+    if wide := _WIDE.fullmatch(name):
+        return imagenet_space(image_shape, class_count, width=float(wide["width"]))
     if name.endswith((".yaml", ".yml")):
         return read_space_file(Path(name), image_shape, class_count)
     nearest = get_close_matches(name, SPACES, n=1)

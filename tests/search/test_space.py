@@ -159,3 +159,15 @@ def test_spread_networks_reach_further_than_uniform_ones():
 
     spread, uniform = sizes(lambda: spread_choices(space, rng)), sizes(lambda: space.sample(rng))
     assert min(spread) < min(uniform) and max(spread) > max(uniform)
+
+
+def test_the_imagenet_space_is_found_at_any_width():
+    wide = load_space("imagenet-w1.35", (3, 224, 224), 1000)
+    assert wide.name == "imagenet-w1.35"
+    assert wide.network_count() == imagenet_space().network_count()
+    assert wide.positions[0].candidates[0].op.output_shape[1] == 32
+
+
+def test_a_width_of_nothing_is_refused():
+    with pytest.raises(SpaceError, match="more than 0"):
+        load_space("imagenet-w0", (3, 224, 224), 1000)
