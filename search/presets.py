@@ -49,9 +49,9 @@ PRESETS = {
     ),
     "demo": Preset(
         description="minutes on two cores; a real search on 60,000 small images",
-        warmup_passes=1.0,
-        search_passes=0.6,
-        train_epochs=2.0,
+        warmup_passes=1.25,
+        search_passes=0.9,
+        train_epochs=2.75,
         derive_candidates=48,
         calibration_networks=24,
         held_out_networks=16,
