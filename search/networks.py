@@ -30,7 +30,6 @@ from search.space import Choices, Position, SearchSpace
 from search.zoo import build_network
 
 WIDTH_STEP = 4
-MOBILENETV2_KERNEL = 3
 SMALLEST_MOBILENETV2_PIXELS = 64
 SIZE_BIAS = 4.0
 
@@ -40,7 +39,7 @@ def reference_network(space: SearchSpace) -> NetworkSpec:
     smaller ones its likeness in the space's outline.
 
     Raises:
-        SpaceError: a space of small images whose positions offer no MBConv with kernel 3.
+        SpaceError: a space of small images with a position that offers no MBConv.
     """
     _, channels, height, width = space.input_shape
     if min(height, width) >= SMALLEST_MOBILENETV2_PIXELS:
@@ -49,26 +48,27 @@ def reference_network(space: SearchSpace) -> NetworkSpec:
 
 
 def mobilenetv2_like(space: SearchSpace) -> NetworkSpec:
-    """MobileNetV2 in this space's outline: kernel 3 and the largest expansion at every position.
+    """MobileNetV2 in this space's outline: at every position the smallest kernel (3, in most spaces) with the largest
+    expansion.
 
     Raises:
-        SpaceError: a position that offers no MBConv with kernel 3.
+        SpaceError: a position that offers no MBConv.
     """
     return space.network(tuple(_mobilenetv2_choice(position) for position in space.positions), "mobilenetv2")
 
 
 def _mobilenetv2_choice(position: Position) -> int:
-    expansions = {
-        index: candidate.op.expansion
+    blocks = {
+        index: (candidate.op.kernel_size, -candidate.op.expansion)
         for index, candidate in enumerate(position.candidates)
-        if isinstance(candidate.op, MBConvSpec) and candidate.op.kernel_size == MOBILENETV2_KERNEL
+        if isinstance(candidate.op, MBConvSpec)
     }
-    if not expansions:
+    if not blocks:
         raise SpaceError(
-            f"Position {position.name!r} offers no MBConv with kernel 3, so this space has no MobileNetV2-like "
-            f"reference; give the budget in milliseconds (--target-ms)."
+            f"Position {position.name!r} offers no MBConv, so this space has no MobileNetV2-like network to be compared "
+            f"with; offer one there."
         )
-    return max(expansions, key=lambda index: expansions[index])
+    return min(blocks, key=lambda index: blocks[index])
 
 
 def scaled_network(network: NetworkSpec, width: float, name: str) -> NetworkSpec:

@@ -39,7 +39,8 @@ fetch_trixie() {
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs"
     mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
         sed -n -e 's/^URIs: *\(http[^ ]*debian\)\/\{0,1\}$/\1/p' -e 's/^deb .*\(http[^ ]*\/debian\)\/\{0,1\} .*/\1/p' | head -n 1)
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror:-http://deb.debian.org/debian} trixie main" \
+    [ -n "$mirror" ] || { echo "no Debian mirror in this machine's apt sources"; return 1; }
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" \
         >"$apt/sources.list"
     set -- -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null -o Dir::State::lists="$apt/lists" \
         -o Dir::Cache="$apt/cache" -o Dir::State::status=/dev/null -o Dir::Etc::preferencesparts=/dev/null \

@@ -139,6 +139,13 @@ def test_the_reference_is_kernel_3_with_the_largest_expansion_everywhere():
     assert {label.split(" w")[0] for label in layer_labels(mobilenetv2_like(space))[1:-3]} == {"k3 e6"}
 
 
+def test_a_space_without_kernel_3_is_compared_with_its_smallest_kernel(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(USER_SPACE.replace("kernel_sizes: [3, 5]", "kernel_sizes: [7, 5]"))
+    network = mobilenetv2_like(load_space(str(path), (3, 32, 32), 5))
+    assert {op.kernel_size for op in network.ops if isinstance(op, MBConvSpec)} == {5}
+
+
 def test_a_narrower_network_costs_less_and_keeps_images_and_classes():
     reference = mobilenetv2_like(small_space((1, 28, 28), 10))
     narrow = scaled_network(reference, 0.5, "narrow")
