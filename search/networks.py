@@ -65,8 +65,8 @@ def _mobilenetv2_choice(position: Position) -> int:
     }
     if not blocks:
         raise SpaceError(
-            f"Position {position.name!r} offers no MBConv, so this space has no MobileNetV2-like network to be compared "
-            f"with; offer one there."
+            f"Position {position.name!r} offers no MBConv, so this space has no MobileNetV2-like network to be "
+            f"compared with; offer one there."
         )
     return min(blocks, key=lambda index: blocks[index])
 
