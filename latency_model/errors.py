@@ -41,8 +41,10 @@ class UnknownOpError(LatencyModelError):
 
     def __init__(self, unknown: Sequence[OpSpec], known: Iterable[OpSpec], why: str) -> None:
         self.unknown = tuple(unknown)
+        self.known = tuple(known)
+        self.why = why
         first = self.unknown[0]
-        nearest = nearest_op(first, known)
+        nearest = nearest_op(first, self.known)
         more = f" and {len(self.unknown) - 1} more" if len(self.unknown) > 1 else ""
         hint = f" The nearest that is known: {nearest.key}." if nearest is not None else ""
         super().__init__(f"No latency for {first.key}{more}: {why}{hint}")

@@ -21,6 +21,7 @@ from latency_model.calibration import (
 )
 from latency_model.drift import correct_drift, describe_drift
 from latency_model.errors import LatencyModelError, TooFewSamplesError
+from latency_model.grain import described_for
 from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
 from latency_model.network_latency import NetworkLatency, Provenance, check_predictor_matches
@@ -75,7 +76,7 @@ def fit_predictor(
     fitted = fit_network_latency(predictor, rest, confidence=confidence, seed=seed)
     card = dict(fitted.report_card)
     if judged:
-        card = _judge(fitted, network_timings(judged), network_timings(rest))
+        card = _judge(fitted, network_timings(judged, predictor), network_timings(rest, predictor))
         fitted = fit_network_latency(predictor, networks, confidence=confidence, seed=seed)
     card |= op_card(predictor, measurements.op_timings())
     card |= {"model": predictor.kind, "model_reason": reason, "drift": describe_drift(drift)}
@@ -107,7 +108,7 @@ def fit_network_latency(
     Raises:
         TooFewSamplesError: fewer than 4 networks.
     """
-    timings = network_timings(network_measurements)
+    timings = network_timings(network_measurements, predictor)
     calibration = fit_calibration(predictor, timings)
     predicted, std = cross_validate(predictor, timings, calibration.spreads, seed)
     factor = interval_factor(timings, predicted, std, confidence)
@@ -125,7 +126,7 @@ def judge_on(predictor: NetworkLatency, measurements: MeasurementSet) -> dict[st
         TooFewSamplesError: they hold no whole network.
     """
     check_predictor_matches(predictor, measurements.identity)
-    timings = network_timings(measurements.network_measurements())
+    timings = network_timings(measurements.network_measurements(), predictor.op_predictor)
     if not len(timings):
         raise TooFewSamplesError("No whole networks among the measurements to judge by; profile some.")
     card = _judge(predictor, timings, timings)
@@ -133,10 +134,10 @@ def judge_on(predictor: NetworkLatency, measurements: MeasurementSet) -> dict[st
     return card
 
 
-def network_timings(measurements: Sequence[Measurement]) -> NetworkTimings:
-    """Whole networks as arrays."""
+def network_timings(measurements: Sequence[Measurement], predictor: LatencyPredictor) -> NetworkTimings:
+    """Whole networks as arrays, in the ops that the predictor knows: their own, or the kernels that these run as."""
     return NetworkTimings(
-        networks=tuple(m.paid_ops for m in measurements),
+        networks=tuple(described_for(predictor, m.paid_ops, m.identity.runtime) for m in measurements),
         latency_ms=np.array([m.latency_ms for m in measurements]),
         relative_error=np.array([m.spread for m in measurements]),
     )

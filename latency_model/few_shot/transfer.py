@@ -11,6 +11,7 @@ from latency_model.errors import TooFewSamplesError
 from latency_model.features import FloatArray
 from latency_model.few_shot.items import Items, bag_of_ops, feature_groups, items_of_ops
 from latency_model.few_shot.structured_gp import StructuredFit, choose_samples, fit_structured_gp
+from latency_model.grain import described_for
 from latency_model.measurement import MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
 from latency_model.network_latency import SHARED_TERMS, LatencyEstimate, NetworkLatency
@@ -123,7 +124,10 @@ def recalibrate(predictor: NetworkLatency, measurements: MeasurementSet) -> Netw
     least = 3
     if len(networks) < least:
         raise TooFewSamplesError(f"{len(networks)} whole networks of the new unit; measure {least} or more.")
-    ratios = np.array([m.latency_ms / predictor.predict_network(m.paid_ops).latency_ms for m in networks])
+    own_ops = [described_for(predictor.op_predictor, m.paid_ops, m.identity.runtime) for m in networks]
+    ratios = np.array(
+        [m.latency_ms / predictor.predict_network(ops).latency_ms for m, ops in zip(networks, own_ops, strict=True)]
+    )
     factor = float(np.median(ratios))
     disagreement = float(np.abs(ratios / factor - 1.0).max())
     correction = predictor.correction

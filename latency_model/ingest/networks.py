@@ -113,6 +113,19 @@ def ingest_module(
     return _ingested(type(module).__name__, nodes, outputs, unsupported)
 
 
+def ingest_exported_program(path: Path, *, unsupported: OnUnsupported = "raise") -> IngestedNetwork:
+    """The kernels of a ``.pt2`` file, as ``torch.export.save`` writes it.
+
+    Raises:
+        UnsupportedOpsError: some operators cannot be expressed, and no list of them was asked for.
+        LatencyModelError: this is no such file.
+    """
+    from latency_model.ingest.torch_graph import program_primitives, read_program  # noqa: PLC0415
+
+    nodes, outputs = program_primitives(read_program(path))
+    return _ingested(str(path), nodes, outputs, unsupported)
+
+
 def _ingested(
     source: str, nodes: Iterable[Node], outputs: Iterable[str], on_unsupported: OnUnsupported
 ) -> IngestedNetwork:

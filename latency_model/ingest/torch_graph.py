@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -72,8 +73,30 @@ def torch_primitives(module: nn.Module, example_inputs: Sequence[Tensor]) -> tup
             f"torch.export cannot take {type(module).__name__}: {str(error).strip()[:600]}\n"
             "Check the shapes of the example inputs, and that forward() has no control flow on values."
         ) from error
+    return program_primitives(program)
+
+
+def program_primitives(program: torch.export.ExportedProgram) -> tuple[list[Node], list[str]]:
+    """Nodes and graph outputs of an exported program."""
     reader = _Reader(program)
     return reader.nodes, [str(name) for name in program.graph_signature.user_outputs]
+
+
+def read_program(path: Path) -> torch.export.ExportedProgram:
+    """A ``.pt2`` file.
+
+    Raises:
+        LatencyModelError: no such file, or no exported program in it.
+    """
+    try:
+        return torch.export.load(path)
+    except OSError as error:
+        raise LatencyModelError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
+    except (RuntimeError, ValueError, KeyError, AttributeError) as error:
+        raise LatencyModelError(
+            f"{path} is no exported program ({str(error).strip()[:200]}). Write one with "
+            "torch.export.save(torch.export.export(module.eval(), (example_input,)), path)."
+        ) from error
 
 
 class _Reader:

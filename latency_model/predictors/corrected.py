@@ -65,7 +65,7 @@ class CorrectedPredictor:
         self._speeds = speeds
         self._regressor = regressor
         self._intervals = intervals
-        self._known = tuple(known)
+        self.fitted_on = tuple(known)
         self.confidence = confidence
 
     @classmethod
@@ -103,14 +103,14 @@ class CorrectedPredictor:
             UnknownOpError: a kind of op that was never measured.
         """
         return predict_with_intervals(
-            ops, lambda paid: _corrected_ms(self._speeds, self._regressor, paid), self._intervals, self._known
+            ops, lambda paid: _corrected_ms(self._speeds, self._regressor, paid), self._intervals, self.fitted_on
         )
 
     def describe(self) -> dict[str, Any]:
         return {
             "roofline_ms_per_unit": dict(zip(TERMS, map(float, self._speeds), strict=True)),
             "intervals": self._intervals.describe(),
-            "fitted_on": [op_to_json(op) for op in self._known],
+            "fitted_on": [op_to_json(op) for op in self.fitted_on],
         }
 
     def save_arrays(self, folder: Path) -> None:

@@ -80,7 +80,7 @@ class RooflinePredictor:
     ) -> None:
         self.speeds = speeds
         self._intervals = intervals
-        self._known = tuple(known)
+        self.fitted_on = tuple(known)
         self.confidence = confidence
 
     @classmethod
@@ -104,14 +104,14 @@ class RooflinePredictor:
             UnknownOpError: a kind of op that was never measured.
         """
         return predict_with_intervals(
-            ops, lambda paid: roofline_ms(self.speeds, op_columns(paid)), self._intervals, self._known
+            ops, lambda paid: roofline_ms(self.speeds, op_columns(paid)), self._intervals, self.fitted_on
         )
 
     def describe(self) -> dict[str, Any]:
         return {
             "ms_per_unit": dict(zip(TERMS, map(float, self.speeds), strict=True)),
             "intervals": self._intervals.describe(),
-            "fitted_on": [op_to_json(op) for op in self._known],
+            "fitted_on": [op_to_json(op) for op in self.fitted_on],
         }
 
     def save_arrays(self, folder: Path) -> None:

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from search.progress import _LineProgress
+from latency_model.progress import _LineProgress
 
 
 def lines_of(updates, seconds_per_update):

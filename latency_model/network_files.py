@@ -1,0 +1,152 @@
+"""Networks by name on a command line: our JSON, ONNX files, exported programs, torch modules, measurement files."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latency_model.errors import LatencyModelError
+from latency_model.ingest import (
+    IngestedNetwork,
+    NamedKernel,
+    ingest_exported_program,
+    ingest_module,
+    ingest_network,
+    ingest_onnx,
+    with_blocks,
+)
+from latency_model.measurement import read_measurements
+from latency_model.network import NetworkSpec, network_from_json
+from latency_model.ops import OpSpec, Shape
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedNetwork:
+    """A network as its file describes it.
+
+    Attributes:
+        layers: ops by name in the order in which they run. A foreign network has its inverted blocks put together.
+        kernels: the same as fused kernels.
+        is_foreign: whether it comes from an ONNX file or from torch, so that ``layers`` may be no chain.
+    """
+
+    name: str
+    layers: tuple[NamedKernel, ...]
+    kernels: IngestedNetwork
+    is_foreign: bool
+
+    @property
+    def ops(self) -> tuple[OpSpec, ...]:
+        return tuple(layer.op for layer in self.layers)
+
+
+def read_network(source: str | Path, input_shape: Shape | None = None) -> NamedNetwork:
+    """A network from a JSON, ``.onnx`` or ``.pt2`` file, or from ``package.module:callable``.
+
+    Args:
+        input_shape: of a torch module; its first number is also taken for an open batch of an ONNX file.
+    Raises:
+        UnsupportedOpsError: operators that our specs cannot express, each by name.
+        LatencyModelError: no such file or callable, or no network in it.
+    """
+    path = Path(source)
+    if path.suffix == ".onnx":
+        return _foreign(str(source), ingest_onnx(path, batch=1 if input_shape is None else input_shape[0]))
+    if path.suffix == ".pt2":
+        return _foreign(str(source), ingest_exported_program(path))
+    if ":" in str(source) and not path.exists():
+        return _foreign(str(source), _ingest_callable(str(source), input_shape))
+    return _own(str(source), read_network_spec(path))
+
+
+def read_networks(sources: Sequence[str | Path], input_shape: Shape | None = None) -> list[NamedNetwork]:
+    """As ``read_network``, and of a measurements file (``.jsonl``) every whole network in it."""
+    networks: list[NamedNetwork] = []
+    for source in sources:
+        if Path(source).suffix == ".jsonl":
+            found = read_measurements(Path(source)).network_measurements()
+            networks.extend(_own(m.network.name, m.network) for m in found)
+        else:
+            networks.append(read_network(source, input_shape))
+    return networks
+
+
+def read_network_spec(path: Path) -> NetworkSpec:
+    """A network file of ours.
+
+    Raises:
+        LatencyModelError: no such file, or no network in it.
+    """
+    try:
+        return network_from_json(json.loads(path.read_text()))
+    except OSError as error:
+        raise LatencyModelError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LatencyModelError(
+            f"{path} is no network ({error}). Give a JSON file such as RUN/networks/derived.json, an .onnx or .pt2 "
+            "file, or package.module:callable."
+        ) from error
+
+
+def parse_shape(text: str) -> Shape:
+    """ "1,3,224,224" as a shape.
+
+    Raises:
+        LatencyModelError: not numbers of 1 and more, with commas between.
+    """
+    try:
+        shape = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise LatencyModelError(f"{text!r} is no shape: write numbers with commas between, such as 1,3,224,224.")
+    return shape
+
+
+def _own(name: str, spec: NetworkSpec) -> NamedNetwork:
+    layers = tuple(NamedKernel(name=layer, op=op) for layer, op in spec.layers)
+    return NamedNetwork(name=name, layers=layers, kernels=ingest_network(spec), is_foreign=False)
+
+
+def _foreign(name: str, kernels: IngestedNetwork) -> NamedNetwork:
+    if not kernels.kernels:
+        raise LatencyModelError(f"{name} holds no operator that costs anything: nothing to predict or to time.")
+    return NamedNetwork(name=name, layers=with_blocks(kernels.kernels), kernels=kernels, is_foreign=True)
+
+
+def _ingest_callable(source: str, input_shape: Shape | None) -> IngestedNetwork:
+    import torch  # noqa: PLC0415 - slow to import
+
+    if input_shape is None:
+        raise LatencyModelError(f"{source} is a torch module: say what it takes with --input-shape 1,3,224,224.")
+    return ingest_module(_module(source).eval(), (torch.zeros(input_shape),))
+
+
+def _module(source: str) -> Module:
+    """What ``package.module:callable`` returns; packages in the current folder are found too."""
+    from torch import nn  # noqa: PLC0415 - slow to import
+
+    module_name, _, attribute = source.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        made = getattr(importlib.import_module(module_name), attribute)
+        if not isinstance(made, nn.Module):
+            made = made()
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        raise LatencyModelError(
+            f"{source}: {error}. Give package.module:callable, where the callable takes no arguments and returns an "
+            "nn.Module; the package must be installed or lie in the current folder."
+        ) from error
+    if not isinstance(made, nn.Module):
+        raise LatencyModelError(f"{source} returned a {type(made).__name__}; it must return an nn.Module.")
+    return made

@@ -1,0 +1,121 @@
+"""A network's price by a predictor of blocks or of kernels, and how much of it was never measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from latency_model.errors import UnknownOpError
+from latency_model.fusion.rules import rules_file
+from latency_model.grain import described_for, kernels_run_by
+from latency_model.kernels import bytes_moved, macs
+from latency_model.network_files import NamedNetwork
+from latency_model.network_latency import LatencyEstimate, NetworkLatency
+from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec
+from latency_model.predictors import LatencyPredictor, MeasuredFirstPredictor, TablePredictor
+from latency_model.predictors.corrected import CorrectedPredictor
+from latency_model.predictors.roofline import RooflinePredictor
+
+Grain: TypeAlias = Literal["ops", "kernels"]
+# An op that is this much larger or smaller than all that were measured of its kind is a guess, whatever the model.
+_REACH = 1.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What a network costs.
+
+    Attributes:
+        grain: "ops" as the file describes them (a foreign network with its blocks put together), or "kernels".
+        unmeasured: distinct ops that only a regressor speaks of.
+        out_of_reach: those of them far larger or smaller than what was measured of their kind; the interval is
+            calibrated on ops within reach, so it promises nothing for these.
+    """
+
+    estimate: LatencyEstimate
+    grain: Grain
+    op_count: int
+    unmeasured: tuple[OpSpec, ...]
+    out_of_reach: tuple[OpSpec, ...]
+
+    @property
+    def half_width_share(self) -> float:
+        """Half the interval as a share of the latency."""
+        return (self.estimate.high_ms - self.estimate.low_ms) / 2 / self.estimate.latency_ms
+
+
+def price_network(predictor: NetworkLatency, network: NamedNetwork) -> Price:
+    """By ops or by kernels, whichever the predictor knows; where it knows both, whichever it is surer of.
+
+    Raises:
+        UnknownOpError: it knows neither, with the mend.
+    """
+    runtime = predictor.provenance.identity.runtime
+    prices, refused = [], []
+    for grain, ops in _descriptions(predictor, network, runtime):
+        try:
+            prices.append(_price(predictor, grain, ops))
+        except UnknownOpError as error:
+            refused.append(error)
+    if prices:
+        return min(prices, key=lambda price: price.half_width_share)
+    fewest = min(refused, key=lambda error: len(error.unknown))
+    raise UnknownOpError(
+        fewest.unknown,
+        fewest.known,
+        f"{fewest.why} Measure what {network.name} is made of with `proxyless campaign DEVICE.yaml {network.name} "
+        "--grain kernels --out FILE.jsonl`, and fit a predictor on that.",
+    ) from fewest
+
+
+def _descriptions(
+    predictor: NetworkLatency, network: NamedNetwork, runtime: str
+) -> list[tuple[Grain, tuple[OpSpec, ...]]]:
+    described = described_for(predictor.op_predictor, network.ops, runtime)
+    grain: Grain = "ops" if described == network.ops else "kernels"
+    found: list[tuple[Grain, tuple[OpSpec, ...]]] = [(grain, described)]
+    kernels = network.kernels.ops
+    if all(rules_file(runtime, op.dtype).exists() for op in kernels):
+        found.append(("kernels", kernels_run_by(runtime, kernels)))
+    return found
+
+
+def _price(predictor: NetworkLatency, grain: Grain, ops: tuple[OpSpec, ...]) -> Price:
+    estimate = predictor.predict_network(ops)
+    measured = measured_ops(predictor.op_predictor)
+    known = set(measured)
+    paid = dict.fromkeys(op for op in ops if not isinstance(op, IdentitySpec | ZeroSpec))
+    unmeasured = tuple(op for op in paid if op not in known)
+    return Price(
+        estimate=estimate,
+        grain=grain,
+        op_count=sum(not isinstance(op, IdentitySpec | ZeroSpec) for op in ops),
+        unmeasured=unmeasured,
+        out_of_reach=tuple(op for op in unmeasured if not _is_within_reach(op, measured)),
+    )
+
+
+def measured_ops(predictor: LatencyPredictor) -> tuple[OpSpec, ...]:
+    """The ops that a predictor was fitted on."""
+    match predictor:
+        case MeasuredFirstPredictor():
+            return predictor.table.timings.ops
+        case TablePredictor():
+            return predictor.timings.ops
+        case CorrectedPredictor() | RooflinePredictor():
+            return predictor.fitted_on
+        case _:
+            return ()
+
+
+def _is_within_reach(op: OpSpec, measured: Sequence[OpSpec]) -> bool:
+    """Whether its multiply-accumulates and its bytes lie near those of measured ops of its kind."""
+    alike = [other for other in measured if other.kind == op.kind]
+    if not alike:
+        return False
+    for size in (macs, bytes_moved):
+        sizes = [size(other) for other in alike]
+        if not min(sizes) / _REACH <= size(op) <= max(sizes) * _REACH:
+            return False
+    return True
