@@ -1,4 +1,4 @@
-"""The verbs that need only measurements and predictor files: fit, evaluate, predict."""
+"""The verbs of this room: fit and evaluate here, the others each in a file of their own."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from latency_model.network import NetworkSpec
-    from latency_model.network_latency import NetworkLatency
+from latency_model.cli_campaign import campaign_command
+from latency_model.cli_few_shot import recalibrate_command
+from latency_model.cli_options import JsonOption, MeasurementsArgument, PredictorArgument, PredictorOutOption
+from latency_model.cli_predict import predict_command
 
-MeasurementsArgument = Annotated[Path, typer.Argument(help="A measurements file (.jsonl) as `profile` writes it.")]
-PredictorArgument = Annotated[Path, typer.Argument(help="A folder as `fit` writes it.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+if TYPE_CHECKING:
+    from latency_model.network_latency import NetworkLatency
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the main command."""
+    app.command("campaign")(campaign_command)
     app.command("fit")(fit_command)
     app.command("evaluate")(evaluate_command)
     app.command("predict")(predict_command)
+    app.command("recalibrate")(recalibrate_command)
 
 
 def fit_command(
     measurements: MeasurementsArgument,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write the predictor into.")],
+    out: PredictorOutOption,
     model: Annotated[
         str, typer.Option("--model", help="auto, or an op predictor by name: table, xgboost, ...")
     ] = "auto",
@@ -70,47 +72,6 @@ def evaluate_command(
 
         html.write_text(report_page(card, loaded.provenance.identity, formula_of(loaded)))
     typer.echo(json.dumps(card) if as_json else describe(loaded, card))
-
-
-def predict_command(
-    predictor: PredictorArgument,
-    networks: Annotated[list[Path], typer.Argument(help="Networks: JSON files as a run writes them.")],
-    as_json: JsonOption = False,
-) -> None:
-    """Predict the latency of networks, with the interval that holds nine in ten.
-
-    Example: proxyless predict runs/first/predictor runs/first/networks/derived.json
-    """
-    from latency_model.network_latency import load_network_latency
-
-    loaded = load_network_latency(predictor)
-    rows: list[dict[str, Any]] = []
-    for path in networks:
-        estimate = loaded.predict_network(read_network(path).ops)
-        rows.append({"network": str(path), **vars(estimate)})
-        if not as_json:
-            typer.echo(f"{estimate}" if len(networks) == 1 else f"{path}: {estimate}")
-    if as_json:
-        typer.echo(json.dumps({"schema": 1, "confidence": loaded.confidence, "networks": rows}))
-
-
-def read_network(path: Path) -> NetworkSpec:
-    """A network file.
-
-    Raises:
-        LatencyModelError: no such file, or no network in it.
-    """
-    from latency_model.errors import LatencyModelError
-    from latency_model.network import network_from_json
-
-    try:
-        return network_from_json(json.loads(path.read_text()))
-    except OSError as error:
-        raise LatencyModelError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LatencyModelError(
-            f"{path} is no network ({error}). Give a JSON file such as RUN/networks/derived.json."
-        ) from error
 
 
 def describe(predictor: NetworkLatency, card: dict[str, Any] | None = None) -> str:

@@ -1,0 +1,150 @@
+"""What a campaign for given networks times: their blocks or kernels, and whole networks to calibrate on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from latency_model.active_campaign import first_choice, run_active_campaign
+from latency_model.campaign import (
+    CampaignPlan,
+    Progress,
+    TimingSession,
+    mixed_batches,
+    plan_campaign,
+    run_campaign,
+)
+from latency_model.errors import MeasurementError
+from latency_model.experiment_design import choose_networks
+from latency_model.grain import kernels_run_by
+from latency_model.ingest import NamedKernel
+from latency_model.measurement import OVERHEAD_PROBE, MeasurementSet, paid_ops, read_measurements
+from latency_model.network import NetworkSpec, single_op_network
+from latency_model.network_files import NamedNetwork
+from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec
+from profiler_agent.device import TimingPlan
+
+CampaignGrain: TypeAlias = Literal["blocks", "kernels", "networks"]
+GRAINS: tuple[CampaignGrain, ...] = ("blocks", "kernels", "networks")
+_LEAST_PIECE = 2
+_MOST_PIECES = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignTargets:
+    """What is asked for.
+
+    Attributes:
+        ops: each distinct op once, to be timed alone.
+        networks: whole networks, and pieces of them where there are few.
+        unchained: names of networks that are no chain of ops, so that only pieces of them can be timed.
+    """
+
+    ops: tuple[OpSpec, ...]
+    networks: tuple[NetworkSpec, ...]
+    unchained: tuple[str, ...]
+
+    @property
+    def everything(self) -> tuple[NetworkSpec, ...]:
+        """All of it, ops and networks mixed, so that what is fitted and what calibrates are of the same minutes."""
+        single = (OVERHEAD_PROBE, *map(single_op_network, self.ops)) if self.ops else ()
+        return tuple(network for batch in mixed_batches((*single, *self.networks)) for network in batch)
+
+
+def campaign_targets(
+    networks: Sequence[NamedNetwork], grain: CampaignGrain, runtime: str, network_count: int
+) -> CampaignTargets:
+    """What to time for ``networks``.
+
+    Args:
+        grain: blocks as they stand, kernels as the runtime runs them, or whole networks alone.
+        network_count: whole networks to calibrate on; where fewer are given, pieces of them are added, the ones that
+            tell the most. With the grain "networks", how many of the given ones are timed.
+    Raises:
+        LatencyModelError: nobody observed what this runtime fuses into kernels.
+        MeasurementError: the given networks leave nothing to time.
+    """
+    if grain == "kernels":
+        ops = [op for network in networks for op in kernels_run_by(runtime, network.kernels.ops)]
+    else:
+        ops = [op for network in networks for op in network.ops if grain == "blocks"]
+    chains = {network.name: _chain(network.name, network.layers) for network in networks}
+    whole = list({paid_ops(chain): chain for chain in chains.values() if chain is not None}.values())
+    if grain == "networks":
+        chosen: tuple[NetworkSpec, ...] = choose_networks(whole, network_count) if whole else ()
+    else:
+        pieces = [piece for network in networks for piece in _pieces(network)]
+        missing = network_count - len(whole)
+        chosen = (*whole, *(choose_networks(pieces[:: _stride(pieces)], missing) if missing > 0 and pieces else ()))
+    found = CampaignTargets(
+        ops=tuple(op for op in dict.fromkeys(ops) if not isinstance(op, IdentitySpec | ZeroSpec)),
+        networks=chosen,
+        unchained=tuple(name for name, chain in chains.items() if chain is None),
+    )
+    if not found.ops and not found.networks:
+        raise MeasurementError(
+            f"Nothing to time: {', '.join(found.unchained) or 'no network'} cannot be timed whole, as only a chain of "
+            "ops can be written as a model. Use --grain kernels."
+        )
+    return found
+
+
+def _stride(pieces: Sequence[NetworkSpec]) -> int:
+    return -(-len(pieces) // _MOST_PIECES)
+
+
+def _chain(name: str, layers: Sequence[NamedKernel]) -> NetworkSpec | None:
+    """The layers as one network, if each takes what the one before it gives. Names in foreign files follow no rule."""
+    if any(after.op.input_shape != before.op.output_shape for before, after in zip(layers, layers[1:], strict=False)):
+        return None
+    return NetworkSpec(name=name, layers=tuple((f"layer{index}", layer.op) for index, layer in enumerate(layers)))
+
+
+def _pieces(network: NamedNetwork) -> Iterator[NetworkSpec]:
+    """Every shorter run of neighbouring layers that is a chain: networks of the same ops, of all sizes."""
+    layers = [layer for layer in network.layers if not isinstance(layer.op, IdentitySpec | ZeroSpec)]
+    for first in range(len(layers)):
+        for end in range(first + _LEAST_PIECE, len(layers) + 1):
+            piece = _chain(f"{network.name}[{first}:{end}]", layers[first:end])
+            if piece is None:
+                break
+            if end - first < len(layers):
+                yield piece
+
+
+def plan_targets(
+    targets: CampaignTargets, plan: TimingPlan, measurements_path: Path, minutes: float | None
+) -> tuple[CampaignPlan, bool]:
+    """What is left to do, and whether it is all of it: when not, what fits into ``minutes`` is chosen."""
+    measured = read_measurements(measurements_path) if measurements_path.is_file() else None
+    left = plan_campaign(targets.everything, plan, measured)
+    if minutes is None or left.estimated_seconds <= minutes * 60:
+        return left, True
+    if not targets.ops:
+        return left, False
+    chosen, _ = first_choice(targets.ops, targets.networks, plan, minutes)
+    return plan_campaign(chosen, plan, measured), False
+
+
+def run_targets(
+    session: TimingSession,
+    targets: CampaignTargets,
+    measurements_path: Path,
+    *,
+    minutes: float | None,
+    on_progress: Progress | None = None,
+) -> MeasurementSet:
+    """Time all of it when it fits into ``minutes``, else what tells the most; what the file holds is not timed again.
+
+    Raises:
+        MixedMeasurementsError: the file holds measurements of another device.
+        ModelsFailed: some networks could not be timed; all others are in the file.
+    """
+    _, fits = plan_targets(targets, session.device.plan, measurements_path, minutes)
+    if fits or not targets.ops or minutes is None:
+        return run_campaign(session, targets.everything, measurements_path, minutes=minutes, on_progress=on_progress)
+    return run_active_campaign(
+        session, targets.ops, targets.networks, measurements_path, minutes=minutes, on_progress=on_progress
+    )

@@ -1,0 +1,19 @@
+"""The arguments and options that several verbs of this room share, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MeasurementsArgument = Annotated[
+    Path, typer.Argument(help="A measurements file (.jsonl) as `profile` and `campaign` write it.")
+]
+PredictorArgument = Annotated[Path, typer.Argument(help="A folder as `fit` writes it.")]
+PredictorOutOption = Annotated[Path, typer.Option("--out", help="Folder to write the predictor into.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+InputShapeOption = Annotated[
+    str | None,
+    typer.Option("--input-shape", help="What a torch module takes: 1,3,224,224. Its batch also fills an open one."),
+]

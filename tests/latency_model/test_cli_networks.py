@@ -1,0 +1,93 @@
+"""The verbs predict (foreign networks), campaign and recalibrate."""
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from latency_model.cli import register
+from latency_model.errors import LatencyModelError, UnknownOpError
+from latency_model.grain import kernels_run_by
+from latency_model.ingest import ingest_network, with_blocks
+from latency_model.lowering import random_weights, write_onnx
+from latency_model.measurement import append_measurement
+from latency_model.network import network_to_json, single_op_network
+
+DEVICE = "device_configs/local_cpu_onnxruntime.yaml"
+
+
+@pytest.fixture
+def run():
+    app = typer.Typer()
+    register(app)
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture
+def files(device, make_networks, make_space_ops, tmp_path):
+    networks = make_networks(13)
+    kernels = dict.fromkeys(kernels_run_by("onnxruntime", [op for net in networks for op in net.ops]))
+    for name, ops in (("blocks", make_space_ops(networks)), ("kernels", [single_op_network(op) for op in kernels])):
+        for measurement in device.measure([*ops, *networks[:12]]).measurements:
+            append_measurement(tmp_path / f"{name}.jsonl", measurement)
+    (tmp_path / "network.json").write_text(json.dumps(network_to_json(networks[12])))
+    write_onnx(networks[12], random_weights(networks[12]), tmp_path / "network.onnx")
+    return tmp_path
+
+
+def test_inverted_blocks_are_put_together_from_their_kernels(make_networks):
+    for network in make_networks(5):
+        assert tuple(layer.op for layer in with_blocks(ingest_network(network).kernels)) == network.ops
+
+
+@pytest.mark.parametrize("grain", ["blocks", "kernels"])
+def test_a_network_costs_the_same_by_its_onnx_file_and_by_its_json(run, files, grain):
+    run("fit", files / f"{grain}.jsonl", "--out", files / "predictor", "--model", "table")
+    data = json.loads(run("predict", files / "predictor", files / "network.json", files / "network.onnx", "--json"))
+    ours, foreign = data["networks"]
+    assert foreign["latency_ms"] == pytest.approx(ours["latency_ms"], rel=1e-9)
+    assert ours["grain"] == foreign["grain"] == {"blocks": "ops", "kernels": "kernels"}[grain]
+    assert foreign["unmeasured_ops"] == []
+
+
+def test_a_foreign_network_of_kinds_that_were_never_measured_is_refused_with_the_mend(
+    run, files, tmp_path, monkeypatch
+):
+    run("fit", files / "blocks.jsonl", "--out", files / "predictor")
+    (tmp_path / "foreign_module.py").write_text(
+        "from torch import nn\n\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.MaxPool2d(3, 1, 1),"
+        " nn.Conv2d(3, 3, 3, padding=1, groups=3), nn.ReLU())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UnknownOpError, match="proxyless campaign"):
+        run("predict", files / "predictor", "foreign_module:make", "--input-shape", "1,3,8,8")
+
+
+def test_a_torch_module_needs_its_input_shape(run, files):
+    run("fit", files / "blocks.jsonl", "--out", files / "predictor")
+    with pytest.raises(LatencyModelError, match="--input-shape"):
+        run("predict", files / "predictor", "some.module:callable")
+
+
+def test_a_dry_campaign_says_how_many_and_how_long_and_writes_nothing(run, files):
+    text = run("campaign", DEVICE, files / "network.onnx", "--grain", "kernels", "--out", files / "new", "--dry-run")
+    assert "ops and" in text and "about" in text
+    assert not (files / "new").exists()
+
+
+def test_a_predictor_is_carried_over_to_a_slower_unit(run, files):
+    run("fit", files / "blocks.jsonl", "--out", files / "predictor")
+    run("recalibrate", files / "predictor", files / "blocks.jsonl", "--out", files / "other")
+    assert (files / "other" / "report_card.json").is_file()
+
+
+def test_help_shows_an_example(run):
+    for verb in ("campaign", "recalibrate", "predict"):
+        assert f"Example: proxyless {verb}" in run(verb, "--help")
