@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -97,7 +98,7 @@ def _stride(pieces: Sequence[NetworkSpec]) -> int:
 
 def _chain(name: str, layers: Sequence[NamedKernel]) -> NetworkSpec | None:
     """The layers as one network, if each takes what the one before it gives. Names in foreign files follow no rule."""
-    if any(after.op.input_shape != before.op.output_shape for before, after in zip(layers, layers[1:], strict=False)):
+    if any(after.op.input_shape != before.op.output_shape for before, after in pairwise(layers)):
         return None
     return NetworkSpec(name=name, layers=tuple((f"layer{index}", layer.op) for index, layer in enumerate(layers)))
 

@@ -1,5 +1,7 @@
 """The verb campaign: measure what any set of networks is made of."""
 
+# ruff: noqa: PLC0415 - heavy libraries load when a verb needs them
+
 from __future__ import annotations
 
 from pathlib import Path

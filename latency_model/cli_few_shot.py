@@ -1,5 +1,7 @@
 """The verb recalibrate: another unit of a known model from three whole networks."""
 
+# ruff: noqa: PLC0415 - heavy libraries load when a verb needs them
+
 from __future__ import annotations
 
 import json

@@ -1,9 +1,10 @@
 """The verb predict: networks of ours, ONNX files and torch modules."""
 
+# ruff: noqa: PLC0415 - heavy libraries load when a verb needs them
+
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer

@@ -62,8 +62,8 @@ def test_a_foreign_network_of_kinds_that_were_never_measured_is_refused_with_the
 ):
     run("fit", files / "blocks.jsonl", "--out", files / "predictor")
     (tmp_path / "foreign_module.py").write_text(
-        "from torch import nn\n\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.MaxPool2d(3, 1, 1),"
-        " nn.Conv2d(3, 3, 3, padding=1, groups=3), nn.ReLU())\n"
+        "from torch import nn\n\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 3, 3, padding=1),"
+        " nn.MaxPool2d(3, 1, 1), nn.Conv2d(3, 3, 3, padding=1, groups=3), nn.ReLU())\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UnknownOpError, match="proxyless campaign"):
