@@ -27,7 +27,9 @@ from latency_model.ops import (
     LinearSpec,
     MBConvSpec,
     OpSpec,
+    PadChannelsSpec,
     PoolSpec,
+    SeparableConvSpec,
     SqueezeExciteSpec,
     ZeroSpec,
 )
@@ -35,6 +37,8 @@ from latency_model.ops import (
 FloatArray = npt.NDArray[np.float64]
 
 KINDS: tuple[type[OpSpec], ...] = get_args(OpSpec)
+# Without an indicator of their own, as predictors were saved before there were such ops: costs tell them apart.
+_NOT_INDICATED: tuple[type[Any], ...] = (SeparableConvSpec, PadChannelsSpec)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 DTYPES: tuple[str, ...] = get_args(Dtype)
 
@@ -167,9 +171,12 @@ def op_costs(columns: OpColumns) -> OpCosts:
     parts.add_conv(plain, in_values, out_pixels, c["in_channels"] / c["groups"] * window, c["out_channels"])
     parts.add_conv(columns.of_kind(LinearSpec), in_values, batch, c["in_channels"], c["out_channels"])
     parts.add_depthwise(columns.of_kind(DepthwiseConvSpec), in_values, out_values, window, c["in_channels"])
-    for element_kind, reads in ((AddSpec, 2), (ActivationSpec, 1), (PoolSpec, 1)):
+    for element_kind, reads in ((AddSpec, 2), (ActivationSpec, 1), (PoolSpec, 1), (PadChannelsSpec, 1)):
         parts.add_elementwise(columns.of_kind(element_kind), reads * in_values, out_values)
     parts.add_squeeze(columns.of_kind(SqueezeExciteSpec), in_values, batch, c["in_channels"], c["squeeze_channels"])
+    separable, middle_values = columns.of_kind(SeparableConvSpec), out_pixels * c["in_channels"]
+    parts.add_depthwise(separable, in_values, middle_values, window, c["in_channels"])
+    parts.add_conv(separable, middle_values, out_pixels, c["in_channels"], c["out_channels"])
     _add_blocks(columns, parts, in_values, out_pixels, window)
     return parts.costs(np.maximum(in_values, out_values))
 
@@ -307,7 +314,7 @@ def features_of(columns: OpColumns) -> FloatArray:
     ]
     logs.append(np.log((costs.macs + 1.0) / (costs.bytes_moved + 1.0)))
     logs += _tile_features(columns)
-    indicators = [columns.kind == code for code in range(len(KINDS))]
+    indicators = [columns.kind == code for code, kind in enumerate(KINDS) if kind not in _NOT_INDICATED]
     indicators += [columns.activation == code for code in range(len(ACTIVATIONS))]
     indicators += [columns.dtype == code for code in range(len(DTYPES))]
     return np.column_stack([*logs, *(flag.astype(np.float64) for flag in indicators)])

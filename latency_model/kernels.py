@@ -19,7 +19,9 @@ from latency_model.ops import (
     LinearSpec,
     MBConvSpec,
     OpSpec,
+    PadChannelsSpec,
     PoolSpec,
+    SeparableConvSpec,
     Shape,
     SqueezeExciteSpec,
     ZeroSpec,
@@ -45,6 +47,8 @@ def named_kernels(op: OpSpec) -> tuple[tuple[str, OpSpec], ...]:
     match op:
         case MBConvSpec() | FusedMBConvSpec():
             return tuple(_block_kernels(op))
+        case SeparableConvSpec():
+            return _separable_kernels(op)
         case IdentitySpec() | ZeroSpec():
             return ()
         case ConvSpec() if op.groups == op.in_channels == op.out_channels > 1:
@@ -57,6 +61,7 @@ def named_kernels(op: OpSpec) -> tuple[tuple[str, OpSpec], ...]:
             | AddSpec()
             | ActivationSpec()
             | SqueezeExciteSpec()
+            | PadChannelsSpec()
         ):
             return (("", op),)
         case _:
@@ -120,6 +125,27 @@ def _block_kernels(op: MBConvSpec | FusedMBConvSpec) -> Iterator[tuple[str, OpSp
         yield "add", AddSpec(in_channels=op.out_channels, **after)
 
 
+def _separable_kernels(op: SeparableConvSpec) -> tuple[tuple[str, OpSpec], ...]:
+    shared: dict[str, Any] = {"batch": op.batch, "dtype": op.dtype, "in_channels": op.in_channels}
+    depthwise = DepthwiseConvSpec(
+        in_height=op.in_height,
+        in_width=op.in_width,
+        kernel_size=op.kernel_size,
+        stride=op.stride,
+        dilation=op.dilation,
+        **shared,
+    )
+    pointwise = ConvSpec(
+        in_height=op.out_height,
+        in_width=op.out_width,
+        out_channels=op.out_channels,
+        kernel_size=1,
+        activation=op.activation,
+        **shared,
+    )
+    return (("depthwise", depthwise), ("pointwise", pointwise))
+
+
 def macs(op: OpSpec) -> int:
     """Multiply-accumulates of the op's convolutions and linear layers (the literature's "FLOPs"), batch
     included. Pools, sums and activations count 0."""
@@ -133,9 +159,9 @@ def macs(op: OpSpec) -> int:
             return op.batch * op.in_features * op.out_features
         case SqueezeExciteSpec():
             return sum(macs(conv) for _, conv in squeeze_convs(op))
-        case MBConvSpec() | FusedMBConvSpec():
+        case MBConvSpec() | FusedMBConvSpec() | SeparableConvSpec():
             return sum(map(macs, kernels_of(op)))
-        case PoolSpec() | AddSpec() | ActivationSpec() | IdentitySpec() | ZeroSpec():
+        case PoolSpec() | AddSpec() | ActivationSpec() | IdentitySpec() | ZeroSpec() | PadChannelsSpec():
             return 0
         case _:
             assert_never(op)
@@ -157,9 +183,9 @@ def weight_shapes(op: OpSpec) -> dict[str, Shape]:
             return {"weight": (op.out_features, op.in_features), "bias": (op.out_features,)}
         case SqueezeExciteSpec():
             return _prefixed(squeeze_convs(op))
-        case MBConvSpec() | FusedMBConvSpec():
+        case MBConvSpec() | FusedMBConvSpec() | SeparableConvSpec():
             return _prefixed(named_kernels(op))
-        case PoolSpec() | AddSpec() | ActivationSpec() | IdentitySpec() | ZeroSpec():
+        case PoolSpec() | AddSpec() | ActivationSpec() | IdentitySpec() | ZeroSpec() | PadChannelsSpec():
             return {}
         case _:
             assert_never(op)
@@ -180,7 +206,7 @@ def bytes_moved(op: OpSpec) -> int:
     In ``fp16`` only the weights are halved, as activations stay single precision; squeeze-excite reads its
     input twice (pool, product)."""
     match op:
-        case MBConvSpec() | FusedMBConvSpec():
+        case MBConvSpec() | FusedMBConvSpec() | SeparableConvSpec():
             return sum(map(bytes_moved, kernels_of(op)))
         case IdentitySpec() | ZeroSpec():
             return 0

@@ -1,4 +1,4 @@
-"""NetworkSpec: a whole network as a chain of named ops, the unit that is lowered, exported and timed."""
+"""NetworkSpec: a whole network as named ops, in a chain or wired, the unit that is lowered, exported and timed."""
 
 from __future__ import annotations
 
@@ -6,35 +6,55 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from latency_model.ops import Dtype, OpSpec, OpSpecError, Shape, op_from_json, op_to_json
+from latency_model.ops import AddSpec, Dtype, OpSpec, OpSpecError, Shape, op_from_json, op_to_json
+from latency_model.wiring import INPUT, Step, Wiring, steps_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
     """Ops in the order in which they run, each under a name that also names its weights.
 
+    A layer takes what the one before it gives, except as ``wiring`` says; an ``AddSpec`` may then take two.
+
     Raises:
-        OpSpecError: no layers, a name used twice, or an op that does not take what the one before it gives.
+        OpSpecError: no layers, a name used twice, wiring that does not hold, or an op that does not take what it gets.
     """
 
     name: str
     layers: tuple[tuple[str, OpSpec], ...]
+    wiring: Wiring = ()
 
     def __post_init__(self) -> None:
         if not self.layers:
             raise OpSpecError(f"Network {self.name!r} has no layers.")
         seen: set[str] = set()
-        shape: Shape | None = None
-        for layer_name, op in self.layers:
+        for layer_name, _ in self.layers:
             if layer_name in seen:
                 raise OpSpecError(f"Network {self.name!r} has two layers called {layer_name!r}.")
             seen.add(layer_name)
-            if shape is not None and op.input_shape != shape:
+        self._check_shapes()
+
+    def _check_shapes(self) -> None:
+        shapes: dict[str, Shape] = {INPUT: self.input_shape}
+        for step, (_, op) in zip(self.steps, self.layers, strict=True):
+            if len(step.sources) != 1 and not (isinstance(op, AddSpec) and len(step.sources) == 2):  # noqa: PLR2004
                 raise OpSpecError(
-                    f"Network {self.name!r}: layer {layer_name!r} takes {op.input_shape}, but the one before "
-                    f"it gives {shape}."
+                    f"Network {self.name!r}: layer {step.name!r} ({op.kind}) takes {len(step.sources)} values; only an "
+                    f"add takes two, and all others one."
                 )
-            shape = op.output_shape
+            for source in step.sources:
+                if op.input_shape != shapes[source]:
+                    before = "the one before it" if not self.wiring else repr(source)
+                    raise OpSpecError(
+                        f"Network {self.name!r}: layer {step.name!r} takes {op.input_shape}, but {before} "
+                        f"gives {shapes[source]}."
+                    )
+            shapes[step.name] = op.output_shape
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The layers as they run, with the values that each takes."""
+        return steps_of([name for name, _ in self.layers], self.wiring)
 
     @property
     def ops(self) -> tuple[OpSpec, ...]:
@@ -66,15 +86,16 @@ def with_dtype(network: NetworkSpec, dtype: Dtype) -> NetworkSpec:
 
 def _with_fields(network: NetworkSpec, **fields: Any) -> NetworkSpec:
     layers = tuple((name, dataclasses.replace(op, **fields)) for name, op in network.layers)
-    return NetworkSpec(name=network.name, layers=layers)
+    return dataclasses.replace(network, layers=layers)
 
 
 def network_to_json(network: NetworkSpec) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "name": network.name,
-        "layers": [{"name": name, **op_to_json(op)} for name, op in network.layers],
-    }
+    """Plain JSON: schema 1 for a chain, 2 with the wiring of a network that is none."""
+    layers = [{"name": name, **op_to_json(op)} for name, op in network.layers]
+    if not network.wiring:
+        return {"schema": 1, "name": network.name, "layers": layers}
+    wiring = {name: list(sources) for name, sources in network.wiring}
+    return {"schema": 2, "name": network.name, "layers": layers, "wiring": wiring}
 
 
 def network_from_json(data: dict[str, Any]) -> NetworkSpec:
@@ -83,10 +104,11 @@ def network_from_json(data: dict[str, Any]) -> NetworkSpec:
     Raises:
         OpSpecError: a schema this version does not know, or a layer that is no op.
     """
-    if data.get("schema") != 1:
-        raise OpSpecError(f"Network file has schema {data.get('schema')!r}; this version reads schema 1.")
+    if data.get("schema") not in {1, 2}:
+        raise OpSpecError(f"Network file has schema {data.get('schema')!r}; this version reads schemas 1 and 2.")
     layers = []
     for layer in data["layers"]:
         fields = dict(layer)
         layers.append((fields.pop("name"), op_from_json(fields)))
-    return NetworkSpec(name=data["name"], layers=tuple(layers))
+    wiring = tuple((name, tuple(sources)) for name, sources in data.get("wiring", {}).items())
+    return NetworkSpec(name=data["name"], layers=tuple(layers), wiring=wiring)

@@ -248,6 +248,37 @@ class ZeroSpec(_SpatialOp):
     kind: ClassVar[str] = "zero"
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeparableConvSpec(_StridedOp):
+    """Depthwise-separable convolution: depthwise (its window may be dilated), then 1x1 to ``out_channels`` +
+    activation, both with bias. Source: Chollet, Xception, CVPR 2017."""
+
+    kind: ClassVar[str] = "separable"
+    out_channels: int
+    dilation: int = 1
+    activation: Activation = "none"
+
+    @property
+    def output_shape(self) -> Shape:
+        return (self.batch, self.out_channels, self.out_height, self.out_width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PadChannelsSpec(_SpatialOp):
+    """Channels of zeros after the given ones: the shortcut of a block that is wider than the one before it."""
+
+    kind: ClassVar[str] = "pad_channels"
+    out_channels: int
+
+    @property
+    def output_shape(self) -> Shape:
+        return (self.batch, self.out_channels, self.in_height, self.in_width)
+
+    def _check(self) -> None:
+        if self.out_channels < self.in_channels:
+            raise OpSpecError(f"pad_channels: {self.in_channels} channels cannot be padded to {self.out_channels}.")
+
+
 OpSpec: TypeAlias = (
     ConvSpec
     | DepthwiseConvSpec
@@ -260,6 +291,8 @@ OpSpec: TypeAlias = (
     | FusedMBConvSpec
     | IdentitySpec
     | ZeroSpec
+    | SeparableConvSpec
+    | PadChannelsSpec
 )
 
 _CHOICES: dict[str, tuple[str, ...]] = {

@@ -7,6 +7,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from typing_extensions import assert_never
 
 from latency_model.kernels import named_kernels
@@ -21,11 +22,12 @@ from latency_model.ops import (
     LinearSpec,
     MBConvSpec,
     OpSpec,
+    PadChannelsSpec,
     PoolSpec,
+    SeparableConvSpec,
     SqueezeExciteSpec,
     ZeroSpec,
 )
-from search.errors import SpaceError
 
 RESIDUAL_START = 0.1
 BatchNorm = Callable[[int], nn.Module]
@@ -106,6 +108,41 @@ class InvertedBlock(nn.Module):
         return x
 
 
+class SeparableConv(nn.Module):
+    """Depthwise convolution, then a 1x1 one, each with batch norm."""
+
+    def __init__(self, op: SeparableConvSpec, batch_norm: BatchNorm) -> None:
+        super().__init__()
+        parts = dict(named_kernels(op))
+        self.depthwise = ConvUnit(cast(DepthwiseConvSpec, parts["depthwise"]), batch_norm)
+        self.pointwise = ConvUnit(cast(ConvSpec, parts["pointwise"]), batch_norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.pointwise(self.depthwise(x)))
+
+
+class PadChannels(nn.Module):
+    """Channels of zeros after the given ones."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x, (0, 0, 0, 0, 0, self.count))
+
+
+class Sum(nn.Module):
+    """Sum of two feature maps, and activation."""
+
+    def __init__(self, activation: Activation) -> None:
+        super().__init__()
+        self.activation = _ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return cast(Tensor, self.activation(x + y))
+
+
 class GlobalAverage(nn.Module):
     """(batch, channels, height, width) to (batch, channels)."""
 
@@ -133,11 +170,7 @@ class LinearUnit(nn.Module):
 
 
 def build_module(op: OpSpec, batch_norm: BatchNorm) -> nn.Module:
-    """The trainable module of one op; a block comes without its residual.
-
-    Raises:
-        SpaceError: an op of two inputs, which no chain of modules can hold.
-    """
+    """The trainable module of one op; a block comes without its residual. That of an add takes two values."""
     match op:
         case ConvSpec() | DepthwiseConvSpec():
             return ConvUnit(op, batch_norm)
@@ -156,7 +189,11 @@ def build_module(op: OpSpec, batch_norm: BatchNorm) -> nn.Module:
         case ZeroSpec():
             return Zero()
         case AddSpec():
-            raise SpaceError("An add takes two inputs; in a chain of layers write it as has_residual of a block.")
+            return Sum(op.activation)
+        case SeparableConvSpec():
+            return SeparableConv(op, batch_norm)
+        case PadChannelsSpec():
+            return PadChannels(op.out_channels - op.in_channels)
         case _:
             assert_never(op)
 

@@ -21,10 +21,13 @@ from latency_model.ops import (
     LinearSpec,
     MBConvSpec,
     OpSpec,
+    PadChannelsSpec,
     PoolSpec,
+    SeparableConvSpec,
     SqueezeExciteSpec,
     ZeroSpec,
 )
+from latency_model.wiring import INPUT
 from search.errors import SpaceError
 from search.space import Choices, Position, SearchSpace
 from search.zoo import build_network
@@ -49,10 +52,11 @@ def reference_network(space: SearchSpace) -> NetworkSpec:
 
 def mobilenetv2_like(space: SearchSpace) -> NetworkSpec:
     """MobileNetV2 in this space's outline: at every position the smallest kernel (3, in most spaces) with the largest
-    expansion.
+    expansion. Where a position offers separable convolutions instead, the block of MobileNetV2's predecessor: the
+    smallest of them, not dilated.
 
     Raises:
-        SpaceError: a position that offers no MBConv.
+        SpaceError: a position that offers neither.
     """
     return space.network(tuple(_mobilenetv2_choice(position) for position in space.positions), "mobilenetv2")
 
@@ -62,32 +66,36 @@ def _mobilenetv2_choice(position: Position) -> int:
         index: (candidate.op.kernel_size, -candidate.op.expansion)
         for index, candidate in enumerate(position.candidates)
         if isinstance(candidate.op, MBConvSpec)
+    } or {
+        index: (candidate.op.kernel_size, candidate.op.dilation)
+        for index, candidate in enumerate(position.candidates)
+        if isinstance(candidate.op, SeparableConvSpec)
     }
     if not blocks:
         raise SpaceError(
-            f"Position {position.name!r} offers no MBConv, so this space has no MobileNetV2-like network to be "
-            f"compared with; offer one there."
+            f"Position {position.name!r} offers no MBConv or separable convolution: this space has no MobileNetV2-like "
+            f"network to be compared with; offer one there."
         )
     return min(blocks, key=lambda index: blocks[index])
 
 
 def scaled_network(network: NetworkSpec, width: float, name: str) -> NetworkSpec:
     """The same network with every width multiplied and rounded to a multiple of 4; images and classes stay."""
-    layers: list[tuple[str, OpSpec]] = []
-    scaled = {network.input_shape[1]: network.input_shape[1]}
+    layers: dict[str, OpSpec] = {}
+    widths = {INPUT: network.input_shape[1]}
     last_name = network.layers[-1][0]
-    for layer_name, op in network.layers:
-        before = layers[-1][1].output_shape[1] if layers else scaled[op.input_shape[1]]
-        wider = _scaled_op(op, before, width)
-        if layer_name == last_name and isinstance(wider, LinearSpec) and isinstance(op, LinearSpec):
+    for step, op in zip(network.steps, network.ops, strict=True):
+        wider = _scaled_op(op, widths[step.sources[0]], width)
+        if step.name == last_name and isinstance(wider, LinearSpec) and isinstance(op, LinearSpec):
             wider = dataclasses.replace(wider, out_features=op.out_features)
-        layers.append((layer_name, wider))
-    return NetworkSpec(name=name, layers=tuple(layers))
+        layers[step.name] = wider
+        widths[step.name] = wider.output_shape[1]
+    return NetworkSpec(name=name, layers=tuple(layers.items()), wiring=network.wiring)
 
 
 def _scaled_op(op: OpSpec, in_channels: int, width: float) -> OpSpec:
     match op:
-        case ConvSpec():
+        case ConvSpec() | SeparableConvSpec() | PadChannelsSpec():
             return dataclasses.replace(op, in_channels=in_channels, out_channels=_scaled(op.out_channels, width))
         case MBConvSpec() | FusedMBConvSpec():
             squeeze = op.squeeze_channels
@@ -136,6 +144,8 @@ def network_label(op: OpSpec) -> str:
             return f"k{op.kernel_size} e{op.expansion:g} w{op.out_channels}"
         case ConvSpec():
             return f"conv k{op.kernel_size} w{op.out_channels}"
+        case SeparableConvSpec():
+            return f"{'dil' if op.dilation > 1 else 'sep'} k{op.kernel_size} w{op.out_channels}"
         case IdentitySpec():
             return "skip"
         case LinearSpec():

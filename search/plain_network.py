@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,17 +11,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from latency_model.network import NetworkSpec
-from search.modules import ConvUnit, InvertedBlock, LinearUnit, SqueezeExcite, build_module, initialise
+from latency_model.ops import AddSpec
+from latency_model.wiring import Step, walk
+from search.errors import SpaceError
+from search.modules import ConvUnit, InvertedBlock, LinearUnit, SeparableConv, SqueezeExcite, build_module, initialise
 
 Array = NDArray[np.float32]
 
 
 class PlainNetwork(nn.Module):
-    """The layers of a NetworkSpec in order; a block with a residual adds its input."""
+    """The layers of a NetworkSpec as they are wired; a block with a residual adds its input.
+
+    Raises:
+        SpaceError: an add with one input.
+    """
 
     def __init__(self, network: NetworkSpec, generator: torch.Generator, dropout: float = 0.0) -> None:
         super().__init__()
         self.network = network
+        self.steps = check_adds(network)
         self.layers = nn.ModuleDict(
             {module_name(name): build_module(op, nn.BatchNorm2d) for name, op in network.layers}
         )
@@ -28,13 +37,31 @@ class PlainNetwork(nn.Module):
         initialise(self, generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        for name, op in self.network.layers:
+        ops = dict(self.network.layers)
+
+        def run(name: str, values: list[Tensor]) -> Tensor:
             module = self.layers[module_name(name)]
             if isinstance(module, LinearUnit):
-                x = self.dropout(x)
-            y = module(x)
-            x = y + x if getattr(op, "has_residual", False) else y
-        return x
+                return cast(Tensor, module(self.dropout(values[0])))
+            y = cast(Tensor, module(*values))
+            return y + values[0] if getattr(ops[name], "has_residual", False) else y
+
+        return walk(self.steps, x, run)
+
+
+def check_adds(network: NetworkSpec) -> tuple[Step, ...]:
+    """The steps of a network in which every add has its two inputs.
+
+    Raises:
+        SpaceError: one has not.
+    """
+    for step, op in zip(network.steps, network.ops, strict=True):
+        if isinstance(op, AddSpec) and len(step.sources) == 1:
+            raise SpaceError(
+                f"The add {step.name!r} takes two inputs: name them in the network's wiring, or in a chain of layers "
+                f"write it as has_residual of a block."
+            )
+    return network.steps
 
 
 def module_name(layer_name: str) -> str:
@@ -62,6 +89,9 @@ def _folded_parts(name: str, module: nn.Module) -> Iterator[tuple[str, Tensor, T
         case InvertedBlock():
             for stage, part in module.stages.items():
                 yield from _folded_parts(f"{name}.{stage}", part)
+        case SeparableConv():
+            yield (f"{name}.depthwise", *_fold(module.depthwise))
+            yield (f"{name}.pointwise", *_fold(module.pointwise))
         case SqueezeExcite():
             for part_name, conv in (("reduce", module.reduce), ("expand", module.expand)):
                 assert conv.bias is not None

@@ -22,13 +22,15 @@ from latency_model.ops import (
     LinearSpec,
     MBConvSpec,
     OpSpec,
+    PadChannelsSpec,
     PoolSpec,
+    SeparableConvSpec,
     SqueezeExciteSpec,
     ZeroSpec,
 )
-from search.errors import SpaceError
-from search.plain_network import module_name
-from search.plain_source_parts import CONV_UNIT, FUSED_MBCONV, LOADING, MBCONV, SQUEEZE_EXCITE
+from latency_model.wiring import INPUT, Step
+from search.plain_network import check_adds, module_name
+from search.plain_source_parts import CONV_UNIT, FUSED_MBCONV, LOADING, MBCONV, SEPARABLE_CONV, SQUEEZE_EXCITE
 
 LINE_LENGTH = 88
 FUNCTIONS = {
@@ -54,14 +56,14 @@ def plain_source(network: NetworkSpec, facts: ImageFacts) -> str:
     """The file: only what this network uses, laid out as its layers run.
 
     Raises:
-        SpaceError: the network holds an op of two inputs.
+        SpaceError: an add with one input.
     """
     title = "".join(part.capitalize() for part in re.split(r"\W|_", network.name))
     title = title if title.isidentifier() and not keyword.iskeyword(title) else "Network"
     made, run = [], []
-    for name, op in network.layers:
-        made += list(_made(attribute(name), op))
-        run += list(_run(attribute(name), op))
+    for step, op in zip(check_adds(network), network.ops, strict=True):
+        made += list(_made(attribute(step.name), op))
+        run += list(_run(attribute(step.name), op, *_values(network, step)))
     blocks = "".join(f"\n\n{part}" for part in _parts(network))
     _, *image_shape = network.input_shape
     constants = [
@@ -79,7 +81,7 @@ def plain_source(network: NetworkSpec, facts: ImageFacts) -> str:
             "",
             "    def forward(self, x):",
             *(f"        {line}" for line in run),
-            "        return x",
+            f"        return {_values(network, network.steps[-1])[0]}",
         ]
     )
     functional = "import torch.nn.functional as F\n" if "F." in blocks + body else ""
@@ -112,10 +114,12 @@ def attribute(layer_name: str) -> str:
 def _parts(network: NetworkSpec) -> Iterator[str]:
     kinds = {type(op) for op in network.ops}
     blocks = kinds & {MBConvSpec, FusedMBConvSpec}
-    if blocks or kinds & {ConvSpec, DepthwiseConvSpec}:
+    if blocks or kinds & {ConvSpec, DepthwiseConvSpec, SeparableConvSpec}:
         yield CONV_UNIT
     if SqueezeExciteSpec in kinds or any(getattr(op, "squeeze_channels", None) for op in network.ops):
         yield SQUEEZE_EXCITE
+    if SeparableConvSpec in kinds:
+        yield SEPARABLE_CONV
     if MBConvSpec in kinds:
         yield MBCONV if _has_squeeze(network, MBConvSpec) else _without_squeeze(MBCONV)
     if FusedMBConvSpec in kinds:
@@ -156,39 +160,55 @@ def _made(name: str, op: OpSpec) -> Iterator[str]:
             yield from _call(name, "SqueezeExcite", given)
         case LinearSpec():
             yield from _call(name, "nn.Linear", [str(op.in_features), str(op.out_features)])
-        case PoolSpec() | ActivationSpec() | IdentitySpec() | ZeroSpec():
+        case SeparableConvSpec():
+            given = [str(op.in_channels), str(op.out_channels), str(op.kernel_size)]
+            given += [f"stride={op.stride}"] if op.stride != 1 else []
+            given += [f"dilation={op.dilation}"] if op.dilation != 1 else []
+            yield from _call(name, "SeparableConv", [*given, *_activation(op.activation)])
+        case PoolSpec() | ActivationSpec() | IdentitySpec() | ZeroSpec() | AddSpec() | PadChannelsSpec():
             return
-        case AddSpec():
-            raise SpaceError("An add takes two inputs; in a chain of layers write it as has_residual of a block.")
         case _:
             assert_never(op)
 
 
-def _run(name: str, op: OpSpec) -> Iterator[str]:
+def _values(network: NetworkSpec, step: Step) -> tuple[str, list[str]]:
+    """The variables for what a layer gives and takes: ``x`` throughout a chain, the layers' names in other networks."""
+    if not network.wiring:
+        return "x", ["x"]
+    return attribute(step.name), ["x" if source == INPUT else attribute(source) for source in step.sources]
+
+
+def _run(name: str, op: OpSpec, y: str, sources: list[str]) -> Iterator[str]:
+    x = sources[0]
     match op:
         case LinearSpec() if op.activation != "none":
-            yield f"x = {FUNCTIONS[op.activation]}(self.{name}(x))"
+            yield f"{y} = {FUNCTIONS[op.activation]}(self.{name}({x}))"
         case ActivationSpec():
-            yield f"x = {FUNCTIONS[op.activation]}(x)"
+            yield f"{y} = {FUNCTIONS[op.activation]}({x})"
+        case AddSpec():
+            total = " + ".join(sources)
+            yield f"{y} = {total}" if op.activation == "none" else f"{y} = {FUNCTIONS[op.activation]}({total})"
+        case PadChannelsSpec():
+            yield f"{y} = F.pad({x}, (0, 0, 0, 0, 0, {op.out_channels - op.in_channels}))"
         case PoolSpec():
-            yield f"x = {_pool(op)}"
+            yield f"{y} = {_pool(op, x)}"
         case IdentitySpec():
-            yield f"# {name}: skipped"
+            yield f"# {name}: skipped" if x == y else f"{y} = {x}"
         case ZeroSpec():
-            yield "x = torch.zeros_like(x)"
+            yield f"{y} = torch.zeros_like({x})"
         case _:
-            yield f"x = self.{name}(x)"
+            yield f"{y} = self.{name}({x})"
 
 
-def _pool(op: PoolSpec) -> str:
+def _pool(op: PoolSpec, x: str) -> str:
     window = f"{op.kernel_size}, {op.stride}, {(op.kernel_size - 1) // 2}"
     match op.pool:
         case "global_average":
-            return "x.mean((2, 3))"
+            return f"{x}.mean((2, 3))"
         case "average":
-            return f"F.avg_pool2d(x, {window})"
+            return f"F.avg_pool2d({x}, {window})"
         case "max":
-            return f"F.max_pool2d(x, {window})"
+            return f"F.max_pool2d({x}, {window})"
 
 
 def _activation(activation: Activation) -> list[str]:

@@ -115,6 +115,29 @@ class FusedMBConv(nn.Module):
         return y + x if self.residual else y
 '''
 
+SEPARABLE_CONV = '''\
+class SeparableConv(nn.Module):
+    """Depthwise convolution, then a 1x1 one."""
+
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        dilation=1,
+        activation=None,
+    ):
+        super().__init__()
+        self.depthwise = ConvUnit(
+            in_channels, in_channels, kernel_size, stride, dilation, groups=in_channels
+        )
+        self.pointwise = ConvUnit(in_channels, out_channels, 1, activation=activation)
+
+    def forward(self, x):
+        return self.pointwise(self.depthwise(x))
+'''
+
 LOADING = '''\
 WEIGHTS = Path(__file__).with_suffix(".safetensors")
 

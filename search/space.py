@@ -12,6 +12,7 @@ from typing import Any
 
 from latency_model.network import NetworkSpec
 from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec, op_to_json
+from latency_model.wiring import Wiring
 from search.errors import SpaceError
 
 Choices = tuple[int, ...]
@@ -72,19 +73,39 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpace:
-    """Fixed stem, searched positions, fixed head."""
+    """Fixed stem, searched positions, fixed head.
+
+    A chain, unless there is ``wiring``: it then lists positions and ``joints`` (fixed layers between them) in the order
+    in which they run, each with the layers that it takes.
+    """
 
     name: str
     stem: tuple[tuple[str, OpSpec], ...]
     positions: tuple[Position, ...]
     head: tuple[tuple[str, OpSpec], ...]
+    joints: tuple[tuple[str, OpSpec], ...] = ()
+    wiring: Wiring = ()
 
     def __post_init__(self) -> None:
+        positions, joints = ([part.name for part in self.positions], [name for name, _ in self.joints])
+        wired = [name for name, _ in self.wiring]
+        if (self.wiring or joints) and (
+            sorted(wired) != sorted([*positions, *joints])
+            or [name for name in wired if name not in joints] != positions
+        ):
+            raise SpaceError(
+                f"The wiring of space {self.name!r} must name every joint and position once, the positions in order."
+            )
         self.network((0,) * len(self.positions))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         return self.stem[0][1].input_shape
+
+    @property
+    def fixed_layers(self) -> tuple[tuple[str, OpSpec], ...]:
+        """The layers of every network of the space, whatever is chosen."""
+        return self.stem + self.joints + self.head
 
     @property
     def hash(self) -> str:
@@ -134,7 +155,10 @@ class SearchSpace:
             (position.name, position.network_op(choice))
             for position, choice in zip(self.positions, self.check(choices), strict=True)
         )
-        return NetworkSpec(name=name, layers=self.stem + searched + self.head)
+        if self.wiring:
+            body = dict(self.joints + searched)
+            searched = tuple((layer, body[layer]) for layer, _ in self.wiring)
+        return NetworkSpec(name=name, layers=self.stem + searched + self.head, wiring=self.wiring)
 
     def sample(self, rng: random.Random) -> Choices:
         """A uniformly random network."""
@@ -144,7 +168,7 @@ class SearchSpace:
         """Each op that costs time, once, in order of first appearance: what a full profile measures."""
         ops = [op for _, op in self.stem]
         ops += [candidate.op for position in self.positions for candidate in position.candidates]
-        ops += [op for _, op in self.head]
+        ops += [op for _, op in self.joints + self.head]
         return tuple(op for op in dict.fromkeys(ops) if not isinstance(op, ZeroSpec | IdentitySpec))
 
 
@@ -154,7 +178,11 @@ def space_to_json(space: SearchSpace) -> dict[str, Any]:
     def layers(named: tuple[tuple[str, OpSpec], ...]) -> list[dict[str, Any]]:
         return [{"name": name, **op_to_json(op)} for name, op in named]
 
-    return {
+    wired = {
+        "joints": layers(space.joints),
+        "wiring": [[name, list(sources)] for name, sources in space.wiring],
+    }
+    return (wired if space.wiring else {}) | {
         "schema": 1,
         "name": space.name,
         "stem": layers(space.stem),

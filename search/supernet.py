@@ -9,8 +9,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from latency_model.wiring import steps_of, walk
 from search.modules import Zero, batch_statistics_norm, build_module, initialise
 from search.paths import PathSample, PositionPaths
+from search.plain_network import module_name
 from search.space import Position, SearchSpace
 
 
@@ -79,14 +81,36 @@ class SuperNet(nn.Module):
         self.stem = nn.Sequential(*(build_module(op, batch_statistics_norm) for _, op in space.stem))
         self.mixed_ops = nn.ModuleList(MixedOp(position) for position in space.positions)
         self.head = nn.Sequential(*(build_module(op, batch_statistics_norm) for _, op in space.head))
+        self.joints = nn.ModuleDict(
+            {module_name(name): build_module(op, batch_statistics_norm) for name, op in space.joints}
+        )
+        first = space.stem[-1][0]
+        self.steps = steps_of([name for name, _ in space.wiring], space.wiring, first) if space.wiring else ()
         initialise(self, generator)
 
     def forward(self, images: Tensor, paths: PathSample) -> Tensor:
         """(batch, channels, height, width) to (batch, classes)."""
+        if self.steps:
+            return cast(Tensor, self.head(self._wired(self.stem(images), paths)))
         x = self.stem(images)
         for mixed_op, position in zip(self.mixed_ops, paths.positions, strict=True):
             x = mixed_op(x, position)
         return cast(Tensor, self.head(x))
+
+    def _wired(self, x: Tensor, paths: PathSample) -> Tensor:
+        """Mixed ops and joints as the space's wiring joins them."""
+        searched = {
+            position.name: (mixed_op, active)
+            for position, mixed_op, active in zip(self.space.positions, self.mixed_ops, paths.positions, strict=True)
+        }
+
+        def run(name: str, values: list[Tensor]) -> Tensor:
+            if name in searched:
+                mixed_op, active = searched[name]
+                return cast(Tensor, mixed_op(values[0], active))
+            return cast(Tensor, self.joints[module_name(name)](*values))
+
+        return walk(self.steps, x, run)
 
 
 @contextmanager

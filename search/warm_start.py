@@ -24,6 +24,7 @@ def supernet_weights(space: SearchSpace, choices: Choices, supernet: Mapping[str
         (f"mixed_ops.{index}.candidates.{choice}", position.name)
         for index, (position, choice) in enumerate(zip(space.positions, choices, strict=True))
     ]
+    sources += [(f"joints.{module_name(name)}", name) for name, _ in space.joints]
     sources += [(f"head.{index}", name) for index, (name, _) in enumerate(space.head)]
     weights = {}
     for source, layer_name in sources:

@@ -21,11 +21,14 @@ from latency_model.ops import (
     LinearSpec,
     MBConvSpec,
     OpSpec,
+    PadChannelsSpec,
     PoolSpec,
+    SeparableConvSpec,
     Shape,
     SqueezeExciteSpec,
     ZeroSpec,
 )
+from latency_model.wiring import INPUT, walk
 
 Value = TypeVar("Value")
 _RESERVED_NAMES = ("input", "output", "constant")
@@ -59,6 +62,9 @@ class Emitter(Protocol[Value]):
     def activate(self, x: Value, activation: Activation, name: str) -> Value:
         """An activation by itself."""
 
+    def pad_channels(self, x: Value, op: PadChannelsSpec, name: str) -> Value:
+        """Channels of zeros after those of ``x``."""
+
 
 def emit(emitter: Emitter[Value], op: OpSpec, x: Value, name: str) -> Value:
     """Emit one op on the value ``x``; returns the value that it gives.
@@ -85,8 +91,10 @@ def emit(emitter: Emitter[Value], op: OpSpec, x: Value, name: str) -> Value:
             for part, conv in squeeze_convs(op):
                 gate = emitter.conv(gate, conv, f"{name}.{part}")
             return emitter.scale(x, gate, name)
-        case MBConvSpec() | FusedMBConvSpec():
+        case MBConvSpec() | FusedMBConvSpec() | SeparableConvSpec():
             return _emit_block(emitter, op, x, name)
+        case PadChannelsSpec():
+            return emitter.pad_channels(x, op, name)
         case IdentitySpec():
             return x
         case ZeroSpec():
@@ -98,7 +106,9 @@ def emit(emitter: Emitter[Value], op: OpSpec, x: Value, name: str) -> Value:
             assert_never(op)
 
 
-def _emit_block(emitter: Emitter[Value], op: MBConvSpec | FusedMBConvSpec, x: Value, name: str) -> Value:
+def _emit_block(
+    emitter: Emitter[Value], op: MBConvSpec | FusedMBConvSpec | SeparableConvSpec, x: Value, name: str
+) -> Value:
     value = x
     for part, kernel in named_kernels(op):
         if isinstance(kernel, AddSpec):
@@ -110,10 +120,15 @@ def _emit_block(emitter: Emitter[Value], op: MBConvSpec | FusedMBConvSpec, x: Va
 
 def emit_network(emitter: Emitter[Value], network: NetworkSpec) -> Value:
     """Emit all layers, from the graph input "input"; returns the network's output."""
-    value = emitter.input("input", network.input_shape)
-    for name, op in network.layers:
-        value = emit(emitter, op, value, name)
-    return value
+    ops = dict(network.layers)
+
+    def run(name: str, values: list[Value]) -> Value:
+        op = ops[name]
+        if isinstance(op, AddSpec) and len(values) > 1:
+            return emitter.add(values[0], values[1], op.activation, name)
+        return emit(emitter, op, values[0], name)
+
+    return walk(network.steps, emitter.input(INPUT, network.input_shape), run)
 
 
 def check_lowerable(network: NetworkSpec) -> Dtype:

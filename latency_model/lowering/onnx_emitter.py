@@ -10,7 +10,7 @@ import onnx
 from onnx import helper
 
 from latency_model.lowering.onnx_numbers import OnnxGraph, OnnxNumbers
-from latency_model.ops import Activation, ConvSpec, DepthwiseConvSpec, LinearSpec, PoolSpec, Shape
+from latency_model.ops import Activation, ConvSpec, DepthwiseConvSpec, LinearSpec, PadChannelsSpec, PoolSpec, Shape
 
 OPSET = 17  # everything used exists since 14; onnxruntime reads 17 since 1.12
 IR_VERSION = 8
@@ -83,6 +83,11 @@ class OnnxEmitter:
             case _:
                 operator, attributes = _OPERATORS[activation]
                 return self._computed(operator, [x], name, attributes)
+
+    def pad_channels(self, x: str, op: PadChannelsSpec, name: str) -> str:
+        pads = np.array([0, 0, 0, 0, 0, op.out_channels - op.in_channels, 0, 0], np.int64)
+        amount = self._graph.initializer(f"{name}.pads", pads)
+        return self._activated("Pad", [*self._opened([x], name), amount], "none", name)
 
     def pack(self, output: str, shape: Shape, metadata: Mapping[str, str]) -> bytes:
         """The finished file, whose one output is called "output"."""

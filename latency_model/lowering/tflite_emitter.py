@@ -10,7 +10,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from latency_model.lowering.tflite_graph import TfliteGraph
 from latency_model.lowering.tflite_numbers import TfliteNumbers
-from latency_model.ops import Activation, ConvSpec, DepthwiseConvSpec, LinearSpec, PoolSpec, Shape
+from latency_model.ops import Activation, ConvSpec, DepthwiseConvSpec, LinearSpec, PadChannelsSpec, PoolSpec, Shape
 
 _FUSED = {
     "none": schema.ActivationFunctionType.NONE,
@@ -108,6 +108,11 @@ class TfliteEmitter:
                 return self._hsigmoid(x, name)
             case _:
                 return self._in_floats(_SINGLE_OPERATOR[activation], x, self._graph.shape(x), name)
+
+    def pad_channels(self, x: int, op: PadChannelsSpec, name: str) -> int:
+        sides = np.array([[0, 0], [0, 0], [0, 0], [0, op.out_channels - op.in_channels]], dtype=np.int32)
+        y = self._numbers.value_like(x, name, _nhwc(op.output_shape))
+        return self._operator("PAD", [x, self._graph.shared_constant(sides)], y, schema.PadOptionsT())
 
     def pack(self, output: int, metadata: Mapping[str, str]) -> bytes:
         """The finished file, with its one output called "output"."""

@@ -13,7 +13,16 @@ from latency_model.errors import LoweringError
 from latency_model.lowering.emit import emit_network
 from latency_model.lowering.weights import Weights, as_half, check_weights
 from latency_model.network import NetworkSpec
-from latency_model.ops import Activation, ConvSpec, DepthwiseConvSpec, Dtype, LinearSpec, PoolSpec, Shape
+from latency_model.ops import (
+    Activation,
+    ConvSpec,
+    DepthwiseConvSpec,
+    Dtype,
+    LinearSpec,
+    PadChannelsSpec,
+    PoolSpec,
+    Shape,
+)
 
 Observe = Callable[[str, Tensor], None]
 
@@ -69,6 +78,9 @@ class TorchEmitter:
         if activation == "swish":  # in two steps, as in the files
             return self._seen(x * self._seen(torch.sigmoid(x), f"{name}.sigmoid"), name)
         return self._seen(_ACTIVATIONS[activation](x), name)
+
+    def pad_channels(self, x: Tensor, op: PadChannelsSpec, name: str) -> Tensor:
+        return self._seen(functional.pad(x, (0, 0, 0, 0, 0, op.out_channels - op.in_channels)), name)
 
     def _activated(self, x: Tensor, activation: Activation, name: str) -> Tensor:
         if activation == "none":

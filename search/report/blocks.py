@@ -18,7 +18,9 @@ from latency_model.ops import (
     LinearSpec,
     MBConvSpec,
     OpSpec,
+    PadChannelsSpec,
     PoolSpec,
+    SeparableConvSpec,
     SqueezeExciteSpec,
     ZeroSpec,
 )
@@ -52,11 +54,13 @@ def block_of(name: str, op: OpSpec) -> Block:
             window = f"{op.kernel_size}x{op.kernel_size}"
             words = f"{window} {kind}, {op.in_channels} to {channels} channels, {side}x{side} pixels"
             return Block(name, ("conv", f"k{op.kernel_size}"), words, op.kernel_size, None, channels, side)
+        case SeparableConvSpec():
+            return _separable(name, op)
         case LinearSpec():
             return Block(name, ("fc",), f"linear, {op.in_features} to {channels}", None, None, channels, 1)
         case PoolSpec():
             return Block(name, ("pool",), f"{op.pool.replace('_', ' ')} pooling", None, None, channels, side)
-        case AddSpec() | ActivationSpec() | SqueezeExciteSpec():
+        case AddSpec() | ActivationSpec() | SqueezeExciteSpec() | PadChannelsSpec():
             return Block(name, (op.kind[:3],), op.kind.replace("_", " "), None, None, channels, side)
         case IdentitySpec() | ZeroSpec():
             words = "skipped: the input passes on"
@@ -84,6 +88,17 @@ def _inverted_block(name: str, op: MBConvSpec | FusedMBConvSpec) -> Block:
         has_residual=op.has_residual,
         is_searched=True,
     )
+
+
+def _separable(name: str, op: SeparableConvSpec) -> Block:
+    dilated = f", dilation {op.dilation}" if op.dilation > 1 else ""
+    strided = f", stride {op.stride}" if op.stride > 1 else ""
+    words = (
+        f"separable convolution, kernel {op.kernel_size}{dilated}, {op.in_channels} to {op.out_channels} channels, "
+        f"{op.out_height}x{op.out_width} pixels{strided}"
+    )
+    short = (f"{'dil' if op.dilation > 1 else 'sep'}", f"k{op.kernel_size}")
+    return Block(name, short, words, op.kernel_size, None, op.out_channels, op.out_height, is_searched=True)
 
 
 def blocks_of(network: NetworkSpec) -> list[Block]:

@@ -31,7 +31,7 @@ def latency_target(space: SearchSpace, predictor: NetworkLatency, target_ms: flo
     Raises:
         UnknownOpError: the predictor does not know an op of the space.
     """
-    fixed = predictor.op_contribution_ms([op for _, op in (*space.stem, *space.head)])
+    fixed = predictor.op_contribution_ms([op for _, op in space.fixed_layers])
     paths = tuple(
         np.asarray(predictor.op_contribution_ms([candidate.op for candidate in position.candidates]))
         for position in space.positions
