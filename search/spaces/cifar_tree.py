@@ -8,6 +8,7 @@ residual networks, CVPR 2017 (widths).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from latency_model.ops import (
     AddSpec,
@@ -93,7 +94,7 @@ class _Body:
     joints: list[tuple[str, OpSpec]] = field(default_factory=list)
     wiring: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
-    def shape(self) -> dict[str, int]:
+    def shape(self) -> dict[str, Any]:
         return _shape(self.channels, self.size)
 
     def add_block(self, name: str, stage: int, inner: int, stride: int) -> None:
@@ -114,7 +115,7 @@ class _Body:
         self.channels, self.size = outer, size
         self.last = self._join(f"{name}.sum", AddSpec(**self.shape()), f"{name}.out", shortcut)
 
-    def _tree(self, name: str, stage: int, source: str, shape: dict[str, int], left: tuple[int, int]) -> str:
+    def _tree(self, name: str, stage: int, source: str, shape: dict[str, Any], left: tuple[int, int]) -> str:
         """A node: its edges, each with the tree behind it, and their sum; ``left`` is (stride, levels to go)."""
         stride, levels = left
         ends = []
@@ -133,11 +134,11 @@ class _Body:
         return name
 
 
-def _shape(channels: int, size: tuple[int, int]) -> dict[str, int]:
+def _shape(channels: int, size: tuple[int, int]) -> dict[str, Any]:
     return {"in_channels": channels, "in_height": size[0], "in_width": size[1]}
 
 
-def _edge(name: str, stage: int, shape: dict[str, int], stride: int) -> Position:
+def _edge(name: str, stage: int, shape: dict[str, Any], stride: int) -> Position:
     """The paper's ops of one edge: what keeps the width, and strides where the cell does."""
     channels = shape["in_channels"]
 
