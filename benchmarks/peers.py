@@ -41,7 +41,7 @@ class Program:
     """A program that takes one step whenever it is asked."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        self.errors = tempfile.TemporaryFile(mode="w+")
+        self.errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - closed in __exit__
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -1,7 +1,6 @@
 """Our search as a program that takes turns with a peer's: ``python -m benchmarks.peers_ours full skip-7``.
 
-One turn is one weight and one architecture step of ``SearchTrainer`` with its batches, augmentation and event log, or
-one architecture step with all paths in memory.
+One turn is one weight and one architecture step of ``SearchTrainer`` with its batches, augmentation and event log.
 """
 
 from __future__ import annotations
