@@ -41,6 +41,7 @@ from search.architecture_step import LatencyTarget
 from search.batches import SplitData
 from search.derive import derive, held_out_score, judging_batches
 from search.files import read_json, write_json
+from search.paths import fixed_paths
 from search.settings import SearchSettings
 from search.space import Choices
 from search.spaces.nas_bench_macro import nas_bench_macro_space
@@ -203,7 +204,7 @@ def best_of_random(
     near = [bench.choices[row] for row in bench.near(target.target_ms)]
     drawn = rng.sample(near, min(len(near), settings.derive_candidates))
     batches = judging_batches(data, settings.derive_images)
-    return min(drawn, key=lambda one: held_out_score(supernet, one, batches)[0])
+    return min(drawn, key=lambda one: held_out_score(supernet, fixed_paths(one), batches)[0])
 
 
 def quality_claims(bench: MacroBench, found: Sequence[Found], note: str) -> Iterator[Claim]:

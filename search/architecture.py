@@ -27,17 +27,18 @@ class Architecture:
         return cls(space=space.name, space_hash=space.hash, choices=choices, labels=space.labels(choices))
 
     def network(self, space: SearchSpace, name: str = "derived") -> NetworkSpec:
-        """The network, when ``space`` is the one that this architecture was derived in.
+        """The network, when ``space`` is the one that this architecture was derived in, or has it as one of its widths.
 
         Raises:
             SpaceError: another space, or another version of it.
         """
-        if space.hash != self.space_hash:
-            raise SpaceError(
-                f"This architecture belongs to space {self.space!r} ({self.space_hash}), not to {space.name!r} "
-                f"({space.hash}). Use the space, image size and classes it was derived with."
-            )
-        return space.network(self.choices, name)
+        for width in space.widths:
+            if width.hash == self.space_hash:
+                return width.network(self.choices, name)
+        raise SpaceError(
+            f"This architecture belongs to space {self.space!r} ({self.space_hash}), not to {space.name!r} "
+            f"({space.hash}). Use the space, image size and classes it was derived with."
+        )
 
 
 def write_architecture(path: Path, architecture: Architecture) -> None:

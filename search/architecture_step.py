@@ -33,13 +33,15 @@ class LatencyTarget:
     """A budget on one device, and what each path of the space costs there.
 
     ``path_latency_ms``: one (candidates,) array per position; ``fixed_ms``: what every network of the space pays. A
-    network's predicted latency is ``fixed_ms`` plus its paths.
+    network's predicted latency is ``fixed_ms`` plus its paths. ``width``: which width of the space (narrowest first)
+    these latencies are of; a budget in a space of several widths is one target for each.
     """
 
     name: str
     target_ms: float
     path_latency_ms: tuple[NDArray[np.float64], ...]
     fixed_ms: float
+    width: int = 0
 
     def network_ms(self, choices: Choices) -> float:
         """Predicted latency of one network, milliseconds."""
@@ -184,9 +186,9 @@ def _task_gradient(
     generator = seeded_generator(settings.seed, "architecture paths", name, step)
     match settings.estimator:
         case "full":
-            return full_gate_gradient(supernet, state.logits, images, labels, generator)
+            return full_gate_gradient(supernet, state.logits, images, labels, generator, state.target.width)
         case "two-path":
-            return two_path_gate_gradient(supernet, state.logits, images, labels, generator)
+            return two_path_gate_gradient(supernet, state.logits, images, labels, generator, state.target.width)
         case "reinforce":
             generators = [
                 seeded_generator(settings.seed, "architecture paths", name, step, sample)
@@ -198,7 +200,7 @@ def _task_gradient(
                 ratio = state.target.target_ms / state.target.network_ms(sample.choices)
                 return float(accuracy * ratio**REWARD_EXPONENT)
 
-            return reinforce_gradient(supernet, state.logits, reward, images, generators)
+            return reinforce_gradient(supernet, state.logits, reward, images, generators, state.target.width)
 
 
 def _keep_other_probabilities(logits: PathLogits, before: Sequence[Tensor], task: TaskGradient) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch.nn import functional
 from search.architecture_step import LatencyTarget, TargetState
 from search.batches import SplitData
 from search.budget import Scores, best_under_budget
-from search.paths import fixed_paths
+from search.paths import PathSample, fixed_paths
 from search.settings import SearchSettings
 from search.space import Choices
 from search.supernet import SuperNet
@@ -36,6 +37,7 @@ class Judged:
     predicted_ms: float
     held_out_loss: float
     held_out_accuracy: float
+    width: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,12 @@ def derive(
     )
 
 
+def derive_among_widths(derivations: Sequence[Derivation]) -> Derivation:
+    """Of the derivations of each width under one budget, that of the best network; what was judged is joined."""
+    best = min(derivations, key=lambda one: (one.best.held_out_loss, one.best.choices))
+    return dataclasses.replace(best, judged=tuple(judged for one in derivations for judged in one.judged))
+
+
 class _Judge:
     """Judges each network once."""
 
@@ -110,12 +118,14 @@ class _Judge:
         """Judge a network that was not judged before; False when it was."""
         if choices in self.judged:
             return False
-        loss, accuracy = held_out_score(self.supernet, choices, self.batches, self.workers)
+        width = self.target.width
+        loss, accuracy = held_out_score(self.supernet, fixed_paths(choices, width), self.batches, self.workers)
         self.judged[choices] = Judged(
             choices=choices,
             predicted_ms=self.target.network_ms(choices),
             held_out_loss=loss,
             held_out_accuracy=accuracy,
+            width=width,
         )
         if self.on_judged is not None:
             self.on_judged(len(self.judged), self.total)
@@ -133,14 +143,14 @@ def judging_batches(data: SplitData, image_count: int) -> list[tuple[Tensor, Ten
 
 
 def held_out_score(
-    supernet: SuperNet, choices: Choices, batches: Sequence[tuple[Tensor, Tensor]], workers: Workers = ALONE
+    supernet: SuperNet, paths: PathSample, batches: Sequence[tuple[Tensor, Tensor]], workers: Workers = ALONE
 ) -> tuple[float, float]:
     """(cross-entropy, accuracy) of one network with shared weights; batch norm uses each batch's own statistics,
     which recalibrates it for exactly this network. Each worker runs its share of the batches."""
     sums = torch.zeros(2, dtype=torch.float64)
     with torch.no_grad():
         for images, labels in batches[workers.rank :: workers.count]:
-            outputs = supernet(images.to(workers.device), fixed_paths(choices)).cpu()
+            outputs = supernet(images.to(workers.device), paths).cpu()
             sums[0] += functional.cross_entropy(outputs, labels, reduction="sum")
             sums[1] += (outputs.argmax(1) == labels).sum()
     workers.average_([sums])

@@ -33,11 +33,11 @@ class TaskGradient:
 
 
 def full_gate_gradient(
-    supernet: SuperNet, logits: PathLogits, images: Tensor, labels: Tensor, generator: torch.Generator
+    supernet: SuperNet, logits: PathLogits, images: Tensor, labels: Tensor, generator: torch.Generator, width: int = 0
 ) -> TaskGradient:
     """All gates: inactive candidates are recomputed one at a time in backward. Exact for the drawn paths."""
     probabilities = [probability.detach() for probability in logits.probabilities()]
-    sample = sample_full_gates(probabilities, generator)
+    sample = sample_full_gates(probabilities, generator, width)
     loss, gate_gradients = _gate_gradients(supernet, sample, images, labels)
     gradients = []
     for probability, paths, gate_gradient in zip(probabilities, sample.positions, gate_gradients, strict=True):
@@ -48,11 +48,11 @@ def full_gate_gradient(
 
 
 def two_path_gate_gradient(
-    supernet: SuperNet, logits: PathLogits, images: Tensor, labels: Tensor, generator: torch.Generator
+    supernet: SuperNet, logits: PathLogits, images: Tensor, labels: Tensor, generator: torch.Generator, width: int = 0
 ) -> TaskGradient:
     """Two sampled paths per position, softmax over those two; the other logits get no gradient."""
     probabilities = [probability.detach() for probability in logits.probabilities()]
-    sample = sample_two_paths(probabilities, generator)
+    sample = sample_two_paths(probabilities, generator, width)
     loss, gate_gradients = _gate_gradients(supernet, sample, images, labels)
     gradients, updated = [], []
     for alpha, paths, gate_gradient in zip(logits.positions, sample.positions, gate_gradients, strict=True):
@@ -70,6 +70,7 @@ def reinforce_gradient(
     reward: Callable[[PathSample, Tensor], float],
     images: Tensor,
     generators: Sequence[torch.Generator],
+    width: int = 0,
 ) -> TaskGradient:
     """One sampled network per generator on one batch; reward minus the mean of the others is the advantage.
 
@@ -79,7 +80,7 @@ def reinforce_gradient(
         ``loss`` is the negative mean reward.
     """
     probabilities = [probability.detach() for probability in logits.probabilities()]
-    samples = [sample_paths(probabilities, generator) for generator in generators]
+    samples = [sample_paths(probabilities, generator, width) for generator in generators]
     with torch.no_grad():
         rewards = [reward(sample, supernet(images, sample)) for sample in samples]
     gradients = [torch.zeros_like(probability) for probability in probabilities]

@@ -31,22 +31,24 @@ class PositionPaths:
 
 @dataclass(frozen=True, eq=False)
 class PathSample:
-    """One sampled network: the paths of every position."""
+    """One sampled network: the paths of every position, in the space's width number ``width`` (narrowest first)."""
 
     positions: tuple[PositionPaths, ...]
+    width: int = 0
 
     @property
     def choices(self) -> tuple[int, ...]:
         return tuple(position.active for position in self.positions)
 
 
-def fixed_paths(choices: Sequence[int]) -> PathSample:
+def fixed_paths(choices: Sequence[int], width: int = 0) -> PathSample:
     """The paths of one given network, with no gates."""
-    return PathSample(tuple(PositionPaths(active=choice) for choice in choices))
+    return PathSample(tuple(PositionPaths(active=choice) for choice in choices), width)
 
 
-def fair_paths(candidate_counts: Sequence[int], seed: int, step: int) -> PathSample:
+def fair_paths(candidate_counts: Sequence[int], seed: int, step: int, width_count: int = 1) -> PathSample:
     """Uniform paths for the warm-up, in turns: over as many steps as a position has candidates, each runs once.
+    Widths take turns as well, each for one step.
 
     Source of the strict turn: Chu, Zhang and Xu, FairNAS, ICCV 2021.
     """
@@ -55,29 +57,29 @@ def fair_paths(candidate_counts: Sequence[int], seed: int, step: int) -> PathSam
         turn, place = divmod(step, count)
         order = torch.randperm(count, generator=seeded_generator(seed, "fair paths", position, turn))
         choices.append(int(order[place]))
-    return fixed_paths(choices)
+    return fixed_paths(choices, step % width_count)
 
 
-def sample_paths(probabilities: Sequence[Tensor], generator: torch.Generator) -> PathSample:
+def sample_paths(probabilities: Sequence[Tensor], generator: torch.Generator, width: int = 0) -> PathSample:
     """One path per position from its distribution, with no gates: a weight step.
 
     Args:
         probabilities: one (candidates,) vector per position, each summing to 1.
     """
-    return fixed_paths([_draw(probability, 1, generator)[0] for probability in probabilities])
+    return fixed_paths([_draw(probability, 1, generator)[0] for probability in probabilities], width)
 
 
-def sample_full_gates(probabilities: Sequence[Tensor], generator: torch.Generator) -> PathSample:
+def sample_full_gates(probabilities: Sequence[Tensor], generator: torch.Generator, width: int = 0) -> PathSample:
     """One active path per position; every other one is inactive and gets its gate gradient too."""
     positions = []
     for probability in probabilities:
         active = _draw(probability, 1, generator)[0]
         inactive = tuple(index for index in range(probability.numel()) if index != active)
         positions.append(PositionPaths(active, inactive, _gates(len(inactive), probability)))
-    return PathSample(tuple(positions))
+    return PathSample(tuple(positions), width)
 
 
-def sample_two_paths(probabilities: Sequence[Tensor], generator: torch.Generator) -> PathSample:
+def sample_two_paths(probabilities: Sequence[Tensor], generator: torch.Generator, width: int = 0) -> PathSample:
     """Two paths per position without replacement from its distribution; one of the two, by their probabilities
     renormalised, is active. A position with a single candidate has no inactive path.
 
@@ -91,7 +93,7 @@ def sample_two_paths(probabilities: Sequence[Tensor], generator: torch.Generator
         active = drawn[first]
         inactive = tuple(index for index in drawn if index != active)
         positions.append(PositionPaths(active, inactive, _gates(len(inactive), probability)))
-    return PathSample(tuple(positions))
+    return PathSample(tuple(positions), width)
 
 
 def _draw(probability: Tensor, count: int, generator: torch.Generator) -> tuple[int, ...]:

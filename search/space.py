@@ -7,7 +7,7 @@ import json
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from latency_model.network import NetworkSpec
@@ -77,6 +77,9 @@ class SearchSpace:
 
     A chain, unless there is ``wiring``: it then lists positions and ``joints`` (fixed layers between them) in the order
     in which they run, each with the layers that it takes.
+
+    ``narrower``: the same space at smaller widths, narrowest first, which a search may choose as well. They share the
+    positions and the labels; their channels are the first ones of this space's, whose weights they use.
     """
 
     name: str
@@ -85,6 +88,7 @@ class SearchSpace:
     head: tuple[tuple[str, OpSpec], ...]
     joints: tuple[tuple[str, OpSpec], ...] = ()
     wiring: Wiring = ()
+    narrower: tuple[SearchSpace, ...] = ()
 
     def __post_init__(self) -> None:
         positions, joints = ([part.name for part in self.positions], [name for name, _ in self.joints])
@@ -97,6 +101,17 @@ class SearchSpace:
                 f"The wiring of space {self.name!r} must name every joint and position once, the positions in order."
             )
         self.network((0,) * len(self.positions))
+        for space in self.narrower:
+            if space.narrower or self.wiring or _outline(space) != _outline(self):
+                raise SpaceError(
+                    f"Space {space.name!r} is no narrower {self.name!r}: both must be chains of the same positions "
+                    f"and labels."
+                )
+
+    @property
+    def widths(self) -> tuple[SearchSpace, ...]:
+        """The spaces of every width, narrowest first and this one, without its ``narrower``, last."""
+        return (*self.narrower, replace(self, narrower=()))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -117,7 +132,7 @@ class SearchSpace:
         return tuple(len(position.candidates) for position in self.positions)
 
     def network_count(self) -> int:
-        return math.prod(self.candidate_counts)
+        return math.prod(self.candidate_counts) * len(self.widths)
 
     def check(self, choices: Sequence[int]) -> Choices:
         """The choices, when they name one candidate for each position.
@@ -165,11 +180,21 @@ class SearchSpace:
         return tuple(rng.randrange(count) for count in self.candidate_counts)
 
     def unique_ops(self) -> tuple[OpSpec, ...]:
-        """Each op that costs time, once, in order of first appearance: what a full profile measures."""
-        ops = [op for _, op in self.stem]
-        ops += [candidate.op for position in self.positions for candidate in position.candidates]
-        ops += [op for _, op in self.joints + self.head]
+        """Each op that costs time, at any width, once, in order of first appearance: what a full profile measures."""
+        ops = []
+        for space in self.widths:
+            ops += [op for _, op in space.stem]
+            ops += [candidate.op for position in space.positions for candidate in position.candidates]
+            ops += [op for _, op in space.joints + space.head]
         return tuple(op for op in dict.fromkeys(ops) if not isinstance(op, ZeroSpec | IdentitySpec))
+
+
+def _outline(space: SearchSpace) -> tuple[tuple[str, bool, tuple[str, ...]], ...]:
+    """What spaces of different widths share."""
+    return tuple(
+        (position.name, position.has_shortcut, tuple(candidate.label for candidate in position.candidates))
+        for position in space.positions
+    )
 
 
 def space_to_json(space: SearchSpace) -> dict[str, Any]:
@@ -182,19 +207,23 @@ def space_to_json(space: SearchSpace) -> dict[str, Any]:
         "joints": layers(space.joints),
         "wiring": [[name, list(sources)] for name, sources in space.wiring],
     }
-    return (wired if space.wiring else {}) | {
-        "schema": 1,
-        "name": space.name,
-        "stem": layers(space.stem),
-        "positions": [
-            {
-                "name": position.name,
-                "stage": position.stage,
-                "has_shortcut": position.has_shortcut,
-                "labels": [candidate.label for candidate in position.candidates],
-                "candidates": [op_to_json(candidate.op) for candidate in position.candidates],
-            }
-            for position in space.positions
-        ],
-        "head": layers(space.head),
-    }
+    return (
+        (wired if space.wiring else {})
+        | {
+            "schema": 1,
+            "name": space.name,
+            "stem": layers(space.stem),
+            "positions": [
+                {
+                    "name": position.name,
+                    "stage": position.stage,
+                    "has_shortcut": position.has_shortcut,
+                    "labels": [candidate.label for candidate in position.candidates],
+                    "candidates": [op_to_json(candidate.op) for candidate in position.candidates],
+                }
+                for position in space.positions
+            ],
+            "head": layers(space.head),
+        }
+        | ({"narrower": [space_to_json(narrower) for narrower in space.narrower]} if space.narrower else {})
+    )

@@ -170,9 +170,10 @@ class SearchTrainer:
     def _weight_paths(self, step: int, is_warmup: bool) -> PathSample:
         generator = seeded_generator(self.settings.seed, "weight paths", step)
         if is_warmup or float(torch.rand((), generator=generator)) < self.settings.fair_share:
-            return fair_paths(self.space.candidate_counts, self.settings.seed, step)
+            return fair_paths(self.space.candidate_counts, self.settings.seed, step, len(self.space.widths))
         state = self.states[step % len(self.states)]
-        return sample_paths([probability.detach() for probability in state.logits.probabilities()], generator)
+        probabilities = [probability.detach() for probability in state.logits.probabilities()]
+        return sample_paths(probabilities, generator, state.target.width)
 
     def _weight_step(self, paths: PathSample) -> tuple[float, float]:
         settings = self.settings
@@ -231,6 +232,7 @@ class SearchTrainer:
                     {
                         "step": self.step,
                         "target": state.target.name,
+                        "width": state.target.width,
                         "choices": chosen,
                         "predicted_ms": state.target.network_ms(chosen),
                         "measured_ms": answer.measured_ms,

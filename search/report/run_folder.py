@@ -104,11 +104,11 @@ def read_run(folder: Path) -> RunRecord:
         )
     if run.get("schema") != RUN_SCHEMA:
         raise ReportError(f"{folder}/run.json has schema {run.get('schema')!r}; this version reads {RUN_SCHEMA}.")
-    target_name = str((run.get("target") or {}).get("text"))
     summary = read_json(folder / "summary.json")
     exports = read_json(folder / "export" / "export.json") or {}
     networks = {name: _read_network(folder, name, summary or {}, exports) for name in _network_names(folder)}
     architecture = read_json(folder / "architecture.json")
+    target_name = _searched_target(run, architecture)
     return RunRecord(
         folder=folder,
         run=run,
@@ -121,6 +121,11 @@ def read_run(folder: Path) -> RunRecord:
         summary=summary,
         choices=tuple(architecture["choices"]) if architecture and "choices" in architecture else None,
     )
+
+
+def _searched_target(run: Json, architecture: Json | None) -> str:
+    """The name under which the search logged the target that the network was derived for (one width of several)."""
+    return f"{(run.get('device') or {}).get('name')}, {(architecture or {}).get('space')}"
 
 
 def _network_names(folder: Path) -> list[str]:

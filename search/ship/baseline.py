@@ -17,7 +17,7 @@ from search.run import Run
 from search.steps.derive import measured_ms, random_networks
 from search.steps.export import export
 from search.steps.report import report
-from search.steps.search import fix_target
+from search.steps.search import fix_targets
 from search.steps.train import train
 from search.steps.verify import verify
 
@@ -55,21 +55,24 @@ def baseline_names(run: Run) -> list[str]:
 
 def _choose(run: Run, count: int) -> list[NetworkSpec]:
     """Networks that the predictor puts just under the budget and that the device finds within it, as drawn."""
-    target = fix_target(run)
-    corrected = dataclasses.replace(target, target_ms=read_json(run.folder.derivation)["corrected_target_ms"])
+    targets = fix_targets(run)
+    target_ms = targets[0].target_ms
+    corrected_ms = read_json(run.folder.derivation)["corrected_target_ms"]
     known = [run.read_network(name) for name in ("derived", "random", *baseline_names(run))]
     seen = {paid_ops(network) for network in known}
     fitting: list[NetworkSpec] = []
     with open_session(run.device) as session:
         for draw in range(DRAWS):
             rng = random.Random(f"{run.settings.seed}/more baselines/{run.space.hash}/{len(known)}/{draw}")
-            candidates = [n for n in random_networks(run.space, corrected, rng) if paid_ops(n) not in seen]
+            target = dataclasses.replace(rng.choice(targets), target_ms=corrected_ms)
+            drawn = random_networks(run.space.widths[target.width], target, rng)
+            candidates = [network for network in drawn if paid_ops(network) not in seen]
             seen |= {paid_ops(network) for network in candidates}
             latency_ms = measured_ms(run, session, candidates)
-            fitting += [n for n in candidates if latency_ms[paid_ops(n)] <= target.target_ms]
+            fitting += [n for n in candidates if latency_ms[paid_ops(n)] <= target_ms]
             if len(fitting) >= count:
                 return fitting[:count]
     raise TargetError(
-        f"{run.folder.path}: only {len(fitting)} more random networks meet {target.target_ms:.4g} ms just so; ask for "
+        f"{run.folder.path}: only {len(fitting)} more random networks meet {target_ms:.4g} ms just so; ask for "
         f"fewer, or search with a budget further from the ends of the space."
     )

@@ -5,6 +5,9 @@ Source: Cai, Zhu and Han, ProxylessNAS, ICLR 2019, section 4.2 and the released 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from latency_model.ops import MBConvSpec
 from search.errors import SpaceError
 from search.space import SearchSpace
@@ -22,6 +25,8 @@ STAGES = (
     Stage(width=320, depth=1, stride=1),
 )
 WIDTH_STEP = 8
+PAPER_WIDTHS = (1.0, 1.12, 1.35)
+"""Those of the paper's mobile, CPU and GPU networks."""
 
 
 def scaled_width(width: int, multiplier: float) -> int:
@@ -62,3 +67,19 @@ def imagenet_space(
     head = classifier_head(last_width, size, width=head_width, class_count=class_count, activation="relu6")
     name = "imagenet" if width == 1.0 else f"imagenet-w{width:g}"
     return SearchSpace(name=name, stem=(("stem", stem), ("first", first)), positions=positions, head=head)
+
+
+def imagenet_widths_space(
+    image_shape: tuple[int, int, int] = (3, 224, 224),
+    class_count: int = 1000,
+    widths: Sequence[float] = PAPER_WIDTHS,
+) -> SearchSpace:
+    """The paper's space with its width as one more thing to search.
+
+    Raises:
+        SpaceError: as ``imagenet_space``, or a width that is given twice.
+    """
+    if len(set(widths)) != len(widths):
+        raise SpaceError(f"Widths {', '.join(f'{width:g}' for width in widths)}: each may be given once.")
+    *narrower, widest = (imagenet_space(image_shape, class_count, width) for width in sorted(widths))
+    return replace(widest, narrower=tuple(narrower))

@@ -10,7 +10,7 @@ from pathlib import Path
 from search.errors import SpaceError
 from search.space import SearchSpace
 from search.spaces.cifar_tree import cifar_tree_space
-from search.spaces.imagenet import imagenet_space
+from search.spaces.imagenet import imagenet_space, imagenet_widths_space
 from search.spaces.nas_bench_macro import nas_bench_macro_space
 from search.spaces.small import small_space
 from search.spaces.space_file import read_space_file
@@ -18,10 +18,11 @@ from search.spaces.space_file import read_space_file
 SPACES: dict[str, Callable[[tuple[int, int, int], int], SearchSpace]] = {
     "small": small_space,
     "imagenet": imagenet_space,
+    "imagenet-widths": imagenet_widths_space,
     "cifar-tree": cifar_tree_space,
     "nas-bench-macro": nas_bench_macro_space,
 }
-_WIDE = re.compile(r"imagenet-w(?P<width>\d+(\.\d+)?)")
+_WIDE = re.compile(r"imagenet-w(?P<widths>\d+(\.\d+)?(,\d+(\.\d+)?)*)")
 _TREE = re.compile(r"cifar-tree-b(?P<blocks>\d+)-f(?P<filters>\d+)")
 
 
@@ -29,6 +30,7 @@ def load_space(name: str, image_shape: tuple[int, int, int], class_count: int) -
     """The space called ``name``, or described by the YAML file ``name``, for such images and classes.
 
     ``imagenet-w1.35`` is the ImageNet space at 1.35 times its width, which is how the paper chose widths;
+    ``imagenet-w1,1.12,1.35`` searches the width as well, as does ``imagenet-widths`` with those of the paper;
     ``cifar-tree-b2-f96`` is the tree space with B = 2 blocks a stage and F = 96 filters.
 
     Raises:
@@ -37,7 +39,7 @@ def load_space(name: str, image_shape: tuple[int, int, int], class_count: int) -
     if name in SPACES:
         return SPACES[name](image_shape, class_count)
     if wide := _WIDE.fullmatch(name):
-        return imagenet_space(image_shape, class_count, width=float(wide["width"]))
+        return imagenet_widths_space(image_shape, class_count, [float(width) for width in wide["widths"].split(",")])
     if tree := _TREE.fullmatch(name):
         return cifar_tree_space(image_shape, class_count, blocks=int(tree["blocks"]), filters=int(tree["filters"]))
     if name.endswith((".yaml", ".yml")):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,14 @@ from profiler_agent.session import Session, open_session
 from search.architecture import Architecture, write_architecture
 from search.architecture_step import LatencyTarget
 from search.budget import best_under_budget
-from search.derive import Derivation, Judged, derive
+from search.derive import Derivation, Judged, derive, derive_among_widths
 from search.errors import TargetError
 from search.files import write_json
 from search.networks import reference_network, scaled_network
 from search.progress import progress
 from search.run import Run
 from search.space import Choices, SearchSpace
-from search.steps.search import fix_target, make_trainer
+from search.steps.search import fix_targets, make_trainer
 
 SHORTLIST = 8
 RANDOM_CANDIDATES = 8
@@ -57,16 +56,18 @@ def derive_networks(run: Run, console: Console) -> None:
         return
     trainer = make_trainer(run)
     trainer.resume()
-    state = trainer.states[0]
     with run.timed("derive"), open_session(run.device) as session:
 
         def derive_for(target_ms: float) -> Derivation:
-            state.target = dataclasses.replace(state.target, target_ms=target_ms)
-            with progress(console, "derive") as update:
-                return derive(trainer.supernet, state, trainer.data, trainer.settings, update)
+            derivations = []
+            for state in trainer.states:
+                state.target = replace(state.target, target_ms=target_ms)
+                with progress(console, "derive") as update:
+                    derivations.append(derive(trainer.supernet, state, trainer.data, trainer.settings, update))
+            return derive_among_widths(derivations)
 
-        derivation, chosen = choose_on_device(run, session, fix_target(run), derive_for)
-    architecture = Architecture.of(run.space, chosen.derived.choices)
+        derivation, chosen = choose_on_device(run, session, fix_targets(run), derive_for)
+    architecture = Architecture.of(run.space.widths[chosen.derived.width], chosen.derived.choices)
     for network in chosen.networks.values():
         run.write_network(network)
     write_json(run.folder.derivation, derivation_to_json(run.space, derivation, chosen))
@@ -75,36 +76,39 @@ def derive_networks(run: Run, console: Console) -> None:
 
 
 def choose_on_device(
-    run: Run, session: Session, target: LatencyTarget, derive_for: Callable[[float], Derivation]
+    run: Run, session: Session, targets: Sequence[LatencyTarget], derive_for: Callable[[float], Derivation]
 ) -> tuple[Derivation, Chosen]:
     """Correct the budget by what the device says of the shortlist until a network meets it and uses it.
+
+    Args:
+        targets: the budget, for each width of the space that has networks on both sides of it.
 
     Raises:
         TargetError: after three corrections none does.
     """
-    corrected_ms = target.target_ms
+    corrected_ms = target_ms = targets[0].target_ms
     best: tuple[Derivation, Chosen] | None = None
     for _ in range(1 + REPAIRS):
         derivation = derive_for(corrected_ms)
         shortlist = _shortlist(derivation)
-        candidates = _candidates(run, dataclasses.replace(target, target_ms=corrected_ms), shortlist)
+        candidates = _candidates(run, [replace(target, target_ms=corrected_ms) for target in targets], shortlist)
         measured = measured_ms(run, session, [network for group in candidates.values() for network in group])
         latencies_ms = [measured[paid_ops(network)] for network in candidates["derived"]]
         fitting = [
             (one, network, ms)
             for one, network, ms in zip(shortlist, candidates["derived"], latencies_ms, strict=True)
-            if ms <= target.target_ms
+            if ms <= target_ms
         ]
         if fitting:
-            best = derivation, _choose(fitting[0], candidates, measured, target.target_ms, corrected_ms)
+            best = derivation, _choose(fitting[0], candidates, measured, target_ms, corrected_ms)
         ratio = sorted(ms / one.predicted_ms for one, ms in zip(shortlist, latencies_ms, strict=True))
-        next_ms = _corrected_target_ms(target.target_ms, ratio[len(ratio) // 2])
+        next_ms = _corrected_target_ms(target_ms, ratio[len(ratio) // 2])
         if best is not None and next_ms <= corrected_ms * (1 + UNUSED_BUDGET):
             return best
         corrected_ms = next_ms
     if best is None:
         raise TargetError(
-            f"No derived network met {target.target_ms:.4g} ms on {run.device.name}; the fastest took "
+            f"No derived network met {target_ms:.4g} ms on {run.device.name}; the fastest took "
             f"{min(latencies_ms):.4g} ms. The device is slower now than when it was profiled: let it cool or rest, "
             f"and run proxyless derive {run.folder.path} again."
         )
@@ -120,13 +124,17 @@ def _shortlist(derivation: Derivation) -> list[Judged]:
     return sorted(derivation.judged, key=lambda one: (one.held_out_loss, one.choices))[:SHORTLIST]
 
 
-def _candidates(run: Run, target: LatencyTarget, shortlist: Sequence[Judged]) -> dict[str, list[NetworkSpec]]:
+def _candidates(
+    run: Run, targets: Sequence[LatencyTarget], shortlist: Sequence[Judged]
+) -> dict[str, list[NetworkSpec]]:
     space = run.space
     rng = random.Random(f"{run.settings.seed}/baselines/{space.hash}")
     reference = reference_network(space)
     return {
-        "derived": [space.network(one.choices, "derived") for one in shortlist],
-        "random": random_networks(space, target, rng),
+        "derived": [space.widths[one.width].network(one.choices, "derived") for one in shortlist],
+        "random": [
+            network for target in targets for network in random_networks(space.widths[target.width], target, rng)
+        ],
         "handmade": [scaled_network(reference, width, "handmade") for width in HANDMADE_WIDTHS],
     }
 

@@ -27,8 +27,12 @@ def device_loop(run: Run, session: Session, settings: SearchSettings) -> DeviceL
 
     def ask(_: int, targets: Sequence[LatencyTarget], choices: Sequence[Choices]) -> list[DeviceAnswer]:
         # The log, not memory, says what was asked before: a resumed search corrects by the same networks.
-        asked = [tuple(visit["choices"]) for visit in read_json_lines(files.device_loop)] + list(choices)
-        networks = {one: run.space.network(one, "derived") for one in dict.fromkeys(asked)}
+        widths = run.space.widths
+        asked = [(visit["width"], tuple(visit["choices"])) for visit in read_json_lines(files.device_loop)]
+        now = [(target.width, chosen) for target, chosen in zip(targets, choices, strict=True)]
+        networks = {
+            (width, chosen): widths[width].network(chosen, "derived") for width, chosen in dict.fromkeys([*asked, *now])
+        }
         measurements = run_campaign(session, list(networks.values()), run.measurements).measurements
         measured: dict[object, Measurement] = {m.paid_ops: m for m in measurements if m.is_usable}
         known = [measured[key] for key in dict.fromkeys(map(paid_ops, networks.values())) if key in measured]
@@ -37,9 +41,9 @@ def device_loop(run: Run, session: Session, settings: SearchSettings) -> DeviceL
         return [
             DeviceAnswer(
                 measured[paid_ops(networks[one])].latency_ms,
-                latency_target(run.space, corrected, target.target_ms, target.name),
+                latency_target(widths[target.width], corrected, target.target_ms, target.name, target.width),
             )
-            for target, one in zip(targets, choices, strict=True)
+            for target, one in zip(targets, now, strict=True)
         ]
 
     return DeviceLoop(_every_steps(settings), ask)

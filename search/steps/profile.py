@@ -37,14 +37,18 @@ class ProfilePlan:
 
 
 def profile_plan(space: SearchSpace, calibration_count: int, held_out_count: int, seed: int) -> ProfilePlan:
-    """All ops of the space; calibration networks of all sizes; uniformly random networks to judge by."""
+    """All ops of the space; calibration networks of all sizes; uniformly random ones to judge by. Widths take turns."""
     rng = random.Random(f"{seed}/profile/{space.hash}")
     try:
         reference = reference_network(space)
     except SpaceError:
         reference = None
-    calibration = tuple(space.network(spread_choices(space, rng), f"cal{i}") for i in range(calibration_count))
-    held_out = tuple(space.network(space.sample(rng), f"random{i}") for i in range(held_out_count))
+    widths = space.widths
+    calibration = tuple(
+        widths[i % len(widths)].network(spread_choices(widths[i % len(widths)], rng), f"cal{i}")
+        for i in range(calibration_count)
+    )
+    held_out = tuple(widths[i % len(widths)].network(space.sample(rng), f"random{i}") for i in range(held_out_count))
     return ProfilePlan(
         ops=tuple(single_op_network(op) for op in space.unique_ops()),
         reference=reference,

@@ -25,8 +25,14 @@ from search.trainer import SearchFiles, SearchTrainer
 from search.workers import ALONE, Workers, join_workers
 
 
-def latency_target(space: SearchSpace, predictor: NetworkLatency, target_ms: float, name: str) -> LatencyTarget:
+def latency_target(
+    space: SearchSpace, predictor: NetworkLatency, target_ms: float, name: str, width: int = 0
+) -> LatencyTarget:
     """What each path costs, frozen from the predictor: additive, so expected latency keeps exact gradients.
+
+    Args:
+        space: of one width.
+        width: which of a space of several it is.
 
     Raises:
         UnknownOpError: the predictor does not know an op of the space.
@@ -41,11 +47,20 @@ def latency_target(space: SearchSpace, predictor: NetworkLatency, target_ms: flo
         target_ms=target_ms,
         path_latency_ms=paths,
         fixed_ms=float(fixed.sum()) + predictor.constant_ms,
+        width=width,
     )
 
 
-def fix_target(run: Run) -> LatencyTarget:
-    """The budget in milliseconds, kept in the run so that a later measurement does not move it.
+def targets_by_width(run: Run, target_ms: float) -> list[LatencyTarget]:
+    """The budget as one target for each width that the space offers."""
+    widths, name = run.space.widths, run.device.name
+    names = [name] if len(widths) == 1 else [f"{name}, {space.name}" for space in widths]
+    return [latency_target(space, run.predictor, target_ms, names[width], width) for width, space in enumerate(widths)]
+
+
+def fix_targets(run: Run) -> list[LatencyTarget]:
+    """The budget in milliseconds, kept in the run so that a later measurement does not move it: one target for each
+    width of the space that has networks on both sides of it.
 
     Raises:
         TargetError: no network of the space can meet it, or all of them do; the reachable range is named.
@@ -54,9 +69,10 @@ def fix_target(run: Run) -> LatencyTarget:
         reference_ms = _reference_ms(run)
         target = run.target
         target_ms = target.resolve_ms(reference_ms or 0.0)
-        reach_ms = latency_target(run.space, run.predictor, target_ms, run.device.name)
-        fastest_ms, slowest_ms = latency_range_ms(reach_ms.path_latency_ms, reach_ms.fixed_ms)
-        if not fastest_ms <= target_ms <= slowest_ms:
+        targets = targets_by_width(run, target_ms)
+        if not any(map(_is_in_reach, targets)):
+            reach = [latency_range_ms(one.path_latency_ms, one.fixed_ms) for one in targets]
+            fastest_ms, slowest_ms = min(low for low, _ in reach), max(high for _, high in reach)
             raise TargetError(
                 f"The budget {target.text} is {target_ms:.4g} ms, but networks of the space {run.space.name!r} take "
                 f"{fastest_ms:.4g} to {slowest_ms:.4g} ms on {run.device.name}. Choose a budget in that range, or "
@@ -64,7 +80,12 @@ def fix_target(run: Run) -> LatencyTarget:
             )
         write_json(run.folder.target, {"text": target.text, "target_ms": target_ms, "reference_ms": reference_ms})
     target_ms = float(read_json(run.folder.target)["target_ms"])
-    return latency_target(run.space, run.predictor, target_ms, run.device.name)
+    return [target for target in targets_by_width(run, target_ms) if _is_in_reach(target)]
+
+
+def _is_in_reach(target: LatencyTarget) -> bool:
+    fastest_ms, slowest_ms = latency_range_ms(target.path_latency_ms, target.fixed_ms)
+    return fastest_ms <= target.target_ms <= slowest_ms
 
 
 def _reference_ms(run: Run) -> float | None:
@@ -83,7 +104,7 @@ def make_trainer(run: Run, workers: Workers = ALONE) -> SearchTrainer:
     steps_per_pass = split.train_steps_per_pass(settings_probe.batch_size)
     settings = run.preset.search_settings(steps_per_pass, run.settings.seed)
     files = SearchFiles(folder=run.folder.search)
-    return SearchTrainer(run.space, split, [fix_target(run)], settings, files, workers)
+    return SearchTrainer(run.space, split, fix_targets(run), settings, files, workers)
 
 
 def search(run: Run, console: Console, *, with_device: bool = False) -> None:
@@ -99,7 +120,7 @@ def search(run: Run, console: Console, *, with_device: bool = False) -> None:
         return
     with join_workers() as workers:
         if workers.is_first:
-            target = fix_target(run)
+            target = fix_targets(run)[0]
             write_json(run.folder.search / "space.json", {**space_to_json(run.space), "hash": run.space.hash})
             console.print(f"budget: {target.target_ms:.4g} ms ({run.target.text})", highlight=False)
         workers.wait()  # the first one has fixed the target

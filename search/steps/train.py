@@ -76,10 +76,11 @@ def derived_start(run: Run) -> dict[str, Tensor]:
     Raises:
         RunFolderError: nothing was derived yet.
     """
-    architecture = read_json(run.folder.architecture)
+    derived = read_json(run.folder.derivation)["derived"]
     trainer = make_trainer(run)
     trainer.resume()
-    return supernet_weights(run.space, tuple(architecture["choices"]), trainer.supernet.state_dict())
+    space = run.space.widths[derived["width"]]
+    return supernet_weights(space, tuple(derived["choices"]), trainer.supernet.state_dict())
 
 
 def _require_parent() -> None:

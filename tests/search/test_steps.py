@@ -16,7 +16,7 @@ from search.run_settings import RunSettings, Target, keep_settings, parse_target
 from search.steps import derive as derive_step
 from search.steps.derive import choose_on_device, random_networks
 from search.steps.profile import profile_plan
-from search.steps.search import fix_target
+from search.steps.search import fix_targets
 from tests.search.conftest import target_from_macs
 
 
@@ -41,13 +41,13 @@ def fake_run(space, tmp_path, target):
 def test_a_budget_out_of_reach_is_refused_with_the_reachable_range(space, tmp_path):
     run = fake_run(space, tmp_path, parse_target(None, 0.02))
     with pytest.raises(TargetError, match=r"0\.055 to 0\.065 ms on here"):
-        fix_target(run)
+        fix_targets(run)
     assert not run.folder.target.exists()
 
 
 def test_a_target_that_was_fixed_does_not_move(space, tmp_path):
-    assert fix_target(fake_run(space, tmp_path, parse_target(None, 0.06))).target_ms == 0.06
-    assert fix_target(fake_run(space, tmp_path, parse_target(None, 0.05))).target_ms == 0.06
+    assert [t.target_ms for t in fix_targets(fake_run(space, tmp_path, parse_target(None, 0.06)))] == [0.06]
+    assert [t.target_ms for t in fix_targets(fake_run(space, tmp_path, parse_target(None, 0.05)))] == [0.06]
 
 
 def test_a_fraction_is_of_the_reference():
@@ -106,6 +106,6 @@ def test_a_network_that_misses_the_budget_on_the_device_is_not_derived(space, tm
 
     monkeypatch.setattr(derive_step, "measured_ms", measured_ms)
     run = fake_run(space, tmp_path, None)
-    _, chosen = choose_on_device(run, None, target, derive_for)
+    _, chosen = choose_on_device(run, None, [target], derive_for)
     assert chosen.measured_ms["derived"] <= target.target_ms
     assert chosen.measured_ms["derived"] == pytest.approx(slowdown * chosen.derived.predicted_ms)
