@@ -18,6 +18,8 @@ from latency_model.lowering.quantization import InputOutput, Int8Params, Ranges,
 from latency_model.lowering.weights import Weights, as_half
 from latency_model.ops import Activation
 
+_UNSIGNED_ZERO = 128
+
 
 class OnnxGraph:
     """Nodes and initializers in the order in which they were made."""
@@ -133,8 +135,11 @@ class Int8Numbers:
     def parameters(self, x: str, name: str) -> list[str]:
         weight, bias = (self._weights[f"{name}.{part}"] for part in ("weight", "bias"))
         stored = quantize_weights(weight, bias, self._params[x].scale)
+        # Unsigned weights: on x86 without VNNI onnxruntime multiplies unsigned by signed 8-bit numbers in saturating
+        # 16 bits (its quantization guide, "when and why do I need to try U8U8"), and convolutions come out wrong.
+        unsigned = (stored.weight.astype(np.int16) + _UNSIGNED_ZERO).astype(np.uint8)
         return [
-            self._stored(f"{name}.weight", stored.weight, stored.weight_scales),
+            self._stored(f"{name}.weight", unsigned, stored.weight_scales, zero_point=_UNSIGNED_ZERO),
             self._stored(f"{name}.bias", stored.bias, stored.bias_scales),
         ]
 
@@ -158,10 +163,10 @@ class Int8Numbers:
             self._graph.initializer(f"{x}.zero_point", np.array(params.unsigned_zero_point, np.uint8)),
         ]
 
-    def _stored(self, key: str, integers: NDArray[Any], scales: NDArray[np.float32]) -> str:
+    def _stored(self, key: str, integers: NDArray[Any], scales: NDArray[np.float32], zero_point: int = 0) -> str:
         inputs = [
             self._graph.initializer(f"{key}.quantized", integers),
             self._graph.initializer(f"{key}.scale", scales),
-            self._graph.initializer(f"{key}.zero_point", np.zeros(scales.shape, integers.dtype)),
+            self._graph.initializer(f"{key}.zero_point", np.full(scales.shape, zero_point, integers.dtype)),
         ]
         return self._graph.node("DequantizeLinear", inputs, key, {"axis": 0})
