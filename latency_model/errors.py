@@ -31,8 +31,8 @@ class UnsupportedOpsError(LatencyModelError):
         lines = "\n".join(f"  {line}" for line in self.unsupported)
         super().__init__(
             f"{source}: {len(self.unsupported)} operator(s) cannot be expressed as op specs:\n{lines}\n"
-            "Their latency is not zero and would be missing. Replace them in the network, or ask for the list "
-            "(unsupported='list') and account for them yourself."
+            "Their latency is not zero and would be missing. Replace them in the network, or cut it before and after "
+            "them and give the parts."
         )
 
 

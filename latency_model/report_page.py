@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from latency_model.measurement import DeviceIdentity
 from latency_model.network_latency import format_ms
 
 _SIDE, _MARGIN = 420, 56
+_MOST_TICKS = 6
+_TICK_STEPS = ((1, 1.5, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,))
 _STYLE = """
 :root { --ink: #1d2733; --soft: #5b6b7c; --line: #d8dfe6; --mark: #1f6feb; --paper: #ffffff; }
 @media (prefers-color-scheme: dark) {
@@ -20,9 +22,16 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 p, figcaption { color: var(--soft); } figure { margin: 0; } .plots { display: flex; flex-wrap: wrap; gap: 1rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
-svg text { fill: var(--soft); font-size: 11px; } svg .frame { stroke: var(--line); fill: none; }
+th, td { text-align: right; padding: .25rem .6rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { white-space: normal; vertical-align: bottom; } th:first-child, td:first-child { text-align: left; }
+.worst td:first-child { overflow-wrap: anywhere; white-space: normal; }
+@media (max-width: 40rem) { th, td { font-size: 11px; padding: .25rem; }
+  .worst tr { display: grid; grid-template-columns: repeat(3, 1fr); border-bottom: 1px solid var(--line); }
+  .worst td:first-child { grid-column: 1 / -1; } .worst th:first-child { display: none; }
+  .worst th, .worst td { border: none; } }
+.scroll { overflow-x: auto; } figure { flex: 0 1 26rem; min-width: 0; }
+svg { display: block; width: 100%; height: auto; } svg text { fill: var(--soft); font-size: 11px; }
+svg .frame { stroke: var(--line); fill: none; }
 svg .even { stroke: var(--soft); stroke-dasharray: 4 3; } svg .bar { stroke: var(--mark); opacity: .35; }
 svg .dot { fill: var(--mark); opacity: .8; }
 """
@@ -39,7 +48,7 @@ def report_page(card: Mapping[str, Any], identity: DeviceIdentity, formula: str)
         f"<h1>How wrong is this predictor?</h1><p>{_text(identity)}<br>{_text(formula)}</p>",
         "<h2>Whole networks</h2>",
         f"<p>{_text(card['method'])}</p>",
-        _figures_table(_rows_of(card, "networks")),
+        _figures_table("networks", _rows_of(card, "networks")),
         '<div class="plots">',
         _plot("Whole networks", card["network_points"]),
         _plot("Single ops, each predicted without itself", card["op_points"]) if "op_points" in card else "",
@@ -49,7 +58,7 @@ def report_page(card: Mapping[str, Any], identity: DeviceIdentity, formula: str)
         f"<p>{_text(card.get('ops_method', 'not judged'))}. {_text(card.get('model_reason', ''))}</p>",
     ]
     if "ops" in card:
-        sections += [_figures_table(_rows_of(card, "ops")), _worst_table("Worst ops", card["worst_ops"])]
+        sections += [_figures_table("ops", _rows_of(card, "ops")), _worst_table("Worst ops", card["worst_ops"])]
     if "drift" in card:
         sections += ["<h2>Drift</h2>", f"<p>{_text(card['drift'])}</p>"]
     body = "\n".join(sections)
@@ -68,35 +77,39 @@ def _rows_of(card: Mapping[str, Any], what: str) -> dict[str, Mapping[str, Any]]
     return rows
 
 
-def _figures_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
+def _figures_table(what: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     head = "".join(
         f"<th>{name}</th>"
         for name in ("", "count", "MAPE", "within 5 %", "within 10 %", "Spearman", "coverage", "half-width")
     )
     body = "".join(f"<tr><td>{_text(name)}</td>{_figure_cells(row)}</tr>" for name, row in rows.items())
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f'<div class="scroll"><table id="figures-{what}"><tr>{head}</tr>{body}</table></div>'
 
 
 def _figure_cells(row: Mapping[str, Any]) -> str:
-    spearman = "-" if row["spearman"] is None else f"{row['spearman']:.3f}"
-    shares = [
-        "-" if row[name] is None else f"{row[name]:.1%}"
-        for name in ("mape", "within_5_percent", "within_10_percent", "coverage", "mean_half_width")
-    ]
-    cells = [str(row["count"]), *shares[:3], spearman, *shares[3:]]
-    return "".join(f"<td>{cell}</td>" for cell in cells)
+    formats = {"count": "{}", "mape": "{:.1%}", "within_5_percent": "{:.1%}", "within_10_percent": "{:.1%}"}
+    formats |= {"spearman": "{:.3f}", "coverage": "{:.1%}", "mean_half_width": "{:.1%}"}
+    return "".join(f"<td>{_number(row[name], form.format)}</td>" for name, form in formats.items())
+
+
+def _number(value: float | None, write: Callable[[float], str]) -> str:
+    """A number as people read it, with the whole of it for programs; missing is a dash."""
+    return "-" if value is None else f'<data value="{value!r}">{write(value)}</data>'
 
 
 def _worst_table(title: str, rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
+    formats: dict[str, Callable[[float], str]] = {"measured_ms": format_ms, "predicted_ms": format_ms}
+    formats |= {"error": "{:+.1%}".format}
     body = "".join(
-        f"<tr><td>{_text(row['name'])}</td><td>{format_ms(row['measured_ms'])}</td>"
-        f"<td>{format_ms(row['predicted_ms'])}</td><td>{row['error']:+.1%}</td></tr>"
+        f"<tr><td>{_text(row['name']).replace(',', ',<wbr>')}</td>"
+        + "".join(f"<td>{_number(row[name], write)}</td>" for name, write in formats.items())
+        + "</tr>"
         for row in rows
     )
     head = "<tr><th></th><th>measured ms</th><th>predicted ms</th><th>error</th></tr>"
-    return f"<h3>{_text(title)}</h3><table>{head}{body}</table>"
+    return f'<h3>{_text(title)}</h3><div class="scroll"><table class="worst">{head}{body}</table></div>'
 
 
 def _plot(title: str, points: Mapping[str, list[float]]) -> str:
@@ -117,20 +130,31 @@ def _plot(title: str, points: Mapping[str, list[float]]) -> str:
         tip = f"<title>measured {format_ms(m)} ms, predicted {format_ms(p)} ms</title>"
         marks.append(f'{bar}<circle class="dot" cx="{x:.1f}" cy="{_SIDE - place(p):.1f}" r="3">{tip}</circle>')
     inner = _SIDE - 2 * _MARGIN
-    ticks = "".join(_tick(value, place(value)) for value in (low * 1.1, math.sqrt(low * high), high / 1.1))
+    ticks = "".join(_tick(value, place(value)) for value in _tick_values(low, high))
     return (
-        f'<figure><svg viewBox="0 0 {_SIDE} {_SIDE}" width="{_SIDE}" role="img" aria-label="{_text(title)}">'
+        f'<figure><svg viewBox="0 0 {_SIDE} {_SIDE}" role="img" aria-label="{_text(title)}">'
         f'<rect class="frame" x="{_MARGIN}" y="{_MARGIN}" width="{inner}" height="{inner}"/>'
         f'<line class="even" x1="{_MARGIN}" y1="{_SIDE - _MARGIN}" x2="{_SIDE - _MARGIN}" y2="{_MARGIN}"/>'
         f"{''.join(marks)}{ticks}"
         f'<text x="{_SIDE / 2}" y="{_SIDE - 14}" text-anchor="middle">measured ms</text>'
-        f'<text transform="translate(14 {_SIDE / 2}) rotate(-90)" text-anchor="middle">predicted ms</text>'
+        f'<text transform="translate(10 {_SIDE / 2}) rotate(-90)" text-anchor="middle">predicted ms</text>'
         f"</svg><figcaption>{_text(title)}</figcaption></figure>"
     )
 
 
+def _tick_values(low: float, high: float) -> list[float]:
+    """Round numbers for a logarithmic axis: as many as stay apart, both ends where there are none between."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in _TICK_STEPS:
+        values = [step * 10.0**decade for decade in decades for step in steps]
+        inside = [value for value in values if low <= value <= high]
+        if len(inside) <= _MOST_TICKS:
+            return inside if len(inside) > 1 else [low, high]
+    return [low, high]
+
+
 def _tick(value: float, place: float) -> str:
-    label = format_ms(value)
+    label = f"{value:.3g}"
     return (
         f'<text x="{place:.1f}" y="{_SIDE - _MARGIN + 16}" text-anchor="middle">{label}</text>'
         f'<text x="{_MARGIN - 6}" y="{_SIDE - place + 4:.1f}" text-anchor="end">{label}</text>'

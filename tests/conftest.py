@@ -1,9 +1,12 @@
-"""What every test shares: one thread for numerical libraries, so that tests side by side do not fight."""
+"""What every test shares: one thread for numerical libraries (tests side by side do not fight), data, a browser."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+
+from tests.browser import Browser
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -16,3 +19,11 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the folder of public data (shared/data beside the checkout) is not there")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Browser:
+    program = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip("neither chromium nor google-chrome is installed (tests/search/setup_system.sh installs it)")
+    return Browser(program, tmp_path_factory.mktemp("browser"))

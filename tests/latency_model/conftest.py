@@ -76,6 +76,12 @@ def device() -> AnalyticDevice:
     return AnalyticDevice()
 
 
+@pytest.fixture(scope="session")
+def make_device():
+    """``make_device(noise=..., op_spread=..., constant_ms=..., ...)``: another made-up device."""
+    return AnalyticDevice
+
+
 def random_network(rng: np.random.Generator, name: str) -> NetworkSpec:
     """A small network of MBConv blocks as a search space offers them: 28 pixels, three stages."""
     side, width = 14, 16
@@ -125,13 +131,13 @@ def networks_of(count: int, seed: int = 0) -> list[NetworkSpec]:
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_networks():
     """``make_networks(count, seed)``: distinct random networks of one small space."""
     return networks_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_space_ops():
     """Every op that stands in the given networks, as networks of one op."""
 

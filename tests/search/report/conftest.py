@@ -1,12 +1,8 @@
 """A run folder as a finished run leaves it. All numbers in it are made up, for these tests only."""
 
-import html
 import json
 import math
 import random
-import shutil
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -232,51 +228,3 @@ def make_run_folder(tmp_path: Path):
         return RunFolder(tmp_path / name, **options)
 
     return make
-
-
-@dataclass(frozen=True)
-class Page:
-    """What a browser made of a page: its elements after all scripts ran, and what it said on its console."""
-
-    dom: str
-    console: list[str]
-
-
-@dataclass(frozen=True)
-class Browser:
-    """Headless Chromium with a profile of its own."""
-
-    program: str
-    work_dir: Path
-
-    def open(self, page: Path, *, width: int = 1280, height: int = 2000) -> Page:
-        options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
-        options += " --disable-background-networking --disable-component-update --enable-logging=stderr"
-        profile = self.work_dir / f"profile-{len(list(self.work_dir.iterdir()))}"
-        command = [self.program, *options.split(), f"--user-data-dir={profile}", f"--window-size={width},{height}"]
-        command += ["--virtual-time-budget=10000", "--dump-dom", page.as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-        return Page(done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line])
-
-    def open_narrow(self, page: Path, *, width: int, probe: str) -> Page:
-        """The page in a frame of this width, since a window has a smallest width; ``probe`` is an expression on
-        ``inner`` (its document), whose JSON becomes the outer page's title."""
-        outer = self.work_dir / "narrow.html"
-        frame = (
-            f'<iframe id="f" style="border:0;width:{width}px;height:4000px" srcdoc="{html.escape(page.read_text())}">'
-        )
-        script = (
-            "const read = () => { const inner = document.getElementById('f').contentDocument;"
-            "if (inner.documentElement.dataset.plots === undefined) return setTimeout(read, 50);"
-            f"document.title = JSON.stringify({probe}); }}; read();"
-        )
-        outer.write_text(f"<!doctype html><title>waiting</title>{frame}</iframe><script>{script}</script>")
-        return self.open(outer)
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Browser:
-    program = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("neither chromium nor google-chrome is installed (tests/search/setup_system.sh installs it)")
-    return Browser(program, tmp_path_factory.mktemp("browser"))
