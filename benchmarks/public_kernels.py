@@ -57,6 +57,13 @@ def network_claims(options: Options) -> Iterator[Claim]:
             np.asarray(values)[known].astype(np.float64) * scale
             for values, scale in ((sums, 1e-3), (counts, 1.0), (truth, 1e-3))
         )
+        if len(truth_ms) <= _CALIBRATION_COUNT:
+            yield not_measured(
+                f"phone GPU {column.split('|')[0]}, kernels to networks, MAPE",
+                "<= 0.035",
+                f"{len(truth_ms)} networks have both kernels and a latency; {_CALIBRATION_COUNT} are calibrated on",
+            )
+            continue
         runs = [_calibrated(sums_ms, counts_n, truth_ms, seed) for seed in range(repeats)]
         figures.append(np.array(runs))
         mape, within_10, raw, coverage, half = np.mean(runs, axis=0)
