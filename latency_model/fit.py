@@ -21,7 +21,7 @@ from latency_model.calibration import (
 )
 from latency_model.drift import correct_drift, describe_drift
 from latency_model.errors import LatencyModelError, TooFewSamplesError
-from latency_model.grain import described_for
+from latency_model.grain import check_one_grain, described_for
 from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
 from latency_model.network_latency import NetworkLatency, Provenance, check_predictor_matches
@@ -65,8 +65,10 @@ def fit_predictor(
         confidence: what the intervals shall hold.
     Raises:
         LatencyModelError: an unknown model.
+        MeasurementError: blocks and the kernels they run as, mixed.
         TooFewSamplesError: too few ops or networks.
     """
+    check_one_grain([m.paid_ops[0] for m in measurements.op_measurements()], measurements.identity.runtime)
     measurements, drift = correct_drift(measurements)
     predictor, reason = _fit_ops(measurements, model, confidence, seed)
     kept_out = {paid_ops(network) for network in held_out}

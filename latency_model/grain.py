@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from latency_model.errors import UnknownOpError
+from latency_model.errors import MeasurementError, UnknownOpError
 from latency_model.fusion import kernels_as_run, load_fusion_rules
 from latency_model.fusion.rules import rules_file
 from latency_model.ops import OpSpec
@@ -37,3 +37,27 @@ def described_for(predictor: LatencyPredictor, ops: Sequence[OpSpec], runtime: s
     for op in ops:
         described.extend(kernels_run_by(runtime, [op]) if op in unknown else (op,))
     return tuple(described)
+
+
+def check_one_grain(ops: Sequence[OpSpec], runtime: str) -> None:
+    """Refuse ops, each measured alone, where blocks stand beside the very kernels that they run as.
+
+    Whole networks would be described by blocks wherever one is known, and what they teach (how much less an op costs
+    inside a network than alone) differs between the grains: prices by kernels would then be wrong, with intervals
+    that were calibrated on blocks. A kernel that a space offers by itself is no mix, so all kernels of a block count.
+
+    Raises:
+        MeasurementError: the measurements mix the grains.
+    """
+    measured = set(ops)
+    for op in measured:
+        if not rules_file(runtime, op.dtype).exists():
+            continue
+        kernels = set(kernels_run_by(runtime, [op]))
+        if len(kernels) > 1 and kernels <= measured:
+            raise MeasurementError(
+                f"Blocks and kernels are mixed: {op.key} was measured alone, and so was every one of the "
+                f"{len(kernels)} kernels that {runtime} runs it as. A predictor adds up either blocks or kernels: "
+                "keep a measurements file for each grain (`campaign --grain blocks` or `kernels`, each with its own "
+                "--out) and fit one predictor on each."
+            )

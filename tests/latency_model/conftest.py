@@ -27,8 +27,14 @@ IDENTITY = DeviceIdentity(
 
 @dataclass
 class AnalyticDevice:
-    """10 GMAC/s, 10 GB/s, 1 us a kernel alone; in a network ops run 6 % faster and stray by ``op_spread``."""
+    """10 GMAC/s, 10 GB/s, 1 us a kernel alone; in a network ops run 6 % faster and stray by ``op_spread``, each
+    ``taste`` in its own way."""
 
+    identity: DeviceIdentity = IDENTITY
+    macs_per_ms: float = 1e7
+    bytes_per_ms: float = 1e7
+    kernel_ms: float = 0.001
+    taste: int = 0
     noise: float = 0.003
     op_spread: float = 0.02
     constant_ms: float = 0.008
@@ -36,10 +42,10 @@ class AnalyticDevice:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def op_ms(self, op: OpSpec) -> float:
-        return macs(op) / 1e7 + bytes_moved(op) / 1e7 + 0.001 * len(kernels_of(op))
+        return macs(op) / self.macs_per_ms + bytes_moved(op) / self.bytes_per_ms + self.kernel_ms * len(kernels_of(op))
 
     def in_network_ms(self, op: OpSpec) -> float:
-        stray = np.random.default_rng(zlib.crc32(op.key.encode())).standard_normal()
+        stray = np.random.default_rng(zlib.crc32(op.key.encode(), self.taste)).standard_normal()
         return self.op_ms(op) * (0.94 + self.op_spread * stray)
 
     def network_ms(self, network: NetworkSpec) -> float:
@@ -68,7 +74,7 @@ class AnalyticDevice:
         return MeasurementSet(tuple(self.measurement(network) for network in networks))
 
     def measurement(self, network: NetworkSpec) -> Measurement:
-        return measurement_of(network, IDENTITY, self.plan, self.timing(network, network.name[:20]))
+        return measurement_of(network, self.identity, self.plan, self.timing(network, network.name[:20]))
 
 
 @pytest.fixture

@@ -1,18 +1,21 @@
 """The verbs predict (foreign networks), campaign and recalibrate."""
 
+import dataclasses
 import json
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from latency_model.cli import register
-from latency_model.errors import LatencyModelError, UnknownOpError
+from latency_model.errors import LatencyModelError, UnknownOpError, UnsupportedOpsError
 from latency_model.grain import kernels_run_by
 from latency_model.ingest import ingest_network, with_blocks
 from latency_model.lowering import random_weights, write_onnx
-from latency_model.measurement import append_measurement
+from latency_model.measurement import append_measurement, measurement_of, read_measurements
 from latency_model.network import network_to_json, single_op_network
+from latency_model.network_latency import load_network_latency
 
 DEVICE = "device_configs/local_cpu_onnxruntime.yaml"
 
@@ -82,10 +85,60 @@ def test_a_dry_campaign_says_how_many_and_how_long_and_writes_nothing(run, files
     assert not (files / "new").exists()
 
 
-def test_a_predictor_is_carried_over_to_a_slower_unit(run, files):
+def slower_unit(measurements, factor, rng):
+    """The same measurements as a unit would have given that is slower by about ``factor``: raw samples scaled."""
+    for m in measurements:
+        scale = factor * (1 + 0.01 * rng.standard_normal())
+        sessions = tuple(
+            dataclasses.replace(session, samples_ms=tuple(scale * ms for ms in session.samples_ms))
+            for session in m.timing.sessions
+        )
+        identity = dataclasses.replace(m.identity, fingerprint="51053")
+        yield measurement_of(m.network, identity, m.plan, dataclasses.replace(m.timing, sessions=sessions))
+
+
+def test_recalibrated_by_three_networks_a_predictor_is_right_on_a_slower_unit_where_the_original_is_not(
+    run, files, device, make_networks
+):
+    known = {m.paid_ops[0] for m in read_measurements(files / "blocks.jsonl").op_measurements()}
+    networks = [network for network in make_networks(80, 1) if known.issuperset(network.ops)][:40]
+    slower = list(slower_unit(device.measure(networks).measurements, 1.3, np.random.default_rng(0)))
+    for name, part in (("three", slower[:3]), ("rest", slower[3:])):
+        for measurement in part:
+            append_measurement(files / f"{name}.jsonl", measurement)
     run("fit", files / "blocks.jsonl", "--out", files / "predictor")
-    run("recalibrate", files / "predictor", files / "blocks.jsonl", "--out", files / "other")
-    assert (files / "other" / "report_card.json").is_file()
+
+    text = run("recalibrate", files / "predictor", files / "three.jsonl", "--out", files / "carried")
+
+    judged = json.loads(run("evaluate", files / "carried", "--on", files / "rest.jsonl", "--json"))["networks"]
+    assert judged["count"] == len(networks) - 3 > 20
+    assert judged["mape"] < 0.03
+    assert judged["within_5_percent"] > 0.9
+    original = load_network_latency(files / "predictor")
+    wrong = [abs(original.predict_network(m.paid_ops).latency_ms / m.latency_ms - 1) for m in slower[3:]]
+    assert min(wrong) > 0.18
+    assert "scaled by 1.3" in text or "scaled by 1.29" in text
+
+
+def test_blocks_and_their_kernels_in_one_file_are_refused_with_the_mend(run, files):
+    (files / "both.jsonl").write_text((files / "blocks.jsonl").read_text() + (files / "kernels.jsonl").read_text())
+    with pytest.raises(LatencyModelError, match=r"Blocks and kernels are mixed: .*--grain blocks"):
+        run("fit", files / "both.jsonl", "--out", files / "predictor")
+
+
+def test_an_operator_without_a_spec_is_named_and_nothing_is_advised_that_the_command_line_cannot_do(
+    run, files, tmp_path, monkeypatch
+):
+    run("fit", files / "blocks.jsonl", "--out", files / "predictor")
+    (tmp_path / "odd_module.py").write_text(
+        "import torch\nfrom torch import nn\n\nclass Odd(nn.Module):\n    def forward(self, x):\n"
+        "        return torch.erf(x)\n\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), Odd())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UnsupportedOpsError, match="erf") as caught:
+        run("predict", files / "predictor", "odd_module:make", "--input-shape", "1,3,8,8")
+    assert "unsupported=" not in str(caught.value)
+    assert "cut it before and after" in str(caught.value)
 
 
 def test_help_shows_an_example(run):
