@@ -12,6 +12,7 @@ from latency_model.cli_campaign import campaign_command
 from latency_model.cli_few_shot import recalibrate_command
 from latency_model.cli_options import JsonOption, MeasurementsArgument, PredictorArgument, PredictorOutOption
 from latency_model.cli_predict import predict_command
+from latency_model.cli_transfer import transfer_command
 
 if TYPE_CHECKING:
     from latency_model.network_latency import NetworkLatency
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command("evaluate")(evaluate_command)
     app.command("predict")(predict_command)
     app.command("recalibrate")(recalibrate_command)
+    app.command("transfer")(transfer_command)
 
 
 def fit_command(
