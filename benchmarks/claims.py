@@ -15,6 +15,7 @@ the last line of standard output is one JSON object. The exit code says that the
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import platform
@@ -119,6 +120,7 @@ def run_benchmark(name: str, measure: Callable[[Options], Iterator[Claim]], argv
 def environment() -> dict[str, Any]:
     """What the figures depend on."""
     return {
+        "date": datetime.date.today().isoformat(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor_name(),

@@ -96,7 +96,7 @@ class SearchTrainer:
         return {
             "space": self.space.hash,
             "data": self.data.data.hash,
-            "settings": repr(dataclasses.astuple(self.settings)),
+            "settings": repr(dataclasses.astuple(self.settings.before_deriving())),
             "targets": repr(targets),
         }
 
