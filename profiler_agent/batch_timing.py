@@ -55,7 +55,9 @@ class BatchTimer:
     models_place: the folder on the device, below ours, that takes the model files.
     failures: models given up, with the reason, over all batches.
     ran_on: what the runtime said it ran the last job on.
-    runner_s: how long the runners' processes worked so far.
+    runner_s: how long the runners' processes worked so far, their start included.
+    start_up_s: how much of that was their interpreters' start.
+    waited_s: how long a hot, busy or slowed device was left alone.
     """
 
     device: Device
@@ -68,6 +70,9 @@ class BatchTimer:
     failures: dict[str, str] = field(default_factory=dict)
     ran_on: str | None = None
     runner_s: float = 0.0
+    start_up_s: float = 0.0
+    waited_s: float = 0.0
+    _last_canary_ms: float | None = None
     _canary_baseline_ms: float | None = None
     _back_off_s: float = _FIRST_BACK_OFF_S
     _given_up_in_a_row: int = 0
@@ -75,7 +80,7 @@ class BatchTimer:
     def begin(self) -> None:
         """Forget the canary and the failures of an earlier call."""
         self.failures = {}
-        self._canary_baseline_ms = None
+        self._last_canary_ms = self._canary_baseline_ms = None
         self._given_up_in_a_row = 0
 
     def time(self, batch: ModelBatch, progress: Progress) -> Iterator[Timing]:
@@ -90,7 +95,8 @@ class BatchTimer:
             waiting = [m for m in waiting if m not in settled]
             for model_id in settled:
                 yield schedule.timing(model_id)
-            self._back_off(schedule, batch.plan)
+            if schedule.has_unsettled:
+                self._back_off(batch.plan)
         self.failures.update(schedule.failures)
         self.queue.store.forget(used)
         self.folder.remove_place(self.models_place)
@@ -99,6 +105,7 @@ class BatchTimer:
         self, groups: Sequence[Group], schedule: BatchSchedule, batch: ModelBatch, progress: Progress
     ) -> list[str]:
         """Run each group as one job; returns the jobs' ids."""
+        self._last_canary_ms = None
         jobs = {}
         for group in groups:
             job_batch = self._job_batch(group, batch)
@@ -111,7 +118,7 @@ class BatchTimer:
             progress.add(len(group.model_ids) if result.return_code == 0 else 0)
 
         def make_ready(missing: Sequence[Job]) -> None:
-            wait_until_ready(self.device, self.read_state)
+            wait_until_ready(self.device, self.read_state, sleep=self._wait)
             needed = {m for job in missing for m in jobs[job.id][1].model_ids}
             files = [file for model_id, file in batch.files.items() if model_id in needed]
             self.folder.put([*files, batch.canary], self.models_place)
@@ -139,8 +146,10 @@ class BatchTimer:
         if result.return_code == 0 and not result.hit_limit:
             samples = self.runner.read(result.output, batch)
             schedule.succeeded(group, samples.sessions, result)
+            self._note_canary(samples.sessions[-1].canary_ms, schedule.plan)
             self.ran_on = samples.ran_on
             self.runner_s += samples.runner_s or 0.0
+            self.start_up_s += samples.start_up_s or 0.0
             self._given_up_in_a_row = 0
             return
         known = len(schedule.failures)
@@ -152,20 +161,24 @@ class BatchTimer:
                 f"{reason_of(result)}. Run `proxyless device check` for it."
             )
 
-    def _back_off(self, schedule: BatchSchedule, plan: TimingPlan) -> None:
-        """Rest while the canary is slower than it was: a hot or busy device gets time, within bounds. What stays
-        slow is then flagged by its verdict."""
-        canaries_ms = {
-            model_id: [quantile_of(session.canary_ms, plan.low_quantile) for session in sessions if session.canary_ms]
-            for model_id, sessions in schedule.sessions.items()
-        }
-        known_ms = [canary_ms for values in canaries_ms.values() for canary_ms in values]
-        if not known_ms:
+    def _note_canary(self, canary_ms: Sequence[float], plan: TimingPlan) -> None:
+        if not canary_ms:
             return
-        before_ms = self._canary_baseline_ms
-        self._canary_baseline_ms = min(known_ms) if before_ms is None else min(before_ms, *known_ms)
-        canary_ms = max(values[-1] for values in canaries_ms.values() if values)
-        is_slow = canary_ms > (1.0 + plan.canary_limit) * self._canary_baseline_ms
-        self._back_off_s = min(2 * self._back_off_s, _LONGEST_BACK_OFF_S) if is_slow else _FIRST_BACK_OFF_S
-        if is_slow and schedule.has_unsettled:
-            self.sleep(self._back_off_s)
+        self._last_canary_ms = low_ms = quantile_of(canary_ms, plan.low_quantile)
+        known_ms = self._canary_baseline_ms
+        self._canary_baseline_ms = low_ms if known_ms is None else min(known_ms, low_ms)
+
+    def _back_off(self, plan: TimingPlan) -> None:
+        """Rest while the canary of the job that ran last is slower than it was: a hot or busy device gets time,
+        within bounds. What stays slow is then flagged by its verdict."""
+        if self._last_canary_ms is None or self._canary_baseline_ms is None:
+            return
+        if self._last_canary_ms <= (1.0 + plan.canary_limit) * self._canary_baseline_ms:
+            self._back_off_s = _FIRST_BACK_OFF_S
+            return
+        self._wait(self._back_off_s)
+        self._back_off_s = min(2 * self._back_off_s, _LONGEST_BACK_OFF_S)
+
+    def _wait(self, seconds: float) -> None:
+        self.waited_s += seconds
+        self.sleep(seconds)

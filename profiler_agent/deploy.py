@@ -10,6 +10,7 @@ from profiler_agent.errors import AgentOutputError, DeviceFull, DeviceNotReady
 from profiler_agent.remote_shell import RemoteShell
 
 CACHE = "cache"
+_FILES_PER_CALL = 49  # their names fit into the 4 kB that old phones take for a command
 
 # $1 folder, then names of runs to keep. Makes the folder, private to us, and prints its real path; removes what dead
 # agents and lost hosts left in it.
@@ -65,10 +66,8 @@ done
 _CHECK = r"""
 mkdir -p "$1" && cd "$1" || exit 3
 shift
-for name in "$@"; do
-    [ -f "$name" ] || continue
-    sum=$(sha256sum <"$name")
-    [ "${sum%% *}" = "$name" ] && printf '%s\n' "$name" || rm -f "$name"
+sha256sum "$@" 2>/dev/null | while read -r sum name; do
+    [ "$sum" = "$name" ] && printf '%s\n' "$name" || rm -f "./$name"
 done
 :
 """
@@ -121,9 +120,13 @@ class DeviceFolder:
         """
         if place != CACHE:
             self.places_filled.add(place)
-        wanted = {file.sha256: file for file in files}
-        present = self._shell.insist(_CHECK, f"{self.path}/{place}", *wanted).text.split()
-        missing = [file for sha256, file in wanted.items() if sha256 not in present]
+        wanted = list({file.sha256: file for file in files}.values())
+        parts = [wanted[start : start + _FILES_PER_CALL] for start in range(0, len(wanted), _FILES_PER_CALL)]
+        return sum(self._put_some(part, place) for part in parts)
+
+    def _put_some(self, files: Sequence[DeviceFile], place: str) -> int:
+        present = self._shell.insist(_CHECK, f"{self.path}/{place}", *(file.sha256 for file in files)).text.split()
+        missing = [file for file in files if file.sha256 not in present]
         if missing:
             self._send(missing, place)
         return len(missing)

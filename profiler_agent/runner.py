@@ -33,11 +33,12 @@ class RuntimeFound:
 @dataclass(frozen=True, kw_only=True)
 class BatchSamples:
     """One ``SessionSamples`` per model of the batch, without the canary; what the runtime said it ran on; how long
-    the runner's process worked, where it tells."""
+    the runner's process worked, and how much of that was its start, where it tells."""
 
     sessions: tuple[SessionSamples, ...]
     ran_on: str
     runner_s: float | None = None
+    start_up_s: float | None = None
 
 
 class Runner(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,13 @@ from profiler_agent.device import TimingPlan
 from profiler_agent.stability import judge_timing
 from profiler_agent.timing import SessionSamples, Timing
 
+MODELS_PER_JOB = 48
+JOBS_PER_RUN = 24
+_RUN_S = 60.0  # about; between two runs the host looks whether the device is hot
 _MAX_LONELY_FAILURES = 2
+# Seen on a quiet machine; only to bound a run.
+_SECONDS_PER_PROCESS = 0.8
+_SECONDS_PER_LOAD = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,17 +44,27 @@ class BatchSchedule:
     _group_count: int = 0
 
     def next_groups(self) -> list[Group]:
-        """The groups to run now, in one agent run; empty when every model is settled or has failed."""
-        waiting = [model_id for group in self._suspects for model_id in group]
-        fresh = [m for m in self._unsettled() if m not in waiting and not self.sessions.get(m)]
-        begun = [m for m in self._unsettled() if m not in waiting and self.sessions.get(m)]
-        groups = [self._group(suspects) for suspects in self._suspects]
+        """The groups to run now, in one agent run of about a minute; empty when every model is settled or has
+        failed. All models get their first session, then all their second: a slow minute meets each of them once."""
+        suspected = {model_id for group in self._suspects for model_id in group}
+        sessions_left = {m: self._sessions_left(m) for m in self._unsettled() if m not in suspected}
+        wanted = list(self._suspects)
         self._suspects.clear()
-        if fresh:
-            groups += [self._group(fresh) for _ in range(self.plan.session_count)]
-        if begun:
-            groups.append(self._group(begun))
+        for turn in range(max(sessions_left.values(), default=0)):
+            wanted += mixed_parts([m for m, left in sessions_left.items() if left > turn])
+        groups: list[Group] = []
+        seconds = 0.0
+        for index, model_ids in enumerate(wanted):
+            seconds += expected_job_s(self.plan, len(model_ids))
+            if groups and (seconds > _RUN_S or len(groups) == JOBS_PER_RUN):
+                self._suspects += [ids for ids in wanted[index:] if not suspected.isdisjoint(ids)]
+                break
+            groups.append(self._group(model_ids))
         return groups
+
+    def _sessions_left(self, model_id: str) -> int:
+        """Those that the plan asks of every model, then one at a time."""
+        return max(self.plan.session_count - len(self.sessions.get(model_id, ())), 1)
 
     def succeeded(self, group: Group, sessions: Sequence[SessionSamples], result: JobResult) -> None:
         for model_id, samples in zip(group.model_ids, sessions, strict=True):
@@ -103,6 +120,19 @@ class BatchSchedule:
     def _group(self, model_ids: Sequence[str]) -> Group:
         self._group_count += 1
         return Group(model_ids=tuple(model_ids), number=self._group_count)
+
+
+def mixed_parts(model_ids: Sequence[str]) -> list[tuple[str, ...]]:
+    """Parts of nearly equal size for one job each. Neighbours go to different jobs: the level of a device differs a
+    little from process to process, and no kind of model is to have a process to itself."""
+    count = math.ceil(len(model_ids) / MODELS_PER_JOB)
+    return [tuple(model_ids[part::count]) for part in range(count)]
+
+
+def expected_job_s(plan: TimingPlan, model_count: int) -> float:
+    """About how long a job takes."""
+    per_model_s = _SECONDS_PER_LOAD + (plan.round_count + 1) * (plan.burst_ms + plan.rest_ms) / 1e3
+    return _SECONDS_PER_PROCESS + model_count * per_model_s
 
 
 def reason_of(result: JobResult) -> str:

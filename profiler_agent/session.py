@@ -22,11 +22,13 @@ from profiler_agent.remote_shell import RemoteShell
 from profiler_agent.resume import ResumeStore
 from profiler_agent.runner import Runner
 from profiler_agent.runners import make_runner
+from profiler_agent.schedule import MODELS_PER_JOB
 from profiler_agent.timing import Timing
 from profiler_agent.transport import Transport
 from profiler_agent.transports import open_transport
 
-MODELS_PER_JOB = 48
+MODELS_PER_BATCH = 6 * MODELS_PER_JOB
+BATCH_BYTES = 256 << 20  # of model files on the device at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +128,19 @@ class Session:
 
     @property
     def runner_s(self) -> float:
-        """How long the runners on the device worked so far; what is beyond it in a clock's time is our share."""
+        """How long the runners on the device worked so far, their start included; what is beyond it in a clock's
+        time is our share."""
         return self._timer.runner_s
+
+    @property
+    def start_up_s(self) -> float:
+        """How much of ``runner_s`` was the start of their interpreters."""
+        return self._timer.start_up_s
+
+    @property
+    def waited_s(self) -> float:
+        """How long a hot, busy or slowed device was left alone so far."""
+        return self._timer.waited_s
 
     def read_device_state(self) -> Mapping[str, Any]:
         """Load, pressure, memory, space, temperature and clocks of the device now; None for what it does not tell."""
@@ -164,7 +177,7 @@ class Session:
         while todo:
             batch = self._left_batch(todo, canary_file, plan)
             if batch is None:
-                files = dict(list(todo.items())[:MODELS_PER_JOB])
+                files = first_batch(todo)
                 batch = ModelBatch(files=files, canary=canary_file, plan=plan)
                 self._store.set_batch({m: file.sha256 for m, file in files.items()}, canary_file.sha256, plan)
             for timing in self._timer.time(batch, progress):
@@ -215,6 +228,18 @@ class Session:
         if not keep_run:
             with suppress(ProxylessError, OSError):
                 self._folder.remove_place(self._models_place)
+
+
+def first_batch(todo: Mapping[str, DeviceFile]) -> dict[str, DeviceFile]:
+    """The models that are brought to the device together: the first, and as many more as count and bytes allow."""
+    files: dict[str, DeviceFile] = {}
+    size_bytes = 0
+    for model_id, file in todo.items():
+        size_bytes += file.path.stat().st_size
+        if files and (len(files) == MODELS_PER_BATCH or size_bytes > BATCH_BYTES):
+            break
+        files[model_id] = file
+    return files
 
 
 def _require_models(models: Sequence[ModelFile], canary: ModelFile) -> None:

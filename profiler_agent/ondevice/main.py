@@ -3,6 +3,9 @@
     runner.pyz probe RUNTIME    one JSON line: the interpreter and the runtime's version
     runner.pyz run JOB.json     JSON lines: begin and ready per model, samples per model, end
 
+``seconds`` of the last line count from the kernel's start of this process, where it tells; ``start_up_seconds`` are
+those of them that had passed when this file was read (the interpreter's start).
+
 Standard library and one runtime only, Python 3.8 or later: this file travels to the device.
 """
 
@@ -15,9 +18,10 @@ import sys
 import time
 from typing import Any
 
-from profiler_agent.ondevice import rounds, runtimes
+from profiler_agent.ondevice import process_start, rounds, runtimes
 
 _STARTED_S = time.monotonic()
+_START_UP_S = process_start.start_up_s()
 EXIT_BAD_CALL = 64
 EXIT_NO_RUNTIME = 65
 
@@ -67,7 +71,15 @@ def run(job_path: str) -> int:
                 "switches": [sample.involuntary_switches for sample in taken],
             }
         )
-    emit({"t": "end", "models": len(subjects), "runtime": runtime.facts(), "seconds": time.monotonic() - _STARTED_S})
+    emit(
+        {
+            "t": "end",
+            "models": len(subjects),
+            "runtime": runtime.facts(),
+            "seconds": _START_UP_S + time.monotonic() - _STARTED_S,
+            "start_up_seconds": _START_UP_S,
+        }
+    )
     return 0
 
 

@@ -23,6 +23,7 @@ def read_output(output: bytes, batch: Batch) -> BatchSamples:
     samples: list[dict[str, Any]] = []
     ran_on: str | None = None
     seconds: float | None = None
+    start_up_s: float | None = None
     for line in output.split(b"\n"):
         if not line:
             continue
@@ -33,7 +34,8 @@ def read_output(output: bytes, batch: Batch) -> BatchSamples:
             _check_samples(line, fields, len(samples), batch.plan.round_count)
             samples.append(fields)
         elif fields.get("t") == "end":
-            ran_on, seconds = _ran_on(line, fields, len(samples)), _seconds(line, fields)
+            ran_on = _ran_on(line, fields, len(samples))
+            seconds, start_up_s = _seconds(line, fields, "seconds"), _seconds(line, fields, "start_up_seconds")
         elif fields.get("t") not in ("hello", "begin", "ready"):
             _refuse(line)
     if ran_on is None or len(samples) != len(batch.model_paths):
@@ -42,7 +44,7 @@ def read_output(output: bytes, batch: Batch) -> BatchSamples:
         )
     canary_ms = _samples_ms(samples[-1])
     sessions = tuple(_session(fields, canary_ms) for fields in samples[:-1])
-    return BatchSamples(sessions=sessions, ran_on=ran_on, runner_s=seconds)
+    return BatchSamples(sessions=sessions, ran_on=ran_on, runner_s=seconds, start_up_s=start_up_s)
 
 
 def culprit_of(output: bytes) -> int | None:
@@ -83,8 +85,8 @@ def _ran_on(line: bytes, fields: dict[str, Any], count: int) -> str:
     return printable(", ".join(names), 200)
 
 
-def _seconds(line: bytes, fields: dict[str, Any]) -> float | None:
-    seconds = fields.get("seconds")
+def _seconds(line: bytes, fields: dict[str, Any], key: str) -> float | None:
+    seconds = fields.get(key)
     if seconds is None:
         return None
     if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= _DAY_S:

@@ -513,5 +513,5 @@ def test_a_device_that_heats_up_gets_pauses_and_is_then_flagged(local_device, mo
     with open_session(local_device) as session:
         monkeypatch.setattr(session._timer, "sleep", pauses_s.append)
         (timing,) = session.time_models(models("ok"), canary=models("heating")[0], plan=plan)
-    assert pauses_s == [1.0, 2.0, 4.0]  # longer and longer, and no more than the plan's sessions allow
+    assert pauses_s == [0.5, 1.0, 2.0]  # longer and longer, and no more than the plan's sessions allow
     assert judge_timing(timing, plan).verdict == "throttled"

@@ -8,7 +8,7 @@ from profiler_agent.agent_run import JobResult
 from profiler_agent.device import TimingPlan
 from profiler_agent.errors import DeviceTooBusy, DeviceTooHot
 from profiler_agent.readiness import complaint, wait_until_ready
-from profiler_agent.schedule import BatchSchedule
+from profiler_agent.schedule import MODELS_PER_JOB, BatchSchedule, expected_job_s, mixed_parts
 from profiler_agent.timing import SessionSamples
 
 PLAN = TimingPlan(session_count=2, max_sessions=4)
@@ -122,3 +122,39 @@ def test_a_named_culprit_is_tried_alone_before_it_is_given_up():
     alone = [group.model_ids for group in schedule.next_groups()]
     assert alone[0] == ("b",)
     assert all(ids == ("a",) for ids in alone[1:])
+
+
+def test_many_models_share_one_run_session_by_session():
+    ids = tuple(f"m{index}" for index in range(3 * MODELS_PER_JOB))
+    schedule = BatchSchedule(ids, PLAN, thread_count=1)
+    groups = schedule.next_groups()
+    assert len(groups) == 6
+    assert {m for group in groups[:3] for m in group.model_ids} == set(ids)
+    assert [g.model_ids for g in groups[:3]] == [g.model_ids for g in groups[3:]]
+    assert max(len(group.model_ids) for group in groups) <= MODELS_PER_JOB
+
+
+def test_neighbours_are_timed_by_different_processes():
+    first, second, third = mixed_parts([str(index) for index in range(3 * MODELS_PER_JOB)])
+    assert (first[:2], second[:2], third[:2]) == (("0", "3"), ("1", "4"), ("2", "5"))
+    assert mixed_parts([]) == []
+
+
+def test_a_run_lasts_about_a_minute_and_the_next_ones_do_the_rest():
+    plan = replace(PLAN, round_count=100, burst_ms=10.0)
+    schedule = BatchSchedule(tuple(f"m{index}" for index in range(5 * MODELS_PER_JOB)), plan, thread_count=1)
+    first = schedule.next_groups()
+    assert sum(expected_job_s(plan, len(group.model_ids)) for group in first) < 61
+    for group in first:
+        schedule.succeeded(group, [samples(1.0)] * len(group.model_ids), DONE)
+    assert run_all(schedule, lambda model_id, job: 1.0) == 10 - len(first)
+    assert all(len(sessions) == 2 for sessions in schedule.sessions.values())
+
+
+def test_a_suspect_that_found_no_room_in_a_run_is_in_the_next():
+    plan = replace(PLAN, round_count=1000, burst_ms=100.0)
+    schedule = BatchSchedule(tuple("abcd"), plan, thread_count=1)
+    (whole,) = schedule.next_groups()
+    schedule.failed(whole, None, "it crashed")
+    assert [group.model_ids for group in schedule.next_groups()] == [("a", "b")]
+    assert [group.model_ids for group in schedule.next_groups()] == [("c", "d")]
