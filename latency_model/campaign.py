@@ -30,7 +30,8 @@ from profiler_agent.errors import ModelsFailed
 from profiler_agent.session import ModelFile
 from profiler_agent.timing import Timing
 
-BATCH_SIZE = 48
+BATCH_SIZE = 48  # with a time limit: about what one process on the device times
+UNHURRIED_BATCH_SIZE = 6 * BATCH_SIZE  # many processes in one run of the agent: the host adds less
 # Ran in every round of every batch, so that a device that slows down is noticed and can be corrected for.
 CANARY = single_op_network(
     MBConvSpec(
@@ -186,7 +187,7 @@ def run_campaign(
 def mixed_batches(networks: Sequence[NetworkSpec]) -> list[Sequence[NetworkSpec]]:
     """Batches that each hold ops, calibration and held-out networks alike: the level of a device differs a little
     from process to process, and what is fitted must not all come from another hour than what judges it."""
-    count = math.ceil(len(networks) / BATCH_SIZE)
+    count = math.ceil(len(networks) / UNHURRIED_BATCH_SIZE)
     return [networks[part::count] for part in range(count)]
 
 
