@@ -12,6 +12,7 @@ from latency_model.errors import LoweringError
 from latency_model.lowering.quantization import params_of_range
 from latency_model.lowering.weights import Weights
 from latency_model.network import NetworkSpec, with_batch
+from latency_model.ops import Activation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +25,8 @@ _SHRINKS = np.linspace(1.0, 0.4, 25)
 class _Seen:
     """What calibration keeps of one value: its extremes, and some of its numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, next_activation: Activation) -> None:
+        self._next_activation = next_activation
         self._low, self._high = np.inf, -np.inf
         self._count = 0
         self._samples = np.empty(0, np.float32)
@@ -38,13 +40,14 @@ class _Seen:
 
     def best_range(self) -> tuple[float, float]:
         """The part of the full range whose 256 steps leave the least squared error: cutting off rare extremes
-        makes the steps finer for all the rest."""
-        samples = _thinned(self._samples, _SAMPLES_JUDGED)
-        extremes = np.array([self._low, self._high], np.float32)
-        weight = self._count / len(samples)
+        makes the steps finer for all the rest. The error is that of what comes of the value: below zero a swish is
+        nearly flat, so steps are better spent above."""
+        samples = _Judged(_thinned(self._samples, _SAMPLES_JUDGED), self._next_activation)
+        extremes = _Judged(np.array([self._low, self._high], np.float32), self._next_activation)
+        weight = self._count / len(samples.numbers)
 
         def error(low: float, high: float) -> float:
-            return weight * _squared_error(samples, low, high) + _squared_error(extremes, low, high)
+            return weight * samples.squared_error(low, high) + extremes.squared_error(low, high)
 
         high = min((self._high * shrink for shrink in _SHRINKS), key=lambda high: error(self._low, high))
         low = min((self._low * shrink for shrink in _SHRINKS), key=lambda low: error(low, high))
@@ -56,17 +59,34 @@ def _thinned(numbers: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     return numbers[::stride].copy()
 
 
-def _squared_error(numbers: NDArray[np.float32], low: float, high: float) -> float:
-    params = params_of_range(low, high)
-    integers = np.clip(np.rint(numbers / params.scale) + params.zero_point, -128, 127)
-    return float(np.square((integers - params.zero_point) * params.scale - numbers).sum())
+class _Judged:
+    """Numbers, and what the activation after them makes of them."""
+
+    def __init__(self, numbers: NDArray[np.float32], activation: Activation) -> None:
+        self.numbers = numbers
+        self._activation = activation
+        self._after = self._activated(numbers)
+
+    def squared_error(self, low: float, high: float) -> float:
+        params = params_of_range(low, high)
+        integers = np.clip(np.rint(self.numbers / params.scale) + params.zero_point, -128, 127).astype(np.int16)
+        held = self._activated(((np.arange(-128, 128) - params.zero_point) * params.scale).astype(np.float32))
+        return float(np.square(held[integers + 128] - self._after, dtype=np.float64).sum())
+
+    def _activated(self, numbers: NDArray[np.float32]) -> NDArray[np.float32]:
+        import torch  # noqa: PLC0415 - slow to import
+
+        from latency_model.lowering.torch_emitter import activated  # noqa: PLC0415
+
+        return activated(torch.from_numpy(numbers), self._activation).numpy()
 
 
 def calibrate(
     network: NetworkSpec, weights: Weights, batches: Iterable[Tensor | Sequence[Tensor]]
 ) -> dict[str, tuple[float, float]]:
     """A range for every value of the network, from batches of real inputs (NCHW, any batch size; a sequence of
-    tensors for a network of several inputs): that part of what was seen which 8 bits hold with the least error.
+    tensors for a network of several inputs): that part of what was seen which 8 bits hold with the least error,
+    judged after the activation that follows.
 
     Raises:
         LoweringError: there are no batches, an input does not fit, or a value is not finite.
@@ -77,13 +97,13 @@ def calibrate(
 
     seen: dict[str, _Seen] = {}
 
-    def look(name: str, value: Tensor) -> None:
+    def look(name: str, value: Tensor, next_activation: Activation) -> None:
         low, high = (float(limit) for limit in value.aminmax())
         if not np.isfinite([low, high]).all():
             raise LoweringError(
                 f"Network {network.name!r}: the value {name!r} reaches {low} to {high}; no 8 bits hold that."
             )
-        seen.setdefault(name, _Seen()).add(low, high, value.numpy())
+        seen.setdefault(name, _Seen(next_activation)).add(low, high, value.numpy())
 
     for batch in batches:
         inputs = [batch] if isinstance(batch, torch.Tensor) else list(batch)

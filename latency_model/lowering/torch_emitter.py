@@ -24,7 +24,7 @@ from latency_model.ops import (
     Shape,
 )
 
-Observe = Callable[[str, Tensor], None]
+Observe = Callable[[str, Tensor, Activation], None]  # the value's name, the value, what is applied to it next
 
 
 class TorchEmitter:
@@ -77,7 +77,7 @@ class TorchEmitter:
     def activate(self, x: Tensor, activation: Activation, name: str) -> Tensor:
         if activation == "swish":  # in two steps, as in the files
             return self._seen(x * self._seen(torch.sigmoid(x), f"{name}.sigmoid"), name)
-        return self._seen(_ACTIVATIONS[activation](x), name)
+        return self._seen(activated(x, activation), name)
 
     def pad_channels(self, x: Tensor, op: PadChannelsSpec, name: str) -> Tensor:
         return self._seen(functional.pad(x, (0, 0, 0, 0, 0, op.out_channels - op.in_channels)), name)
@@ -86,12 +86,12 @@ class TorchEmitter:
         if activation == "none":
             return self._seen(x, name)
         if self._observe is not None:
-            self._observe(f"{name}.linear", x.clamp(*_TOLD_APART.get(activation, _ALL)))
+            self._observe(f"{name}.linear", x.clamp(*_TOLD_APART.get(activation, _ALL)), activation)
         return self.activate(x, activation, name)
 
     def _seen(self, value: Tensor, name: str) -> Tensor:
         if self._observe is not None:
-            self._observe(name, value)
+            self._observe(name, value, "none")
         return value
 
     def _parameters(self, name: str, dtype: Dtype) -> tuple[Tensor, Tensor]:
@@ -103,12 +103,19 @@ class TorchEmitter:
         return torch.from_numpy(self._weights[key])
 
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+def activated(x: Tensor, activation: Activation) -> Tensor:
+    """The activation as torch computes it."""
+    return _ACTIVATIONS[activation](x)
+
+
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
     "relu": torch.relu,
     "relu6": functional.relu6,
     "hswish": functional.hardswish,
     "hsigmoid": functional.hardsigmoid,
     "sigmoid": torch.sigmoid,
+    "swish": functional.silu,
 }
 
 
