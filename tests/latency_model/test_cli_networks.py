@@ -142,5 +142,5 @@ def test_an_operator_without_a_spec_is_named_and_nothing_is_advised_that_the_com
 
 
 def test_help_shows_an_example(run):
-    for verb in ("campaign", "recalibrate", "predict"):
+    for verb in ("campaign", "recalibrate", "predict", "transfer"):
         assert f"Example: proxyless {verb}" in run(verb, "--help")
