@@ -1,0 +1,57 @@
+"""What a user would do instead of our search at equal cost: on a uniformly trained supernet, or by full training."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import torch
+
+from benchmarks.macro_bench import MacroBench
+from search.architecture_step import LatencyTarget, TargetState
+from search.batches import SplitData
+from search.derive import derive, held_out_score, judging_batches
+from search.paths import fixed_paths
+from search.settings import SearchSettings
+from search.space import Choices
+from search.supernet import SuperNet
+from search.trainer import SearchTrainer
+
+
+def train_uniformly(trainer: SearchTrainer) -> None:
+    """The warm-up alone, with the learning rate falling to 0 at its end."""
+    settings = trainer.settings
+    trainer.settings = dataclasses.replace(settings, search_steps=1)
+    trainer.resume()
+    while trainer.step < settings.warmup_steps:
+        trainer.take_step()
+        if trainer.step % 500 == 0:
+            trainer.save()
+    trainer.save()
+
+
+def best_of_random(
+    supernet: SuperNet, bench: MacroBench, target: LatencyTarget, data: SplitData, settings: SearchSettings
+) -> Choices:
+    """The lowest held-out loss of as many random networks just under the budget as our derivation judges."""
+    rng = random.Random(f"{settings.seed}/{target.name}")
+    near = [bench.choices[row] for row in bench.near(target.target_ms)]
+    drawn = rng.sample(near, min(len(near), settings.derive_candidates))
+    batches = judging_batches(data, settings.derive_images)
+    return min(drawn, key=lambda one: held_out_score(supernet, fixed_paths(one), batches)[0])
+
+
+def evolved(supernet: SuperNet, target: LatencyTarget, data: SplitData, settings: SearchSettings) -> Choices:
+    """Evolution under the budget: our derivation, with as many networks judged, from logits that say nothing."""
+    state = TargetState(supernet.space, target, settings)
+    with torch.no_grad():
+        for logits in state.logits.positions:
+            logits.zero_()
+    return derive(supernet, state, data, settings).best.choices
+
+
+def trainings_to_equal(bench: MacroBench, target: LatencyTarget, accuracy: float) -> float:
+    """How many random networks just under the budget must be trained in full, in the mean, until one is as good."""
+    near = bench.accuracy[bench.near(target.target_ms)]
+    as_good = float((near >= accuracy).mean())
+    return 1 / as_good if as_good else float(len(near))
