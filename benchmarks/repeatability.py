@@ -1,14 +1,13 @@
-"""How well latencies repeat on this machine with every core kept busy by something else, and what timing costs.
+"""How well latencies repeat on this machine with every core kept busy by something else.
 
 One thread: the spread between the sessions of a model, and between two runs an opening apart. Two threads: what is
-let through. Cost: 300 blocks with the default plan, and the host's share of the time.
+let through. What timing costs is in ``benchmarks.host_share``.
 """
 
 from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +22,6 @@ from profiler_agent.stability import StabilityReport, judge_timing
 CONFIGS = Path(__file__).parents[1] / "device_configs"
 AIM_SPREAD = 0.03
 AIM_SHARE = 0.95
-AIM_HOST_SHARE = 0.05
-AIM_SECONDS = 180.0
-COST_BLOCKS = 300
 LOAD_LIMIT_S = 900.0
 
 
@@ -42,8 +38,6 @@ def measure(options: Options) -> Iterator[Claim]:
                 yield crowded_claim(device, files[:5], canary)
             quiet = judge_all(device, files, canary)
             yield bias_claim(runtime, first, quiet)
-    if not options.quick:
-        yield from cost_claims(load_device(CONFIGS / "local_cpu_onnxruntime.yaml"))
 
 
 def judge_all(device: Device, files: Sequence[ModelFile], canary: ModelFile) -> dict[str, StabilityReport]:
@@ -100,18 +94,6 @@ def bias_claim(runtime: str, busy: dict[str, StabilityReport], quiet: dict[str, 
         unit="relative difference",
         spread=(min(ratios) - 1, max(ratios) - 1),
     )
-
-
-def cost_claims(device: Device) -> Iterator[Claim]:
-    with tempfile.TemporaryDirectory() as folder, open_session(device) as session:
-        files = block_files(Path(folder), device.runtime.name, COST_BLOCKS)
-        canary = canary_file(Path(folder), device.runtime.name)
-        started_s = time.monotonic()
-        count = sum(1 for _ in session.time_models(files, canary=canary))
-        took_s = time.monotonic() - started_s
-        host_share = (took_s - session.runner_s) / session.runner_s
-    yield at_most(f"{count} blocks with the default plan", took_s, AIM_SECONDS, unit="s")
-    yield at_most("time that the host adds to the runners'", host_share, AIM_HOST_SHARE, unit="of the runners' time")
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ class AgentRun:
     guard: Guard
     session: str
     name: str = field(default_factory=lambda: f"run-{secrets.token_hex(8)}")
-    poll_s: float = 0.2
+    poll_s: float = 0.4
     clock_s: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     known_ids: frozenset[str] = frozenset()

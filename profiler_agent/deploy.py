@@ -78,13 +78,15 @@ _ACCEPT = r"""
 cd "$1/$2" || exit 3
 place=$3
 shift 3
+sums=$(sha256sum ./* 2>/dev/null)
+whole=
 for word in "$@"; do
     name=${word%+x}
-    sum=$(sha256sum <"$name.part")
-    if [ "${sum%% *}" != "$name" ]; then echo "$name"; continue; fi
-    [ "$name" = "$word" ] || chmod 700 "$name.part"
-    mv -f "$name.part" "../$place/$name" || echo "$name"
+    case $sums in *"$name  ./$name"*) ;; *) echo "$name"; continue ;; esac
+    [ "$name" = "$word" ] || chmod 700 "$name"
+    whole="$whole $name"
 done
+[ -z "$whole" ] || mv -f $whole "../$place/" || echo $whole
 :
 """
 
@@ -135,7 +137,7 @@ class DeviceFolder:
         stage = f"stage-{secrets.token_hex(8)}"
         self._shell.insist('mkdir -p -m 700 "$1/$2"', self.path, stage)
         try:
-            self._shell.push([(file.path, f"{file.sha256}.part") for file in files], f"{self.path}/{stage}")
+            self._shell.push([(file.path, file.sha256) for file in files], f"{self.path}/{stage}")
             words = [file.sha256 + ("+x" if file.is_executable else "") for file in files]
             broken = self._shell.run(_ACCEPT, self.path, stage, place, *words, timeout_s=60)
         finally:

@@ -170,7 +170,7 @@ run_job() {
         finish 1
     fi
     say "{\"t\":\"start\",\"id\":\"$1\"}"
-    before=$(facts)
+    before=${after:-$(facts)} # those after the last job are a moment old
     rm -f limit_over
     $setsid sh ./runner "$1" "$name" >"$1.out" 2>"$1.err" </dev/null &
     child=$!
@@ -190,7 +190,8 @@ run_job() {
     [ -e limit_over ] && limit=true
     sum=$(sha256sum <"$1.out" 2>/dev/null)
     size=$(wc -c <"$1.out" 2>/dev/null)
-    say "{\"t\":\"res\",\"id\":\"$1\",\"rc\":$rc,\"limit\":$limit,\"out_bytes\":$(number "${size##* }"),\"out_sha256\":\"${sum%% *}\",\"before\":$before,\"after\":$(facts)}"
+    after=$(facts)
+    say "{\"t\":\"res\",\"id\":\"$1\",\"rc\":$rc,\"limit\":$limit,\"out_bytes\":$(number "${size##* }"),\"out_sha256\":\"${sum%% *}\",\"before\":$before,\"after\":$after}"
 }
 
 # Fills $finished with the ids that have a result and $started with the ids of all starts, from an earlier agent.
@@ -215,6 +216,7 @@ if [ "$1" = facts ]; then
 fi
 
 run=$1 session=$2 lease_s=$3 min_free_kb=$4
+after=
 name=${run##*/}
 lock=${run%/*}/lock
 cd "$run" || exit 1
