@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from profiler_agent.bundle import DeviceFile
 from profiler_agent.check import check_device, check_to_json
 from profiler_agent.check_models import check_model
 from profiler_agent.device import RuntimeOptions
 from profiler_agent.errors import ConfigError, RuntimeMissing, WrongDevice
-from profiler_agent.session import ModelFile, clean_device, open_session
+from profiler_agent.session import MODELS_PER_BATCH, ModelFile, clean_device, first_batch, open_session
 
 
 @pytest.mark.parametrize(("runtime", "place"), [("onnxruntime", "CPUExecutionProvider"), ("litert", "XNNPACK")])
@@ -112,3 +113,13 @@ def test_a_check_reports_latency_noise_and_state_as_json(real_runner):
     assert 0 < data["latency_ms"]["canary"] < data["latency_ms"]["check"]
     assert data["stability"]["verdict"] in ("accepted", "noisy", "throttled")
     assert data["seconds"] < 20
+
+
+def test_no_more_models_are_on_the_device_at_a_time_than_count_and_bytes_allow(tmp_path, monkeypatch):
+    (tmp_path / "model").write_bytes(bytes(10))
+    todo = {f"m{index}": DeviceFile(sha256="0", path=tmp_path / "model") for index in range(2 * MODELS_PER_BATCH)}
+    assert list(first_batch(todo)) == list(todo)[:MODELS_PER_BATCH]
+    monkeypatch.setattr("profiler_agent.session.BATCH_BYTES", 25)
+    assert list(first_batch(todo)) == ["m0", "m1"]
+    monkeypatch.setattr("profiler_agent.session.BATCH_BYTES", 5)
+    assert list(first_batch(todo)) == ["m0"]
