@@ -110,7 +110,7 @@ def step_claims(python: str, count: int, turns: int) -> Iterator[Claim]:
     space = f"skip-{count}"
     commands = {kind: [sys.executable, "-m", "benchmarks.peers_ours", kind, space] for kind in OURS}
     for name, extra in NNI_OPTIONS.items():
-        commands[name] = [python, "-m", "benchmarks.peers_nni", "turns", "--space", space, *extra]
+        commands[name] = [python, "-m", "benchmarks.peers_nni", space, *extra]
     found = contest(commands, turns)
     for name in NNI_OPTIONS:
         for kind in OURS:

@@ -23,7 +23,7 @@ def main() -> None:
     estimator, space_name = sys.argv[1:]
     keep_freed_memory()
     torch.set_num_threads(1)
-    data = peer_data("noise")
+    data = peer_data()
     space = peer_space(space_name, data)
     settings = SearchSettings(
         warmup_steps=0,

@@ -9,28 +9,23 @@ import dataclasses
 
 import torch
 
-from benchmarks.search_setting import make_setting
 from latency_model.ops import ZeroSpec
 from search.batches import SplitData, split_data
 from search.data.image_data import ImageData
-from search.data.load import load_dataset
 from search.space import Position, SearchSpace
 from search.spaces.small import small_space
 
 BATCH = 64
 BATCHES_PER_PASS = 20
 NOISE_SIDE, NOISE_CLASSES = 32, 10
-HELD_OUT_FRACTION = 0.3
 
 
 def peer_space(name: str, data: SplitData) -> SearchSpace:
     """``skip-7``, ``skip-13``: the small space, with each MBConv once or twice, and skip where it is legal (that one is
-    counted). ``plain-N``: N MBConvs of expansion 6 at each position and no skip, so that N alone differs."""
-    kind, _, count = name.partition("-")
+    counted)."""
     space = small_space(data.data.image_shape, data.data.class_count)
-    if kind == "plain":
-        return make_setting("small", int(count)).space
-    positions = tuple(_repeated(position, (int(count) - 1) // 6) for position in space.positions)
+    times = (int(name.removeprefix("skip-")) - 1) // 6
+    positions = tuple(_repeated(position, times) for position in space.positions)
     return dataclasses.replace(space, positions=positions)
 
 
@@ -40,20 +35,15 @@ def _repeated(position: Position, times: int) -> Position:
     return dataclasses.replace(position, candidates=blocks * times + skips)
 
 
-def peer_data(name: str) -> SplitData:
-    """``noise``: colour images of 32 pixels, for timing; ``digits``: scikit-learn's, at 16 pixels, to be learnt."""
-    data = _noise() if name == "noise" else load_dataset("digits", image_size=16)
-    return split_data(data, held_out_fraction=0.5 if name == "noise" else HELD_OUT_FRACTION, seed=0)
-
-
-def _noise() -> ImageData:
+def peer_data() -> SplitData:
+    """Colour images of 32 pixels, for timing."""
     generator = torch.Generator().manual_seed(0)
     count = 2 * BATCH * BATCHES_PER_PASS
     images = torch.randint(
         256, (count + NOISE_CLASSES, 3, NOISE_SIDE, NOISE_SIDE), generator=generator, dtype=torch.uint8
     )
     labels = torch.arange(count + NOISE_CLASSES) % NOISE_CLASSES
-    return ImageData(
+    data = ImageData(
         name="noise",
         train_images=images[:count],
         train_labels=labels[:count],
@@ -62,3 +52,4 @@ def _noise() -> ImageData:
         class_names=tuple(str(label) for label in range(NOISE_CLASSES)),
         hash="noise",
     )
+    return split_data(data, held_out_fraction=0.5, seed=0)
