@@ -14,7 +14,7 @@ from latency_model.drift import DriftReport, detect_drift, local_level
 from latency_model.features import FloatArray
 from latency_model.few_shot.items import bag_of_choices
 
-_KNOWN_TO_DRIFT = ("essential_ph_1", "pixel2", "samsung_a50", "samsung_s7")
+_DRIFTING = ("essential_ph_1", "pixel2", "samsung_a50", "samsung_s7")
 _FOLDS = 5
 _ROUNDS = 3
 _HURT = 0.01
@@ -40,31 +40,33 @@ def drift_claims(options: Options) -> Iterator[Claim]:
         return
     counts = bag_of_choices(space.choices)
     devices = [d for d in space.latency_ms if not is_exact_sum(space.choices, space.latency_ms[d])]
+    if options.quick:
+        devices = [d for d in devices if d in _DRIFTING or d.endswith("_1")]
     results = {device: follow_drift(counts, space.latency_ms[device]) for device in devices}
-    drifting = [d for d, result in results.items() if result.report.is_drifting or d in _KNOWN_TO_DRIFT]
-    for device in drifting:
+    for device in _DRIFTING:
+        if device not in results:
+            yield not_measured(f"drift {device}, MAPE after over before", "<= 0.5", "no such device in the data")
+            continue
         result = results[device]
-        found = "" if result.report.is_drifting else "; the test found no drift"
         yield at_most(
             f"drift {device}, MAPE after over before",
             result.after_mape / result.before_mape,
             0.5,
             unit="ratio",
             note=f"{result.before_mape:.1%} -> {result.after_mape:.1%}; neighbours correlate "
-            f"{result.report.lag_correlation:.2f}{found}{_rounding(space, device)}",
+            f"{result.report.lag_correlation:.2f}{_rounding(space, device)}",
         )
-    others = {device: result for device, result in results.items() if device not in drifting}
-    if not others:
-        yield not_measured("drift, every other device, worst MAPE after over before", "<= 1.01", "no other device")
-        return
-    worst = max(others, key=lambda device: others[device].after_mape / others[device].before_mape)
-    yield at_most(
-        "drift, every other device, worst MAPE after over before",
-        others[worst].after_mape / others[worst].before_mape,
-        1.0 + _HURT,
-        unit="ratio",
-        note=f"worst {worst} of {len(others)}; drift was found on {len(drifting)}",
-    )
+    others = {device: result for device, result in results.items() if device not in _DRIFTING}
+    if others:
+        worst = max(others, key=lambda device: others[device].after_mape / others[device].before_mape)
+        corrected = [device for device, result in others.items() if result.report.is_drifting]
+        yield at_most(
+            "drift, every other device, worst MAPE after over before",
+            others[worst].after_mape / others[worst].before_mape,
+            1.0 + _HURT,
+            unit="ratio",
+            note=f"worst {worst} of {len(others)}; corrected as the test asked: {', '.join(corrected) or 'none'}",
+        )
 
 
 def follow_drift(counts: FloatArray, latency_ms: FloatArray) -> DriftResult:
@@ -73,7 +75,6 @@ def follow_drift(counts: FloatArray, latency_ms: FloatArray) -> DriftResult:
     fold_of = np.random.default_rng(0).integers(0, _FOLDS, len(latency_ms))
     plain, followed = np.full(len(latency_ms), np.nan), np.full(len(latency_ms), np.nan)
     report = detect_drift(np.zeros(0))
-    reports = []
     for fold in range(_FOLDS):
         known, judged = labelled & (fold_of != fold), labelled & (fold_of == fold)
         level = np.zeros(len(latency_ms))
@@ -89,9 +90,6 @@ def follow_drift(counts: FloatArray, latency_ms: FloatArray) -> DriftResult:
             level = local_level(residual, known, report.half_window)
             predicted = _additive(counts, latency_ms / np.exp(level), known)
         followed[judged] = (predicted * np.exp(level))[judged]
-        reports.append(report)
-    # A device counts as drifting when any fold was corrected: only those that no fold touched are the others.
-    report = max(reports, key=lambda found: (found.is_drifting, found.gain))
     return DriftResult(report, _mape(plain, latency_ms, labelled), _mape(followed, latency_ms, labelled))
 
 
