@@ -51,7 +51,8 @@ def evolved(supernet: SuperNet, target: LatencyTarget, data: SplitData, settings
 
 
 def trainings_to_equal(bench: MacroBench, target: LatencyTarget, accuracy: float) -> float:
-    """How many random networks just under the budget must be trained in full, in the mean, until one is as good."""
+    """How many random networks just under the budget must be trained in full, in the mean, until one is as good; where
+    none is, their number, which is then too low."""
     near = bench.accuracy[bench.near(target.target_ms)]
     as_good = float((near >= accuracy).mean())
     return 1 / as_good if as_good else float(len(near))

@@ -283,6 +283,7 @@ def lead_claim(claim: str, leads: Sequence[float]) -> Claim:
 def describe(bench: MacroBench, found: Found, target: LatencyTarget) -> str:
     """One line per budget: every choice with its published accuracy."""
     near, within = bench.near(target.target_ms), bench.within(target.target_ms)
+    best = bench.choices[within[bench.accuracy[within].argmax()]]
 
     def named(choices: Choices) -> str:
         row = bench.row(choices)
@@ -293,7 +294,7 @@ def describe(bench: MacroBench, found: Found, target: LatencyTarget) -> str:
         f"derived {named(found.derived[target.name])}; "
         f"argmax {named(found.argmax[target.name])}; uniform {named(found.uniform[target.name])}; "
         f"evolved {named(found.evolved[target.name])}; "
-        f"best {bench.accuracy[within].max():.2f}; median near {np.median(bench.accuracy[near]):.2f}; "
+        f"best {named(best)}; median near {np.median(bench.accuracy[near]):.2f}; "
         f"largest {bench.accuracy[within[bench.parameter_count[within].argmax()]]:.2f}"
     )
 

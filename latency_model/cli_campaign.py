@@ -48,8 +48,10 @@ def campaign_command(  # noqa: PLR0913, PLR0917 - one option each
     input_shape: InputShapeOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many items and how long; do nothing.")] = False,
 ) -> None:
-    """Time on a device what networks are made of, and whole networks to calibrate on: all of it, or what tells the
-    most within --minutes. Stopped, the same command goes on. `fit` makes a predictor of the file.
+    """Time on a device what networks are made of, and whole networks to calibrate on.
+
+    All of it, or what tells the most within --minutes. Stopped, the same command goes on. `fit` makes a
+    predictor of the file.
 
     Example: proxyless campaign device_configs/local_cpu_onnxruntime.yaml model.onnx --grain kernels
     --out kernels.jsonl --minutes 10

@@ -26,8 +26,10 @@ def predict_command(
     input_shape: InputShapeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict the latency of networks, with the interval that holds nine in ten. A foreign network is read as the
-    kernels that the predictor's runtime would run; what cannot be expressed is an error that names it.
+    """Predict the latency of networks, with the interval that holds nine in ten.
+
+    A foreign network is read as the kernels that the predictor's runtime would run; what cannot be expressed is an
+    error that names it.
 
     Example: proxyless predict runs/first/predictor runs/first/networks/derived.json
 

@@ -45,8 +45,10 @@ def transfer_command(  # noqa: PLR0913, PLR0917 - one option each
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict a new device from 10-20 of its networks and what other devices taught. Prints the leave-one-out error
-    beside two baselines. Saved op costs are those nearest to the sources', none below 5 % of them.
+    """Predict a new device from 10-20 of its networks and what other devices taught.
+
+    Prints the leave-one-out error beside two baselines. Saved op costs are those nearest to the sources', none below
+    5 % of them.
 
     Example: proxyless transfer new.jsonl phone_a.jsonl phone_b.jsonl --choose 15 --write to_measure
 

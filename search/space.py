@@ -104,8 +104,9 @@ class SearchSpace:
         for space in self.narrower:
             if space.narrower or self.wiring or _outline(space) != _outline(self):
                 raise SpaceError(
-                    f"Space {space.name!r} is no narrower {self.name!r}: both must be chains of the same positions "
-                    f"and labels."
+                    f"Space {space.name!r} is no narrower {self.name!r}: both must be chains of the same positions, "
+                    f"shortcuts and labels. Where rounding makes two stages equally wide, as in very narrow spaces, a "
+                    f"shortcut appears: leave that width out."
                 )
 
     @property

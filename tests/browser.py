@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+WAITING = "waiting"
+# The browser's clock leaps over waits while the frame is read in real time: on a busy machine it can win the race.
+LONGER_PATIENCE_MS = (100_000, 1_000_000)
+
 
 @dataclass(frozen=True)
 class Page:
@@ -31,12 +35,12 @@ class Browser:
     program: str
     work_dir: Path
 
-    def open(self, page: Path, *, width: int = 1280, height: int = 2000) -> Page:
+    def open(self, page: Path, *, width: int = 1280, height: int = 2000, patience_ms: int = 10_000) -> Page:
         options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync"
         options += " --disable-background-networking --disable-component-update --enable-logging=stderr"
         profile = self.work_dir / f"profile-{len(list(self.work_dir.iterdir()))}"
         command = [self.program, *options.split(), f"--user-data-dir={profile}", f"--window-size={width},{height}"]
-        command += ["--virtual-time-budget=10000", "--dump-dom", page.as_uri()]
+        command += [f"--virtual-time-budget={patience_ms}", "--dump-dom", page.as_uri()]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
         return Page(done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line])
 
@@ -52,5 +56,10 @@ class Browser:
             f"if (!({ready})) return setTimeout(read, 50);"
             f"document.title = JSON.stringify({probe}); }}; read();"
         )
-        outer.write_text(f"<!doctype html><title>waiting</title>{frame}</iframe><script>{script}</script>")
-        return self.open(outer)
+        outer.write_text(f"<!doctype html><title>{WAITING}</title>{frame}</iframe><script>{script}</script>")
+        found = self.open(outer)
+        for patience_ms in LONGER_PATIENCE_MS:
+            if f"<title>{WAITING}</title>" not in found.dom:
+                break
+            found = self.open(outer, patience_ms=patience_ms)
+        return found

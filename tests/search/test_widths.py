@@ -59,7 +59,7 @@ def test_the_papers_space_counts_its_networks_once_for_each_width():
 def test_a_width_given_twice_and_a_space_of_other_positions_are_refused(space):
     with pytest.raises(SpaceError, match="once"):
         load_space("imagenet-w1,1", (3, 224, 224), 1000)
-    with pytest.raises(SpaceError, match="the same positions"):
+    with pytest.raises(SpaceError, match="the same positions, shortcuts and labels"):
         dataclasses.replace(space, narrower=(imagenet_space(),))
 
 
