@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.claims import Claim, Options, at_least, at_most, not_measured
+from benchmarks.phone_kernels import PhoneNetworks, gpu_columns, phone_networks, read_phones
 from benchmarks.public_data import DEFAULT_FOLDER
 from latency_model.calibration import fit_affine
 from latency_model.evaluate import error_figures
@@ -27,49 +26,29 @@ _FEW, _MANY = 200, 1000
 _LEAST_JUDGED = 50
 
 
-def _read(folder: Path) -> tuple[Any, Any] | None:
-    import pandas as pd  # noqa: PLC0415 - slow to import
-
-    kernels, networks = (folder / "phone_gpu_kernels" / f"tflite_cnn_{name}.csv" for name in ("ops_gpu", "e2e"))
-    if not kernels.is_file() or not networks.is_file():
-        return None
-    return pd.read_csv(kernels), pd.read_csv(networks).set_index("model")
-
-
 def network_claims(options: Options) -> Iterator[Claim]:
     """a * sum + b * kernels + c from ten whole networks, against the plain sum of measured kernels."""
     folder = options.data or DEFAULT_FOLDER
-    tables = _read(folder)
+    tables = read_phones(folder)
     if tables is None:
         yield not_measured("phone GPU kernels to networks, MAPE", "<= 0.035", f"no {folder / 'phone_gpu_kernels'}")
         return
     kernels, networks = tables
     repeats = 5 if options.quick else 20
     figures = []
-    for column in (name for name in kernels.columns if re.fullmatch(r".+\|gpu\|float", name)):
-        if f"{column}|mean" not in networks.columns:
-            continue
-        by_model = kernels.groupby("model")[column]
-        sums, counts = by_model.sum(), by_model.size()
-        truth = networks[f"{column}|mean"].reindex(sums.index)
-        known = truth.notna().to_numpy() & (sums > 0).to_numpy()
-        sums_ms, counts_n, truth_ms = (
-            np.asarray(values)[known].astype(np.float64) * scale
-            for values, scale in ((sums, 1e-3), (counts, 1.0), (truth, 1e-3))
-        )
-        if len(truth_ms) <= _CALIBRATION_COUNT:
+    for phone in phone_networks(kernels, networks):
+        if len(phone) <= _CALIBRATION_COUNT:
             yield not_measured(
-                f"phone GPU {column.split('|')[0]}, kernels to networks, MAPE",
+                f"phone GPU {phone.device}, kernels to networks, MAPE",
                 "<= 0.035",
-                f"{len(truth_ms)} networks have both kernels and a latency; {_CALIBRATION_COUNT} are calibrated on",
+                f"{len(phone)} networks have both kernels and a latency; {_CALIBRATION_COUNT} are calibrated on",
             )
             continue
-        runs = [_calibrated(sums_ms, counts_n, truth_ms, seed) for seed in range(repeats)]
+        runs = [_calibrated(phone, seed) for seed in range(repeats)]
         figures.append(np.array(runs))
         mape, within_10, raw, coverage, half = np.mean(runs, axis=0)
-        device = column.split("|")[0]
         yield at_most(
-            f"phone GPU {device}, kernels to networks, MAPE",
+            f"phone GPU {phone.device}, kernels to networks, MAPE",
             float(mape),
             0.035,
             unit="share",
@@ -83,8 +62,9 @@ def network_claims(options: Options) -> Iterator[Claim]:
         yield at_least("phone GPUs, kernels to networks, within 10 %", float(mean[1]), 0.95, unit="share")
 
 
-def _calibrated(sums: FloatArray, counts: FloatArray, truth: FloatArray, seed: int) -> tuple[float, ...]:
+def _calibrated(phone: PhoneNetworks, seed: int) -> tuple[float, ...]:
     """MAPE, share within 10 %, MAPE of the plain sum, coverage and half-width on the networks not calibrated on."""
+    sums, counts, truth = phone.sums_ms, phone.kernel_count, phone.latency_ms
     offset = np.random.default_rng(seed).random()
     fitted = np.array(spread_rows(sums, _CALIBRATION_COUNT, offset))
     judged = np.setdiff1d(np.arange(len(truth)), fitted)
@@ -108,12 +88,12 @@ def _calibrated(sums: FloatArray, counts: FloatArray, truth: FloatArray, seed: i
 def convolution_claims(options: Options) -> Iterator[Claim]:
     """Trees on convolutions that were not measured: 1,000 random others, and 200 chosen without labels."""
     folder = options.data or DEFAULT_FOLDER
-    tables = _read(folder)
+    tables = read_phones(folder)
     if tables is None:
         yield not_measured("unseen convolutions, MAPE", "<= 0.08", f"no {folder / 'phone_gpu_kernels'}")
         return
     many, few, coverages = [], [], []
-    for column in (name for name in tables[0].columns if re.fullmatch(r".+\|gpu\|float", name)):
+    for column in gpu_columns(tables[0]):
         timings = _convolutions(tables[0], column)
         device = column.split("|")[0]
         if len(timings) < _MANY + _LEAST_JUDGED:
