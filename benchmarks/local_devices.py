@@ -1,0 +1,27 @@
+"""This machine's processor under each runtime at hand, and whole networks or blocks timed on it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from latency_model.campaign import run_campaign
+from latency_model.measurement import MeasurementSet
+from latency_model.network import NetworkSpec
+from profiler_agent.device import RuntimeName, load_device
+from profiler_agent.session import open_session
+
+RUNTIMES: tuple[RuntimeName, ...] = ("onnxruntime", "litert", "torch")
+DEVICE_FILES = Path(__file__).resolve().parents[1] / "device_configs"
+
+
+def measure_here(runtime: RuntimeName, networks: Sequence[NetworkSpec]) -> MeasurementSet:
+    """Each network once, on one thread, with the plan of the device's file.
+
+    Raises:
+        ProxylessError: the runtime is not installed, or a network cannot be timed.
+    """
+    device = load_device(DEVICE_FILES / f"local_cpu_{runtime}.yaml")
+    with tempfile.TemporaryDirectory() as folder, open_session(device) as session:
+        return run_campaign(session, networks, Path(folder) / "measurements.jsonl")
