@@ -6,31 +6,22 @@ how fast predictions are. ``--quick`` holds out 20 networks and calibrates on 15
 
 from __future__ import annotations
 
-import random
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.claims import Claim, Options, at_least, at_most, not_measured, run_benchmark
-from latency_model.campaign import run_campaign
+from benchmarks.local_profile import profile_small_space
 from latency_model.evaluate import ErrorFigures
 from latency_model.fit import fit_network_latency, fit_predictor
-from latency_model.measurement import MeasurementSet, paid_ops
-from latency_model.network import NetworkSpec, single_op_network
+from latency_model.measurement import MeasurementSet
 from latency_model.network_latency import NetworkLatency
 from latency_model.op_timings import pooled_timings
-from latency_model.ops import ConvSpec, OpSpec
+from latency_model.ops import ConvSpec
 from latency_model.predictors import TablePredictor, XGBoostPredictor
-from profiler_agent.device import load_device
 from profiler_agent.errors import ProxylessError
-from profiler_agent.session import open_session
-from search.spaces.registry import load_space
 
-_DEVICES = Path(__file__).resolve().parents[1] / "device_configs"
-_IMAGE = (1, 28, 28)
 _MINUTES = 15.0
 _SPLITS = 20
 
@@ -47,26 +38,11 @@ def measure(options: Options) -> Iterator[Claim]:
 
 def runtime_claims(runtime: str, quick: bool) -> Iterator[Claim]:
     """Profile, fit with the held-out networks kept out, judge."""
-    space = load_space("small", _IMAGE, 10)
     calibration_count, held_out_count = (15, 20) if quick else (40, 50)
-    rng = random.Random(7)
-    distinct: dict[tuple[OpSpec, ...], NetworkSpec] = {}
-    while len(distinct) < calibration_count + held_out_count:
-        network = space.network(space.sample(rng), f"random{len(distinct)}")
-        distinct.setdefault(paid_ops(network), network)
-    networks = list(distinct.values())
-    calibration, held_out = networks[:calibration_count], networks[calibration_count:]
-    ops = [single_op_network(op) for op in space.unique_ops()]
+    profile = profile_small_space(runtime, calibration_count, held_out_count)
     started = time.monotonic()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open_session(load_device(_DEVICES / f"local_cpu_{runtime}.yaml")) as session,
-    ):
-        measured = run_campaign(session, [*ops, *calibration, *held_out], Path(folder) / "m.jsonl")
-    minutes = (time.monotonic() - started) / 60
-    started = time.monotonic()
-    predictor = fit_predictor(measured, held_out=held_out)
-    yield from _accuracy_claims(runtime, predictor, measured, minutes, time.monotonic() - started)
+    predictor = fit_predictor(profile.measured, held_out=profile.held_out)
+    yield from _accuracy_claims(runtime, predictor, profile.measured, profile.minutes, time.monotonic() - started)
 
 
 def _accuracy_claims(
