@@ -1,6 +1,9 @@
 """Latency predictors on public data: python -m benchmarks.predictor_public [--quick] [--json] [--data DIR]
 
-The data folder has the layout of the project's shared data (help/, phone_gpu_kernels/, iitm_phones/, ...).
+The data folder has the layout of the project's shared data (help/, phone_gpu_kernels/, iitm_phones/, ...). Another
+folder may hold other devices, tables and networks: what is there is judged, whatever it is called; what the issue names
+and is not there is said by path; and of each file that cannot be read in full there is a row "data FILE" that says
+which lines or labels were left out.
 """
 
 from __future__ import annotations
@@ -8,21 +11,35 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.claims import Claim, Options, run_benchmark
+from benchmarks.public_convolutions import convolution_claims
+from benchmarks.public_data import DEFAULT_FOLDER, SPACES, read_help_space
 from benchmarks.public_drift import drift_claims
-from benchmarks.public_few_shot import fresh_splits, published_tasks
-from benchmarks.public_kernels import convolution_claims, network_claims
-from benchmarks.public_tables import table_claims, unit_claims
+from benchmarks.public_files import Absent
+from benchmarks.public_kernel_data import read_phone_gpus
+from benchmarks.public_kernels import network_claims
+from benchmarks.public_splits import fresh_splits, unnamed_devices
+from benchmarks.public_tables import table_claims
+from benchmarks.public_tasks import published_tasks
+from benchmarks.public_units import read_phone_runs, unit_claims
 
 
 def measure(options: Options) -> Iterator[Claim]:
     """Every claim of the latency model that needs no device."""
-    yield from published_tasks(options)
-    yield from fresh_splits(options)
-    yield from network_claims(options)
-    yield from convolution_claims(options)
-    yield from drift_claims(options)
-    yield from table_claims(options)
-    yield from unit_claims(options)
+    folder = options.data or DEFAULT_FOLDER
+    spaces = {name: read_help_space(folder, name) for name in SPACES}
+    gpus = read_phone_gpus(folder)
+    phones = read_phone_runs(folder)
+    for data in (*spaces.values(), gpus, phones):
+        if not isinstance(data, Absent):
+            yield from (left_out.claim() for left_out in data.left_out)
+    yield from published_tasks(spaces, options)
+    yield from unnamed_devices(spaces, options)
+    yield from fresh_splits(spaces, options)
+    yield from network_claims(gpus, options)
+    yield from convolution_claims(gpus, options)
+    yield from drift_claims(spaces["fbnet"])
+    yield from table_claims(folder, options)
+    yield from unit_claims(phones)
 
 
 if __name__ == "__main__":

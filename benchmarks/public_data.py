@@ -1,142 +1,201 @@
-"""The public data sets as arrays; what a folder does not hold is said, never made up."""
+"""The public whole-network labels as arrays; what a folder does not hold is said, never made up."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from latency_model.features import FloatArray, op_columns, op_costs
+from benchmarks.public_additive import follows_order
+from benchmarks.public_fbnet import FBNET_CANDIDATE_COUNT, fbnet_items
+from benchmarks.public_files import Absent, LeftOut, in_words, positive_number
+from latency_model.features import FloatArray
 from latency_model.few_shot.items import Items
-from latency_model.ops import ConvSpec, DepthwiseConvSpec, OpSpec
 
 IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data"
+SPACES = ("nasbench201", "fbnet")
 
-_FBNET_KERNELS = (3, 3, 3, 3, 5, 5, 5, 5, 0)
-_FBNET_EXPANSIONS = (1, 1, 3, 6, 1, 1, 3, 6, 0)
-_FBNET_GROUPS = (1, 2, 1, 1, 1, 2, 1, 1, 0)
-_FBNET_SKIP = 8
-# (blocks, width, stride of the first) on 32-pixel images, as HW-NAS-Bench built them.
-_FBNET_STAGES = ((1, 16, 1), (4, 24, 1), (4, 32, 2), (4, 64, 2), (4, 112, 1), (4, 184, 2), (1, 352, 1))
+_NETWORK_FILE = {"nasbench201": "str_arch2idx.pt", "fbnet": "arch.pt"}
 _NASBENCH201_OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+_NASBENCH201_EDGES = 6
+_NASBENCH201_NETWORKS = 15625
+_LEAST_LABELS = 50  # twenty to fit and some to judge
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PublicSpace:
     """Networks of one space, and their latency on many devices.
 
     Attributes:
-        choices: (networks, positions) candidate of each position.
+        file: the folder of its latencies, as it is named below the data folder.
+        counts: (networks, items) which candidate stands at each position.
         latency_ms: per device (networks,); NaN where a device has no label.
+        refused: per device whose file is there and cannot be used, why.
+        left_out: what of the files is not in these arrays.
     """
 
     name: str
-    choices: IntArray
+    file: str
+    counts: FloatArray
     items: Items
     latency_ms: dict[str, FloatArray]
+    refused: dict[str, str]
+    left_out: tuple[LeftOut, ...]
+
+    def why_without(self, device: str) -> str:
+        return f"{device}: {self.refused.get(device, f'no {self.file}/{device}.pt')}"
 
 
-def read_help_space(folder: Path, name: str) -> PublicSpace | None:
-    """The networks and devices under ``help/<name>``; None where they are absent."""
+@dataclass(frozen=True)
+class Networks:
+    """(rows, positions) candidates in the order of the file; ``is_read`` is false where a row is no network."""
+
+    choices: IntArray
+    is_read: BoolArray
+    problems: tuple[str, ...]
+
+
+def read_help_space(folder: Path, name: str) -> PublicSpace | Absent:
+    """The networks and devices under ``help/<name>``."""
     root = folder / "help" / name
-    choices_file = root / ("arch.pt" if name == "fbnet" else "str_arch2idx.pt")
-    if not choices_file.is_file():
-        return None
-    import torch  # noqa: PLC0415 - slow to import
-
-    raw = torch.load(choices_file, weights_only=True)
-    choices = np.array(raw, dtype=np.int64) if name == "fbnet" else _nasbench201_choices(raw)
-    latency = {
-        path.stem: _as_latency(torch.load(path, weights_only=True), len(choices))
-        for path in sorted((root / "latency").glob("*.pt"))
-    }
-    items = fbnet_items() if name == "fbnet" else nasbench201_items()
-    return PublicSpace(name, choices, items, {device: ms for device, ms in latency.items() if ms is not None})
-
-
-def _as_latency(values: Sequence[float], count: int) -> FloatArray | None:
-    latency = np.array(values, dtype=np.float64)
-    if latency.shape != (count,):
-        return None
-    return np.where(np.isfinite(latency) & (latency > 0), latency, np.nan)
-
-
-def _nasbench201_choices(index_of: dict[str, int]) -> IntArray:
-    choices = np.zeros((len(index_of), 6), dtype=np.int64)
-    for text, index in index_of.items():
-        choices[index] = [_NASBENCH201_OPS.index(edge.split("~")[0]) for edge in re.findall(r"[a-z_0-9]+~\d", text)]
-    return choices
-
-
-def nasbench201_items() -> Items:
-    return Items(class_of=np.tile(np.arange(len(_NASBENCH201_OPS)), 6))
-
-
-def is_exact_sum(choices: IntArray, latency_ms: FloatArray) -> bool:
-    """Whether labels are a table's sum instead of measurements: an additive fit leaves nothing."""
-    counts = np.eye(int(choices.max()) + 1)[choices].reshape(len(choices), -1)
-    known = np.isfinite(latency_ms)
-    design = np.column_stack([counts[known], np.ones(known.sum())])
-    solution, *_ = np.linalg.lstsq(design, latency_ms[known], rcond=None)
-    residual = latency_ms[known] - design @ solution
-    return bool(residual.std() < 1e-3 * latency_ms[known].std())
-
-
-@cache
-def fbnet_items() -> Items:
-    """Nine candidates at each of 22 positions: their class, stage, costs on paper and small numbers."""
-    costs, stages = [], []
-    width, side = 16, 32
-    for stage, (blocks, out, stride) in enumerate(_FBNET_STAGES):
-        for block in range(blocks):
-            step = stride if block == 0 else 1
-            for candidate in range(len(_FBNET_KERNELS)):
-                costs.append(_kernel_costs(_fbnet_kernels(candidate, width, out, side, step)))
-                stages.append(stage)
-            width, side = out, -(-side // step)
-    candidates = np.tile(np.arange(len(_FBNET_KERNELS)), len(costs) // len(_FBNET_KERNELS))
-    kernels, expansions = np.array(_FBNET_KERNELS)[candidates], np.array(_FBNET_EXPANSIONS)[candidates]
-    grouped = np.array(_FBNET_GROUPS)[candidates] == 2
-    return Items(
-        class_of=candidates,
-        stage_of=np.array(stages),
-        costs=np.array(costs),
-        attributes=np.column_stack(
-            [kernels, expansions, kernels * expansions, grouped, candidates != _FBNET_SKIP]
-        ).astype(np.float64),
+    path = root / _NETWORK_FILE[name]
+    raw = _load(path)
+    if isinstance(raw, Absent):
+        return raw
+    items, candidate_count = _items_of(name)
+    position_count = len(items.class_of) // candidate_count
+    networks = _listed(raw, position_count, candidate_count) if name == "fbnet" else _named(raw)
+    if networks is None or not networks.is_read.any():
+        return Absent(f"{path} lists no {name} networks")
+    kept = networks.is_read
+    counts = np.eye(candidate_count)[networks.choices[kept]].reshape(int(kept.sum()), -1)
+    left_out = []
+    if networks.problems:
+        left_out.append(
+            LeftOut(
+                file=path.relative_to(folder).as_posix(),
+                used=int(kept.sum()),
+                of=int(kept.sum()) + len(networks.problems),
+                unit="networks",
+                what=f"{in_words(networks.problems)}; these are left out",
+            )
+        )
+    latency_ms, refused = {}, {}
+    for file in sorted((root / "latency").glob("*.pt")):
+        labels, found = _read_labels(file, folder, kept, counts)
+        if found is not None:
+            left_out.append(found)
+        if labels is not None:
+            latency_ms[file.stem] = labels
+        elif found is not None:
+            refused[file.stem] = found.what
+    return PublicSpace(
+        name=name,
+        file=f"{folder / 'help' / name / 'latency'}",
+        counts=counts,
+        items=items,
+        latency_ms=latency_ms,
+        refused=refused,
+        left_out=tuple(left_out),
     )
 
 
-def _fbnet_kernels(candidate: int, width: int, out: int, side: int, stride: int) -> list[OpSpec]:
-    geometry = {"in_height": side, "in_width": side}
-    if candidate == _FBNET_SKIP:
-        if width == out and stride == 1:
-            return []
-        return [ConvSpec(in_channels=width, out_channels=out, kernel_size=1, stride=stride, **geometry)]
-    wide, groups = width * _FBNET_EXPANSIONS[candidate], _FBNET_GROUPS[candidate]
-    after = {"in_height": -(-side // stride), "in_width": -(-side // stride)}
-    return [
-        ConvSpec(in_channels=width, out_channels=wide, kernel_size=1, groups=groups, activation="relu", **geometry),
-        DepthwiseConvSpec(in_channels=wide, kernel_size=_FBNET_KERNELS[candidate], stride=stride, **geometry),
-        ConvSpec(in_channels=wide, out_channels=out, kernel_size=1, groups=groups, **after),
-    ]
+def _load(path: Path) -> Any | Absent:
+    """What torch saved; no code of the file is run."""
+    if not path.is_file():
+        return Absent(f"no {path}")
+    import torch  # noqa: PLC0415 - slow to import
+
+    try:
+        return torch.load(path, weights_only=True)
+    except Exception as error:  # noqa: BLE001 - bytes that are no pickle can raise anything
+        return Absent(f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
 
 
-def _kernel_costs(kernels: list[OpSpec]) -> list[float]:
-    if not kernels:
-        return [0.0] * 6
-    costs = op_costs(op_columns(kernels))
-    return [
-        float(costs.dense_macs.sum()),
-        float(costs.depthwise_macs.sum()),
-        float(costs.activation_bytes.sum()),
-        float(costs.weight_bytes.sum()),
-        float(costs.kernel_count.sum()),
-        float(costs.widest_values.max()),
-    ]
+def _items_of(name: str) -> tuple[Items, int]:
+    if name == "fbnet":
+        return fbnet_items(), FBNET_CANDIDATE_COUNT
+    candidate_count = len(_NASBENCH201_OPS)
+    return Items(class_of=np.tile(np.arange(candidate_count), _NASBENCH201_EDGES)), candidate_count
+
+
+def _listed(raw: Any, position_count: int, candidate_count: int) -> Networks | None:
+    """FBNet: a list of networks, each a list of candidates."""
+    if not isinstance(raw, list):
+        return None
+    choices, is_read, problems = np.zeros((len(raw), position_count), np.int64), np.zeros(len(raw), np.bool_), []
+    for row, network in enumerate(raw):
+        try:
+            digits = np.array(list(network), dtype=np.int64)
+        except (TypeError, ValueError, OverflowError):
+            problems.append(f"network {row} is {str(network)[:30]!r}")
+            continue
+        if len(digits) != position_count or digits.min() < 0 or digits.max() >= candidate_count:
+            problems.append(f"network {row} is not {position_count} digits below {candidate_count}")
+            continue
+        choices[row], is_read[row] = digits, True
+    return Networks(choices, is_read, tuple(problems))
+
+
+def _named(raw: Any) -> Networks | None:
+    """NAS-Bench-201: the place of each network in the label files, by the name of the network."""
+    if not isinstance(raw, dict):
+        return None
+    highest = max(_NASBENCH201_NETWORKS, len(raw))
+    rows: dict[int, list[int]] = {}
+    problems = []
+    for text, index in raw.items():
+        ops = [edge.split("~")[0] for edge in re.findall(r"[a-z_0-9]+~\d", str(text))]
+        is_place = isinstance(index, int) and 0 <= index < highest and index not in rows
+        if is_place and len(ops) == _NASBENCH201_EDGES and set(ops) <= set(_NASBENCH201_OPS):
+            rows[index] = [_NASBENCH201_OPS.index(op) for op in ops]
+        else:
+            problems.append(f"{str(text)[:30]!r} at {index!r}")
+    count = max(rows, default=-1) + 1
+    choices, is_read = np.zeros((count, _NASBENCH201_EDGES), np.int64), np.zeros(count, np.bool_)
+    for row, candidates in rows.items():
+        choices[row], is_read[row] = candidates, True
+    return Networks(choices, is_read, tuple(problems))
+
+
+def _read_labels(
+    file: Path, folder: Path, kept: BoolArray, counts: FloatArray
+) -> tuple[FloatArray | None, LeftOut | None]:
+    """(networks,) latency with NaN where there is none, or None where the file is of no use; and what was left out."""
+    expected = len(kept)
+
+    def left_out(used: int, of: int, what: str) -> LeftOut:
+        return LeftOut(file=file.relative_to(folder).as_posix(), used=used, of=of, unit="labels", what=what)
+
+    raw = _load(file)
+    if isinstance(raw, Absent):
+        return None, left_out(0, expected, f"{raw.why}; the device is left out")
+    values = raw.tolist() if hasattr(raw, "tolist") else raw
+    if not isinstance(values, list | tuple):
+        return None, left_out(0, expected, f"holds {type(raw).__name__}, no list; the device is left out")
+    numbers = [positive_number(value) for value in values]
+    wrong = [f"entry {i} is {str(values[i])[:20]!r}" for i, number in enumerate(numbers) if number is None]
+    labels = np.full(expected, np.nan)
+    count = min(len(numbers), expected)
+    labels[:count] = [np.nan if number is None else number for number in numbers[:count]]
+    labels, total = labels[kept], max(len(numbers), expected)
+    used = int(np.isfinite(labels).sum())
+    what = []
+    if wrong:
+        what.append(f"{len(wrong)} entries are no latencies ({in_words(wrong)}) and are left out")
+    if used < _LEAST_LABELS or np.ptp(labels[np.isfinite(labels)]) == 0:
+        what.append(f"{used} labels, fewer than {_LEAST_LABELS} or all equal; the device is left out")
+        return None, left_out(0, total, "; ".join(what))
+    if len(numbers) != expected:
+        size = f"{len(numbers)} labels for {expected} networks"
+        if not follows_order(counts, labels):
+            what.append(f"{size}, and they do not follow the order of the networks; the device is left out")
+            return None, left_out(0, total, "; ".join(what))
+        what.append(f"{size}; the first {count} were tested to follow the order of the networks and are used")
+    return labels, left_out(used, total, "; ".join(what)) if what else None

@@ -2,110 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from benchmarks.claims import Claim, Options, at_most, not_measured
-from benchmarks.public_data import DEFAULT_FOLDER, PublicSpace, is_exact_sum, read_help_space
+from benchmarks.claims import Claim, at_most, not_measured
+from benchmarks.public_additive import BoolArray, additive_ms, folds_of, is_exact_sum
+from benchmarks.public_data import PublicSpace
+from benchmarks.public_files import Absent
 from latency_model.drift import DriftReport, detect_drift, local_level
 from latency_model.features import FloatArray
-from latency_model.few_shot.items import bag_of_choices
 
-_DRIFTING = ("essential_ph_1", "pixel2", "samsung_a50", "samsung_s7")
-_FOLDS = 5
+_ASKED = ("essential_ph_1", "pixel2", "samsung_a50", "samsung_s7")  # the issue asks for these to be halved
 _ROUNDS = 3
+_HALVED = 0.5
+# A device that errs by less has little to halve: what remains is not drift but what no additive table can say.
+_LEAST_MAPE_TO_HALVE = 0.03
 _HURT = 0.01
 
 
 @dataclass(frozen=True)
 class DriftResult:
+    """``report`` is the test on the residuals of the whole series, each predicted without itself."""
+
     report: DriftReport
     before_mape: float
     after_mape: float
 
+    @property
+    def ratio(self) -> float:
+        return self.after_mape / self.before_mape
 
-def drift_claims(options: Options) -> Iterator[Claim]:
+    @property
+    def is_to_be_halved(self) -> bool:
+        return self.report.is_drifting and self.before_mape >= _LEAST_MAPE_TO_HALVE
+
+
+def drift_claims(space: PublicSpace | Absent) -> Iterator[Claim]:
     """An additive table judged by cross-validation, with and without following the level of its residuals.
 
     The labels are in order of measurement. A network's level comes from its measured neighbours, as it would from
-    a canary; its own label is never looked at.
+    a canary; its own label is never looked at. Devices are found by the test, whatever they are called: those that
+    drift and err by 3 % or more are to be halved, all others must not be hurt.
     """
-    folder = options.data or DEFAULT_FOLDER
-    space = read_help_space(folder, "fbnet")
-    if space is None:
-        yield not_measured("drift, MAPE after over before", "<= 0.5", f"no {folder / 'help' / 'fbnet'}")
+    if isinstance(space, Absent):
+        yield not_measured("drift, MAPE after over before", f"<= {_HALVED}", space.why)
         return
-    counts = bag_of_choices(space.choices)
-    devices = [d for d in space.latency_ms if not is_exact_sum(space.choices, space.latency_ms[d])]
-    if options.quick:
-        devices = [d for d in devices if d in _DRIFTING or d.endswith("_1")]
-    results = {device: follow_drift(counts, space.latency_ms[device]) for device in devices}
-    for device in _DRIFTING:
+    results = {
+        device: follow_drift(space.counts, latency_ms)
+        for device, latency_ms in space.latency_ms.items()
+        if device in _ASKED or not is_exact_sum(space.counts, latency_ms)
+    }
+    for device in _ASKED:
         if device not in results:
-            yield not_measured(f"drift {device}, MAPE after over before", "<= 0.5", "no such device in the data")
-            continue
-        result = results[device]
-        yield at_most(
-            f"drift {device}, MAPE after over before",
-            result.after_mape / result.before_mape,
-            0.5,
-            unit="ratio",
-            note=f"{result.before_mape:.1%} -> {result.after_mape:.1%}; neighbours correlate "
-            f"{result.report.lag_correlation:.2f}{_rounding(space, device)}",
-        )
-    others = {device: result for device, result in results.items() if device not in _DRIFTING}
-    if others:
-        worst = max(others, key=lambda device: others[device].after_mape / others[device].before_mape)
-        corrected = [device for device, result in others.items() if result.report.is_drifting]
-        yield at_most(
-            "drift, every other device, worst MAPE after over before",
-            others[worst].after_mape / others[worst].before_mape,
-            1.0 + _HURT,
-            unit="ratio",
-            note=f"worst {worst} of {len(others)}; corrected as the test asked: {', '.join(corrected) or 'none'}",
-        )
+            claim = f"drift {device}, MAPE after over before"
+            yield not_measured(claim, f"<= {_HALVED}", space.why_without(device))
+    halved = [device for device, result in results.items() if device in _ASKED or result.is_to_be_halved]
+    for device in halved:
+        yield _halved_claim(device, results[device], _rounding(space.latency_ms[device]))
+    yield _others_claim({device: result for device, result in results.items() if device not in halved}, space)
+
+
+def _halved_claim(device: str, result: DriftResult, rounding: str) -> Claim:
+    found = "" if result.report.is_drifting else "; the test finds no drift"
+    return at_most(
+        f"drift {device}, MAPE after over before",
+        result.ratio,
+        _HALVED,
+        unit="ratio",
+        note=f"{result.before_mape:.1%} -> {result.after_mape:.1%}; neighbours correlate "
+        f"{result.report.lag_correlation:.2f}{found}{rounding}",
+    )
+
+
+def _others_claim(others: Mapping[str, DriftResult], space: PublicSpace) -> Claim:
+    title = "drift, every other device, worst MAPE after over before"
+    if not others:
+        return not_measured(title, f"<= {1.0 + _HURT:g}", f"no other device in {space.file} but exact sums")
+    worst = max(others, key=lambda device: others[device].ratio)
+    corrected = [
+        f"{device} ({result.before_mape:.1%} -> {result.after_mape:.1%})"
+        for device, result in others.items()
+        if result.report.is_drifting
+    ]
+    return at_most(
+        title,
+        others[worst].ratio,
+        1.0 + _HURT,
+        unit="ratio",
+        note=f"worst {worst} of {len(others)}; drift is found, below the {_LEAST_MAPE_TO_HALVE:.0%} from which it is "
+        f"to be halved: {', '.join(corrected) or 'none'}",
+    )
 
 
 def follow_drift(counts: FloatArray, latency_ms: FloatArray) -> DriftResult:
     """Cross-validate an additive table with and without the level of its neighbours' residuals."""
     labelled = np.isfinite(latency_ms)
-    fold_of = np.random.default_rng(0).integers(0, _FOLDS, len(latency_ms))
+    fold_of = folds_of(len(latency_ms))
     plain, followed = np.full(len(latency_ms), np.nan), np.full(len(latency_ms), np.nan)
-    report = detect_drift(np.zeros(0))
-    for fold in range(_FOLDS):
+    for fold in range(fold_of.max() + 1):
         known, judged = labelled & (fold_of != fold), labelled & (fold_of == fold)
         level = np.zeros(len(latency_ms))
-        predicted = _additive(counts, latency_ms, known)
+        predicted = additive_ms(counts, latency_ms, known)
         plain[judged] = predicted[judged]
         for _ in range(_ROUNDS):
             residual = np.log(np.where(known, latency_ms, 1.0) / predicted)
             report = detect_drift(residual, known)
             if not report.is_drifting or report.half_window is None:
                 level = np.zeros(len(latency_ms))
-                predicted = _additive(counts, latency_ms, known)
+                predicted = additive_ms(counts, latency_ms, known)
                 break
             level = local_level(residual, known, report.half_window)
-            predicted = _additive(counts, latency_ms / np.exp(level), known)
+            predicted = additive_ms(counts, latency_ms / np.exp(level), known)
         followed[judged] = (predicted * np.exp(level))[judged]
+    report = detect_drift(np.log(np.where(labelled, latency_ms / plain, 1.0)), labelled)
     return DriftResult(report, _mape(plain, latency_ms, labelled), _mape(followed, latency_ms, labelled))
 
 
-def _additive(counts: FloatArray, latency_ms: FloatArray, known: npt.NDArray[np.bool_]) -> FloatArray:
-    centre, level = counts[known].mean(axis=0), latency_ms[known].mean()
-    centred = counts[known] - centre
-    gram = centred.T @ centred + np.eye(counts.shape[1])
-    weights = np.linalg.solve(gram, centred.T @ (latency_ms[known] - level))
-    return np.asarray(np.maximum(level + (counts - centre) @ weights, 0.05 * level))
-
-
-def _mape(predicted: FloatArray, latency_ms: FloatArray, labelled: npt.NDArray[np.bool_]) -> float:
+def _mape(predicted: FloatArray, latency_ms: FloatArray, labelled: BoolArray) -> float:
     return float(np.mean(np.abs(predicted[labelled] / latency_ms[labelled] - 1)))
 
 
-def _rounding(space: PublicSpace, device: str) -> str:
-    values = space.latency_ms[device]
-    whole = bool(np.all(values[np.isfinite(values)] % 1.0 == 0))
+def _rounding(latency_ms: FloatArray) -> str:
+    whole = bool(np.all(latency_ms[np.isfinite(latency_ms)] % 1.0 == 0))
     return "; labels are rounded to whole milliseconds" if whole else ""

@@ -1,0 +1,184 @@
+"""Kernels and whole networks that were timed on phone GPUs, from two CSV files; lines that make no sense are said."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.phone_kernels import PhoneNetworks
+from benchmarks.public_files import Absent, CsvTable, LeftOut, in_words, positive_number, read_csv
+from latency_model.features import FloatArray
+from latency_model.ops import ConvSpec, OpSpecError
+
+_KERNELS, _NETWORKS = "tflite_cnn_ops_gpu.csv", "tflite_cnn_e2e.csv"
+_MS = 1e-3  # the files are in microseconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceKernels:
+    """One phone GPU.
+
+    Attributes:
+        kernel_ms: (rows,) NaN where a kernel was not timed.
+        networks: those with a time for every kernel and for the whole.
+        lacks: why there are no networks; None where there are.
+    """
+
+    kernel_ms: FloatArray
+    networks: PhoneNetworks
+    lacks: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhoneGpus:
+    """Attributes:
+    devices: per device of the kernel file.
+    convolutions: (rows,) the convolution that each kernel is; None for other ops and for shapes that our specs lack.
+    """
+
+    devices: dict[str, DeviceKernels]
+    convolutions: tuple[ConvSpec | None, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def read_phone_gpus(folder: Path) -> PhoneGpus | Absent:
+    """Read both files; without the kernels there is nothing, without the networks there are still convolutions."""
+    root = folder / "phone_gpu_kernels"
+    kernel_path, network_path = root / _KERNELS, root / _NETWORKS
+    if not kernel_path.is_file():
+        return Absent(f"no {kernel_path}")
+    kernels = read_csv(kernel_path)
+    columns = [column for column in kernels.columns if re.fullmatch(r".+\|gpu\|float", column)]
+    missing = sorted({"model", "operation", "feature"} - kernels.columns.keys())
+    if missing or not columns:
+        return Absent(f"{kernel_path} has no column {', '.join(missing) or '*|gpu|float'}")
+    problems = dict(kernels.problems)
+    kernel_ms = {column: _milliseconds(kernels, column, problems) for column in columns}
+    convolutions = tuple(_convolutions(kernels, problems))
+    unsure = _unsure_models(kernels)
+    if unsure:
+        problems[max(kernels.problems)] += f" (networks beside such lines are not summed: {', '.join(sorted(unsure))})"
+    left_out = list(_said(folder, kernel_path, kernels, problems))
+    whole_ms: dict[str, dict[str, float]] = {}
+    if network_path.is_file():
+        networks = read_csv(network_path)
+        network_problems = dict(networks.problems)
+        whole_ms = _whole_networks(networks, network_problems)
+        left_out += _said(folder, network_path, networks, network_problems)
+    nothing = np.full(len(convolutions), np.nan)
+    devices = {}
+    for column in dict.fromkeys((*columns, *whole_ms)):
+        lacks = None
+        if column not in kernel_ms:
+            lacks = f"no column {column} in {kernel_path}"
+        elif column not in whole_ms:
+            lacks = (
+                f"no column model or {column}|mean in {network_path}"
+                if network_path.is_file()
+                else f"no {network_path}"
+            )
+        of_device = kernel_ms.get(column, nothing)
+        networks_of = _networks(column, kernels.columns["model"], of_device, whole_ms.get(column, {}), unsure)
+        devices[networks_of.device] = DeviceKernels(kernel_ms=of_device, networks=networks_of, lacks=lacks)
+    return PhoneGpus(devices=devices, convolutions=convolutions, left_out=tuple(left_out))
+
+
+def _networks(
+    column: str, models: tuple[str, ...], kernel_ms: FloatArray, whole_ms: dict[str, float], unsure: set[str]
+) -> PhoneNetworks:
+    of_model: dict[str, list[float]] = {}
+    for model, latency_ms in zip(models, kernel_ms, strict=True):
+        of_model.setdefault(model, []).append(float(latency_ms))
+    # A network that lacks a kernel would be summed too low.
+    complete = [m for m in sorted(of_model) if m not in unsure and m in whole_ms and np.isfinite(of_model[m]).all()]
+    return PhoneNetworks(
+        column=column,
+        models=tuple(complete),
+        sums_ms=np.array([sum(of_model[model]) for model in complete]),
+        kernel_count=np.array([float(len(of_model[model])) for model in complete]),
+        latency_ms=np.array([whole_ms[model] for model in complete]),
+    )
+
+
+def _milliseconds(table: CsvTable, column: str, problems: dict[int, str]) -> FloatArray:
+    """(rows,) NaN where there is none; a field that is not empty and no latency is a problem."""
+    numbers = [positive_number(text) for text in table.columns[column]]
+    for line, text, number in zip(table.lines, table.columns[column], numbers, strict=True):
+        if number is None and text.strip():
+            problems.setdefault(line, f"{column} is {text[:20]!r}")
+    return np.array([np.nan if number is None else number * _MS for number in numbers])
+
+
+def _whole_networks(networks: CsvTable, problems: dict[int, str]) -> dict[str, dict[str, float]]:
+    """Per kernel column the latency of each network; of a network that stands twice the first."""
+    models = networks.columns.get("model", ())
+    first = {model: row for row, model in reversed(list(enumerate(models)))}
+    for row, model in enumerate(models):
+        if first[model] != row:
+            problems.setdefault(networks.lines[row], f"{model!r} stands twice")
+    found = {}
+    for column in networks.columns if models else ():
+        if re.fullmatch(r".+\|gpu\|float\|mean", column):
+            latency_ms = _milliseconds(networks, column, problems)
+            timed = {model: float(latency_ms[row]) for model, row in first.items() if np.isfinite(latency_ms[row])}
+            found[column.removesuffix("|mean")] = timed
+    return found
+
+
+def _unsure_models(kernels: CsvTable) -> set[str]:
+    """Networks next to a line that cannot be read: it may have been one of their kernels."""
+    model_of = dict(zip(kernels.lines, kernels.columns["model"], strict=True))
+    unsure = set()
+    for line in kernels.problems:
+        for step in (-1, 1):
+            near = line + step
+            while near in kernels.problems:
+                near += step
+            unsure |= {model_of[near]} if near in model_of else set()
+    return unsure
+
+
+def _convolutions(kernels: CsvTable, problems: dict[int, str]) -> Iterator[ConvSpec | None]:
+    rows = zip(kernels.lines, kernels.columns["operation"], kernels.columns["feature"], strict=True)
+    for line, operation, feature in rows:
+        if operation != "CONV_2D":
+            yield None
+            continue
+        try:
+            yield _convolution(feature)
+        except (ValueError, SyntaxError, KeyError, AttributeError, OpSpecError) as error:
+            problems.setdefault(line, f"no convolution ({type(error).__name__}: {error}): {feature[:40]!r}")
+            yield None
+
+
+def _convolution(feature: str) -> ConvSpec | None:
+    fields = {name: int(value) for name, value in ast.literal_eval(feature).items() if str(value).isdigit()}
+    if fields["Kernel"] % 2 == 0:
+        return None  # our specs pad symmetrically; an even window would be another op
+    return ConvSpec(
+        in_channels=fields["Input_channel"],
+        in_height=fields["Output_shape"] * fields["Stride"],
+        in_width=fields["Output_shape"] * fields["Stride"],
+        out_channels=fields["Filter"],
+        kernel_size=fields["Kernel"],
+        stride=fields["Stride"],
+    )
+
+
+def _said(folder: Path, path: Path, table: CsvTable, problems: dict[int, str]) -> Iterator[LeftOut]:
+    if not problems:
+        return
+    total = len(table.lines) + len(table.problems)
+    listed = [f"line {line}: {problems[line]}" for line in sorted(problems)]
+    yield LeftOut(
+        file=path.relative_to(folder).as_posix(),
+        used=total - len(problems),
+        of=total,
+        unit="lines",
+        what=f"{in_words(listed)}; what cannot be read is left out",
+    )

@@ -1,0 +1,73 @@
+"""A published block table of which some lines may be damaged: whole blocks are left out, by line."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from benchmarks.public_files import positive_number
+from latency_model.errors import LatencyModelError
+from latency_model.op_timings import OpTimings
+from latency_model.readers import read_yaml_table
+from latency_model.readers.yaml_table import op_of_key
+
+
+def read_table(path: Path) -> tuple[OpTimings, list[str]]:
+    """The table, and what is wrong with each block that was left out.
+
+    Raises:
+        LatencyModelError: nothing that is left is a table.
+    """
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    kept, wrong = [], []
+    is_once_for_all = "-se:" in text
+    for line, block in _blocks(text):
+        problem = _problem(block, is_once_for_all)
+        if problem is None:
+            kept.append(block)
+        else:
+            wrong.append(f"line {line}: {problem}")
+    if not wrong or not kept:
+        return read_yaml_table(path), []
+    with tempfile.TemporaryDirectory() as folder:
+        sound = Path(folder) / path.name
+        sound.write_text("".join(kept), encoding="utf-8")
+        return read_yaml_table(sound), wrong
+
+
+def _blocks(text: str) -> Iterator[tuple[int, str]]:
+    """Each line that is not indented, with the indented ones below it, and its number."""
+    start, block = 1, ""
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+        if block and line.strip() and not line[0].isspace():
+            yield start, block
+            start, block = number, ""
+        block += line
+    if block.strip():
+        yield start, block
+
+
+def _problem(block: str, is_once_for_all: bool) -> str | None:
+    try:
+        read = yaml.safe_load(block)
+    except yaml.YAMLError as error:
+        return f"no YAML ({str(error).splitlines()[0]})"
+    if read is None:
+        return None  # a comment
+    if not isinstance(read, dict) or len(read) != 1:
+        return f"no block: {block.strip()[:40]!r}"
+    ((key, row),) = read.items()
+    try:
+        op_of_key(str(key), is_once_for_all)
+    except (LatencyModelError, LookupError, ValueError, ArithmeticError) as error:
+        return f"{str(key)[:40]!r}: {error}"
+    if (
+        not isinstance(row, dict)
+        or positive_number(row.get("mean")) is None
+        or positive_number(row.get("count")) is None
+    ):
+        return f"no mean and count in {str(key)[:40]!r}"
+    return None
