@@ -32,6 +32,7 @@ from search.cli_options import (
     SpaceOption,
     TargetMsOption,
     TargetOption,
+    WithOption,
 )
 from search.ship.cli import register as register_ship_verbs
 from search.threads import prepare_threads
@@ -151,6 +152,7 @@ def search_command(
     run_folder: RunArgument,
     target: TargetOption = None,
     target_ms: TargetMsOption = None,
+    sharers: WithOption = None,
     device_in_the_loop: DeviceLoopOption = False,
 ) -> None:
     """Search against a budget; resumes where a killed search stopped. Several processes or machines share one search
@@ -159,15 +161,23 @@ def search_command(
     Example: proxyless search runs/first --target 0.6xmobilenetv2
 
     Example: torchrun --nproc-per-node 2 -m search search runs/first
+
+    Several devices or budgets share one search with --with; derive, train, export, verify and report then go on in each
+    of the run folders. --target is also for those that have no budget yet.
+
+    Example: proxyless search runs/cpu --target 0.6xmobilenetv2 --with runs/phone --with runs/board=0.8ms
     """
     from search.run import open_run, with_target
     from search.run_settings import parse_target
     from search.steps.search import search
+    from search.steps.share import open_sharer
 
     run = open_run(run_folder)
-    if run.settings.target is None or target is not None or target_ms is not None:
+    is_given = target is not None or target_ms is not None
+    if run.settings.target is None or is_given:
         run = with_target(run, parse_target(target, target_ms))
-    search(run, Console(), with_device=device_in_the_loop)
+    others = [open_sharer(text, run.target if is_given else None) for text in sharers or []]
+    search(run, Console(), others=others, with_device=device_in_the_loop)
 
 
 @app.command("derive")

@@ -23,6 +23,14 @@ TargetOption = Annotated[
     typer.Option("--target", help="The budget as a fraction of a reference's measured latency: 0.6xmobilenetv2."),
 ]
 TargetMsOption = Annotated[float | None, typer.Option("--target-ms", help="The budget in milliseconds: 0.8.")]
+WithOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        help="Another run, profiled and fitted on its own device with the same data and space, that shares the search: "
+        "runs/phone, or with its budget runs/phone=0.8ms, runs/phone=0.6xmobilenetv2. May be given several times.",
+    ),
+]
 SpaceOption = Annotated[
     str, typer.Option("--space", help="small (16 to 64 pixels), imagenet, nas-bench-macro, or a .yaml file of yours.")
 ]

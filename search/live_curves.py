@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from search.progress import Update
 
 EVERY = 20
-NO_CURVES = {"step", "total_steps", "seconds", "epoch"}
+NO_CURVES = {"step", "total_steps", "seconds", "epoch", "architecture_seconds"}
+OF_ONE_TARGET = {"held_out_loss", "expected_ms", "derived_ms", "multiplier", "entropy"}
 
 
 class _Writer(Protocol):
@@ -21,11 +22,16 @@ class _Writer(Protocol):
 
 
 class EventFollower:
-    """Reads what was appended to an event log since it last looked, and passes the numbers on."""
+    """Reads what was appended to an event log since it last looked, and passes the numbers on.
 
-    def __init__(self, events: Path, writer: _Writer, prefix: str) -> None:
-        self.events, self.writer, self.prefix = events, writer, prefix
+    A search may be for several targets, with several events in a step: the figures of all but ``first_target`` have
+    curves of their own.
+    """
+
+    def __init__(self, events: Path, writer: _Writer, prefix: str, first_target: str | None = None) -> None:
+        self.events, self.writer, self.prefix, self.first_target = events, writer, prefix, first_target
         self.offset = events.stat().st_size if events.exists() else 0
+        self.step = -1
 
     def look(self) -> int:
         """How many new events there were."""
@@ -34,10 +40,17 @@ class EventFollower:
             count += 1
             for name, value in event.items():
                 if name not in NO_CURVES and isinstance(value, int | float) and not isinstance(value, bool):
-                    self.writer.add_scalar(f"{self.prefix}/{name}", float(value), event["step"])
+                    self._add(event, name, float(value))
+            self.step = event["step"]
         if count:
             self.writer.flush()
         return count
+
+    def _add(self, event: dict[str, Any], name: str, value: float) -> None:
+        if name in OF_ONE_TARGET and event["target"] != self.first_target:
+            self.writer.add_scalar(f"{self.prefix}/{name} ({event['target']})", value, event["step"])
+        elif name in OF_ONE_TARGET or event["step"] != self.step:
+            self.writer.add_scalar(f"{self.prefix}/{name}", value, event["step"])
 
     def _new_events(self) -> Iterator[dict[str, Any]]:
         if not self.events.exists():
@@ -52,12 +65,15 @@ class EventFollower:
 
 
 @contextmanager
-def live_curves(events: Path, folder: Path, prefix: str, step: int, update: Update | None) -> Iterator[Update]:
+def live_curves(
+    events: Path, folder: Path, prefix: str, step: int, update: Update | None, first_target: str | None = None
+) -> Iterator[Update]:
     """Yields a progress function that also passes new events on to TensorBoard now and then.
 
     Args:
         step: the first step that will be logged; curves of a resumed run go on from there.
         update: called with every (done, total).
+        first_target: of a search, the name of the target whose curves need no name.
     """
     if find_spec("tensorboard") is None:
         yield update or _ignore
@@ -65,7 +81,7 @@ def live_curves(events: Path, folder: Path, prefix: str, step: int, update: Upda
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - slow to import
 
     writer = SummaryWriter(str(folder), purge_step=step)
-    follower = EventFollower(events, writer, prefix)
+    follower = EventFollower(events, writer, prefix, first_target)
 
     def on_step(done: int, total: int) -> None:
         if done % EVERY == 0 or done == total:

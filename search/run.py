@@ -14,7 +14,7 @@ from latency_model.network import NetworkSpec, network_from_json, network_to_jso
 from search.errors import RunFolderError, TargetError
 from search.files import read_json, write_json
 from search.presets import Preset, find_preset
-from search.run_settings import RunSettings, Target, keep_settings, read_settings
+from search.run_settings import RunSettings, Target, keep_settings, read_settings, require_same
 
 if TYPE_CHECKING:
     from latency_model.network_latency import NetworkLatency
@@ -60,6 +60,20 @@ class RunFolder:
     @property
     def target(self) -> Path:
         return self.path / "search" / "target.json"
+
+    @property
+    def shared_targets(self) -> Path:
+        """Whom the search in this folder serves, when several runs share it."""
+        return self.path / "search" / "targets.json"
+
+    @property
+    def shared(self) -> Path:
+        """Points to the run folder that holds the search, when it is another's."""
+        return self.path / "search" / "shared.json"
+
+    @property
+    def shared_cost(self) -> Path:
+        return self.path / "search" / "cost.json"
 
     @property
     def exports(self) -> Path:
@@ -141,6 +155,12 @@ class Run:
 
         return load_space(self.settings.space, self.data.image_shape, self.data.class_count)
 
+    def take_data_of(self, other: Run) -> None:
+        """Use the images that another run has read, when both asked for them in the same words."""
+        asked = [(one.settings.data, one.settings.image_size, one.settings.image_limit) for one in (self, other)]
+        if asked[0] == asked[1]:
+            self.data = other.data
+
     def split(self, held_out_fraction: float) -> SplitData:
         from search.batches import split_data  # noqa: PLC0415 - torch is slow to import
 
@@ -156,7 +176,10 @@ class Run:
         from latency_model.network_latency import load_network_latency  # noqa: PLC0415 - scikit-learn is slow
 
         if not self.folder.predictor.is_dir():
-            raise RunFolderError(f"{self.folder.predictor} is not there; run proxyless fit {self.folder.path} first.")
+            raise RunFolderError(
+                f"{self.folder.predictor} is not there; run proxyless fit {self.measurements} --out "
+                f"{self.folder.predictor} first."
+            )
         return load_network_latency(self.folder.predictor)
 
     def read_network(self, name: str) -> NetworkSpec:
@@ -201,9 +224,12 @@ def open_run(folder: Path) -> Run:
 
 
 def with_target(run: Run, target: Target) -> Run:
-    """The run with its budget set.
+    """The run with its budget set; the search writes it down when it is in reach.
 
     Raises:
         RunFolderError: it has another budget already.
     """
-    return start_run(run.folder.path, replace(run.settings, target=target))
+    settings = replace(run.settings, target=target)
+    if run.settings.target is not None:
+        require_same(run.folder.path, run.settings, settings)
+    return Run(run.folder.path, settings)

@@ -11,6 +11,7 @@ from search.errors import RunFolderError, TargetError
 from search.files import read_json, write_json
 
 SCHEMA = 1
+_MILLISECONDS = re.compile(r"(?P<ms>\d+(\.\d+)?)\s*ms")
 _RELATIVE = re.compile(r"(?P<factor>\d+(\.\d+)?)\s*[x*]\s*(?P<reference>[A-Za-z][\w-]*)")
 REFERENCES = ("mobilenetv2",)
 
@@ -57,6 +58,23 @@ def parse_target(text: str | None, target_ms: float | None) -> Target:
     return Target(factor=float(match["factor"]), reference=match["reference"])
 
 
+def parse_sharer(text: str) -> tuple[Path, Target | None]:
+    """``--with runs/phone``, or with a budget of its own: ``--with runs/phone=0.8ms``, ``=0.6xmobilenetv2``.
+
+    Raises:
+        TargetError: what follows the last "=" is no budget.
+    """
+    folder, equals, budget = text.rpartition("=")
+    if not equals or Path(text).is_dir():
+        return Path(text), None
+    match = _MILLISECONDS.fullmatch(budget.strip())
+    try:
+        target = parse_target(budget, None) if match is None else parse_target(None, float(match["ms"]))
+    except TargetError as error:
+        raise TargetError(f"--with {text}: after the = stands a budget, such as 0.8ms or 0.6xmobilenetv2.") from error
+    return Path(folder), target
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
     """Everything that decides a run, apart from the device's own clock. ``target`` may be set after the profile."""
@@ -85,10 +103,19 @@ def keep_settings(path: Path, settings: RunSettings) -> None:
     if kept.target is None and settings.target is not None:
         kept = replace(kept, target=settings.target)
         write_json(path, {"schema": SCHEMA, **asdict(kept)})
+    require_same(path.parent, kept, settings)
+
+
+def require_same(folder: Path, kept: RunSettings, settings: RunSettings) -> None:
+    """Raise when a run was asked for with other settings.
+
+    Raises:
+        RunFolderError: it was; what differs is named.
+    """
     for name, value in asdict(settings).items():
         if asdict(kept)[name] != value:
             raise RunFolderError(
-                f"{path.parent} is a run with {name}={asdict(kept)[name]!r}, not {value!r}. Give another --out for a "
+                f"{folder} is a run with {name}={asdict(kept)[name]!r}, not {value!r}. Give another --out for a "
                 f"new run, or the same settings to resume this one."
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from search.errors import RunFolderError
@@ -24,6 +24,8 @@ class SearchSettings:
     ``logit_rate`` and ``ascent_rate``); ``logit_learning_rate`` sets the former by hand. ``latency_weight_per_ms``
     replaces the hard target by the paper's plain loss, weight * E[latency]. Networks are derived between
     ``least_budget_share`` of the target and the target: the best network often leaves a few per cent unused.
+    ``architecture_steps_per_turn`` is how many architecture steps are taken when one is due: a search that several runs
+    share takes one for each, so that none gets fewer than a search of its own would give it.
 
     The weights' learning rate rises over ``learning_rate_warmup_fraction`` of the steps and falls along a cosine. It is
     eight times the paper's, with clipped gradients: a short search trains each candidate only a few dozen times
@@ -52,9 +54,11 @@ class SearchSettings:
     derive_images: int = 2000
     least_budget_share: float = 0.95
     seed: int = 0
+    architecture_steps_per_turn: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("search_steps", "batch_size", "architecture_batch_size", "derive_candidates", "derive_images"):
+        counts = ("search_steps", "batch_size", "architecture_batch_size", "derive_candidates", "derive_images")
+        for name in (*counts, "architecture_steps_per_turn"):
             if getattr(self, name) < 1:
                 raise RunFolderError(f"{name}={getattr(self, name)}; it must be 1 or more.")
         if self.warmup_steps < 0 or self.weight_steps_per_architecture_step < 1:
@@ -71,12 +75,21 @@ class SearchSettings:
         return replace(self, derive_candidates=1, derive_images=1, least_budget_share=0.0)
 
     @property
+    def identity(self) -> str:
+        """What a checkpoint must share. One step per turn is left out, as by searches from before there were more."""
+        values = asdict(self.before_deriving())
+        steps_per_turn = values.pop("architecture_steps_per_turn")
+        text = repr(tuple(values.values()))
+        return text if steps_per_turn == 1 else f"{text}, {steps_per_turn} architecture steps per turn"
+
+    @property
     def total_steps(self) -> int:
         return self.warmup_steps + self.search_steps
 
     def architecture_steps(self, target_count: int) -> int:
         """How many architecture steps each of ``target_count`` targets gets."""
-        return max(1, self.search_steps // self.weight_steps_per_architecture_step // target_count)
+        turns = self.search_steps // self.weight_steps_per_architecture_step
+        return max(1, turns * self.architecture_steps_per_turn // target_count)
 
     def logit_rate(self, target_count: int) -> float:
         """Adam moves a logit by about this much per step, so the rate times the steps is how far it can go:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -96,7 +95,7 @@ class SearchTrainer:
         return {
             "space": self.space.hash,
             "data": self.data.data.hash,
-            "settings": repr(dataclasses.astuple(self.settings.before_deriving())),
+            "settings": self.settings.identity,
             "targets": repr(targets),
         }
 
@@ -104,8 +103,8 @@ class SearchTrainer:
     def is_finished(self) -> bool:
         return self.step >= self.settings.total_steps
 
-    def resume(self) -> None:
-        """Take up the state of the last checkpoint; without one, stay at the start.
+    def load(self) -> None:
+        """Take up the state of the last checkpoint, to read from it; without one, stay at the start.
 
         Raises:
             CheckpointError: the folder holds the search of another space, data set, target or settings.
@@ -119,6 +118,10 @@ class SearchTrainer:
                 target.aim_at(target.target.with_latencies([ms.numpy() for ms in saved["paths"]], saved["fixed_ms"]))
                 target.load_state_dict(saved["module"])
                 target.optimizer.load_state_dict(saved["optimizer"])
+
+    def resume(self) -> None:
+        """Take up the state of the last checkpoint, to go on from it: what was logged after it is dropped."""
+        self.load()
         if self.workers.is_first:
             keep_json_lines_before(self.files.events, self.step)
             keep_json_lines_before(self.files.probabilities, self.step)
@@ -141,15 +144,16 @@ class SearchTrainer:
                 on_step(self.step, self.settings.total_steps)
 
     def take_step(self) -> None:
-        """One weight step and, when it is due, an architecture step for one target in turn; logged."""
+        """One weight step and, when they are due, architecture steps for targets in turn; logged."""
         started = time.monotonic()
-        event = self._weight_and_architecture_step()
+        events = self._weight_and_architecture_steps()
         self.step += 1
         self.seconds += time.monotonic() - started
-        if event is not None and self.workers.is_first:
-            append_json_line(self.files.events, {**event, "seconds": round(self.seconds, 3)})
+        if self.workers.is_first:
+            for event in events:
+                append_json_line(self.files.events, {**event, "seconds": round(self.seconds, 3)})
 
-    def _weight_and_architecture_step(self) -> dict[str, Any] | None:
+    def _weight_and_architecture_steps(self) -> list[dict[str, Any]]:
         settings, step = self.settings, self.step
         is_warmup = step < settings.warmup_steps
         loss, accuracy = self._weight_step(self._weight_paths(step, is_warmup))
@@ -157,15 +161,23 @@ class SearchTrainer:
         event |= {"epoch": step / self.data.train_steps_per_pass(settings.batch_size)}
         event |= {"loss": loss, "accuracy": accuracy, "target": None, "held_out_loss": None, "expected_ms": None}
         event |= {"derived_ms": None, "multiplier": None, "entropy": None}
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"The loss is {loss} at step {step}; lower the learning rate.")
         due = not is_warmup and (step - settings.warmup_steps + 1) % settings.weight_steps_per_architecture_step == 0
         if due:
             turn = (step - settings.warmup_steps) // settings.weight_steps_per_architecture_step
-            event |= self._architecture_step(self.states[turn % len(self.states)], turn)
-            if self.device_loop is not None and (turn + 1) % self.device_loop.every_steps == 0:
-                self._ask_device(self.device_loop)
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"The loss is {loss} at step {step}; lower the learning rate.")
-        return event if due or step % LOG_EVERY_STEPS == 0 else None
+            first = turn * settings.architecture_steps_per_turn
+            return [event | self._taken_turn(first + k) for k in range(settings.architecture_steps_per_turn)]
+        return [event] if step % LOG_EVERY_STEPS == 0 else []
+
+    def _taken_turn(self, turn: int) -> dict[str, Any]:
+        """An architecture step for the target whose turn it is, a visit to the device when one is due, and the time
+        that both took."""
+        started = time.monotonic()
+        taken = self._architecture_step(self.states[turn % len(self.states)], turn)
+        if self.device_loop is not None and (turn + 1) % self.device_loop.every_steps == 0:
+            self._ask_device(self.device_loop)
+        return taken | {"architecture_seconds": round(time.monotonic() - started, 6)}
 
     def _weight_paths(self, step: int, is_warmup: bool) -> PathSample:
         generator = seeded_generator(self.settings.seed, "weight paths", step)

@@ -137,6 +137,8 @@ def cost_card(run: RunRecord) -> CostCard | None:
     passes: list[Fact] = []
     if run.events and (epoch := number(run.events[-1], "epoch")) is not None:
         passes.append(("Search", f"{epoch:.1f} passes over the training part"))
+    if shared := (run.run.get("shared_search") or {}).get("cost"):
+        passes.append((f"Search for {shared['runs']} runs together", _shared_cost(shared)))
     for name, record in run.networks.items():
         count = number(record.result or {}, "passes")
         if count is not None:
@@ -147,6 +149,13 @@ def cost_card(run: RunRecord) -> CostCard | None:
     longest = max(seconds.values(), default=1.0)
     rows = tuple(CostRow(step, value, 100 * value / longest) for step, value in seconds.items())
     return CostCard(rows, sum(seconds.values()), tuple(passes))
+
+
+def _shared_cost(cost: Json) -> str:
+    return (
+        f"{cost['passes']:.1f} passes over the training images in {format_seconds(number(cost, 'seconds'))}; separate "
+        f"searches: {cost['separate_passes']:.1f} passes in {format_seconds(number(cost, 'separate_seconds'))}"
+    )
 
 
 def _seconds(run: RunRecord, step: str) -> float | None:

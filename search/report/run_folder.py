@@ -109,13 +109,14 @@ def read_run(folder: Path) -> RunRecord:
     networks = {name: _read_network(folder, name, summary or {}, exports) for name in _network_names(folder)}
     architecture = read_json(folder / "architecture.json")
     target_name = _searched_target(run, architecture)
+    search = folder / (run.get("shared_search") or {}).get("folder", ".") / "search"
     return RunRecord(
         folder=folder,
         run=run,
         networks=networks,
-        events=_of_one_target(_latest_by_step(read_json_lines(folder / "search" / "events.jsonl")), target_name),
-        positions=_read_positions(folder / "search" / "space.json"),
-        frames=_read_frames(folder / "search" / "probabilities.jsonl", target_name),
+        events=_of_one_target(_latest_by_step(read_json_lines(search / "events.jsonl")), target_name),
+        positions=_read_positions(search / "space.json"),
+        frames=_read_frames(search / "probabilities.jsonl", target_name),
         derivation=read_json(folder / "search" / "derivation.json"),
         report_card=read_json(folder / "predictor" / "report_card.json"),
         summary=summary,
@@ -124,8 +125,13 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def _searched_target(run: Json, architecture: Json | None) -> str:
-    """The name under which the search logged the target that the network was derived for (one width of several)."""
-    return f"{(run.get('device') or {}).get('name')}, {(architecture or {}).get('space')}"
+    """The name under which the search logged the target that the network was derived for: one width of several, and in
+    a search that several runs share one of this run's; before it is derived, the first."""
+    width = (architecture or {}).get("space")
+    own: dict[str, str] = (run.get("shared_search") or {}).get("targets") or {}
+    if own:
+        return own.get(str(width)) or next(iter(own.values()))
+    return f"{(run.get('device') or {}).get('name')}, {width}"
 
 
 def _network_names(folder: Path) -> list[str]:
@@ -179,9 +185,16 @@ def read_json_lines(path: Path) -> list[Json]:
 
 
 def _latest_by_step(records: list[Json]) -> tuple[Json, ...]:
-    """A resumed run logs the steps after its checkpoint again: the later line counts."""
-    by_step = {record["step"]: record for record in records if "step" in record}
-    return tuple(by_step[step] for step in sorted(by_step))
+    """A resumed run logs the steps after its checkpoint again: the later line counts. A step is logged once, or once
+    for each of several targets."""
+    by_step: dict[int, dict[str | None, Json]] = {}
+    for record in records:
+        if "step" in record:
+            of_step, target = by_step.setdefault(record["step"], {}), record.get("target")
+            if target is None or None in of_step:
+                of_step.clear()
+            of_step[target] = record
+    return tuple(record for step in sorted(by_step) for record in by_step[step].values())
 
 
 def _of_one_target(records: tuple[Json, ...], name: str) -> tuple[Json, ...]:

@@ -24,7 +24,7 @@ from search.networks import reference_network, scaled_network
 from search.progress import progress
 from search.run import Run
 from search.space import Choices, SearchSpace
-from search.steps.search import fix_targets, make_trainer
+from search.steps.search import finished_trainer, fix_targets, own_states
 
 SHORTLIST = 8
 RANDOM_CANDIDATES = 8
@@ -51,16 +51,16 @@ def derive_networks(run: Run, console: Console) -> None:
 
     Raises:
         TargetError: no network of the shortlist meets the budget on the device.
+        RunFolderError: the search is not finished.
     """
     if run.folder.architecture.exists():
         return
-    trainer = make_trainer(run)
-    trainer.resume()
+    trainer = finished_trainer(run)
     with run.timed("derive"), open_session(run.device) as session:
 
         def derive_for(target_ms: float) -> Derivation:
             derivations = []
-            for state in trainer.states:
+            for state in own_states(run, trainer):
                 state.target = replace(state.target, target_ms=target_ms)
                 with progress(console, "derive") as update:
                     derivations.append(derive(trainer.supernet, state, trainer.data, trainer.settings, update))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
 
 from latency_model.campaign import run_campaign
 from latency_model.fit import fit_network_latency
 from latency_model.measurement import Measurement, paid_ops
-from profiler_agent.session import Session
+from profiler_agent.session import Session, open_session
 from search.architecture_step import LatencyTarget
 from search.device_loop import DeviceAnswer, DeviceLoop
 from search.files import read_json_lines
@@ -15,38 +18,74 @@ from search.run import Run
 from search.settings import SearchSettings
 from search.space import Choices
 from search.steps.profile import planned_measurements
-from search.steps.search import latency_target
-from search.trainer import SearchFiles
+from search.steps.search import latency_target, own_states
+from search.trainer import SearchFiles, SearchTrainer
 
 VISITS = 6
 
 
-def device_loop(run: Run, session: Session, settings: SearchSettings) -> DeviceLoop:
-    """A visit to the device after every seventh of the architecture steps: six in all, fewer in a very short search."""
-    files = SearchFiles(folder=run.folder.search)
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    """A run's open device, and the targets that it answers for."""
+
+    run: Run
+    session: Session
+    target_names: frozenset[str]
+
+
+def device_loop(runs: Sequence[Run], trainer: SearchTrainer, stack: ExitStack) -> DeviceLoop:
+    """A visit to the devices after every seventh of the architecture steps: six in all, fewer in a very short search.
+
+    Args:
+        runs: those that the search serves; each device is opened once.
+        stack: closes the devices.
+    """
+    sessions: dict[Path, Session] = {}
+    asked = []
+    for run in runs:
+        device_file = run.device.source_file.resolve()
+        if device_file not in sessions:
+            sessions[device_file] = stack.enter_context(open_session(run.device))
+        names = frozenset(state.target.name for state in own_states(run, trainer))
+        asked.append(_Asked(run=run, session=sessions[device_file], target_names=names))
 
     def ask(_: int, targets: Sequence[LatencyTarget], choices: Sequence[Choices]) -> list[DeviceAnswer]:
-        # The log, not memory, says what was asked before: a resumed search corrects by the same networks.
-        widths = run.space.widths
-        asked = [(visit["width"], tuple(visit["choices"])) for visit in read_json_lines(files.device_loop)]
-        now = [(target.width, chosen) for target, chosen in zip(targets, choices, strict=True)]
-        networks = {
-            (width, chosen): widths[width].network(chosen, "derived") for width, chosen in dict.fromkeys([*asked, *now])
-        }
-        measurements = run_campaign(session, list(networks.values()), run.measurements).measurements
-        measured: dict[object, Measurement] = {m.paid_ops: m for m in measurements if m.is_usable}
-        known = [measured[key] for key in dict.fromkeys(map(paid_ops, networks.values())) if key in measured]
-        planned = planned_measurements(run).network_measurements()
-        corrected = fit_network_latency(run.predictor.op_predictor, [*planned, *known])
-        return [
-            DeviceAnswer(
-                measured[paid_ops(networks[one])].latency_ms,
-                latency_target(widths[target.width], corrected, target.target_ms, target.name, target.width),
-            )
-            for target, one in zip(targets, now, strict=True)
-        ]
+        answers: dict[str, DeviceAnswer] = {}
+        for one in asked:
+            own = [index for index, target in enumerate(targets) if target.name in one.target_names]
+            answers |= _ask_one(one, [targets[i] for i in own], [choices[i] for i in own], trainer.files)
+        return [answers[target.name] for target in targets]
 
-    return DeviceLoop(_every_steps(settings), ask)
+    return DeviceLoop(_every_steps(trainer.settings), ask)
+
+
+def _ask_one(
+    one: _Asked, targets: Sequence[LatencyTarget], choices: Sequence[Choices], files: SearchFiles
+) -> dict[str, DeviceAnswer]:
+    """One device's answers, by the names of its targets."""
+    run, widths = one.run, one.run.space.widths
+    # The log, not memory, says what was asked before: a resumed search corrects by the same networks.
+    asked = [
+        (visit["width"], tuple(visit["choices"]))
+        for visit in read_json_lines(files.device_loop)
+        if visit["target"] in one.target_names
+    ]
+    now = [(target.width, chosen) for target, chosen in zip(targets, choices, strict=True)]
+    networks = {
+        (width, chosen): widths[width].network(chosen, "derived") for width, chosen in dict.fromkeys([*asked, *now])
+    }
+    measurements = run_campaign(one.session, list(networks.values()), run.measurements).measurements
+    measured: dict[object, Measurement] = {m.paid_ops: m for m in measurements if m.is_usable}
+    known = [measured[key] for key in dict.fromkeys(map(paid_ops, networks.values())) if key in measured]
+    planned = planned_measurements(run).network_measurements()
+    corrected = fit_network_latency(run.predictor.op_predictor, [*planned, *known])
+    return {
+        target.name: DeviceAnswer(
+            measured[paid_ops(networks[chosen])].latency_ms,
+            latency_target(widths[target.width], corrected, target.target_ms, target.name, target.width),
+        )
+        for target, chosen in zip(targets, now, strict=True)
+    }
 
 
 def times_nothing(settings: SearchSettings) -> DeviceLoop:

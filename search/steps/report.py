@@ -12,6 +12,7 @@ from search.files import read_json, write_json
 from search.report import write_report
 from search.report.terminal import summary_table
 from search.run import NETWORK_NAMES, Run
+from search.shared_search import seen_from, share_of
 from search.train_network import TrainFiles, read_result
 
 LIBRARIES = ("torch", "onnxruntime", "ai-edge-litert", "numpy", "xgboost", "scikit-learn")
@@ -58,11 +59,27 @@ def write_card(run: Run) -> None:
             "target_ms": target["target_ms"],
             "reference_ms": target["reference_ms"],
         },
+        "shared_search": shared_search_card(run),
         "preset": settings.preset,
         "seed": settings.seed,
         "versions": versions(),
     }
     write_json(run.folder.card, card)
+
+
+def shared_search_card(run: Run) -> dict[str, Any] | None:
+    """Where the search lies that this run shares with others, under which names it logged this run's targets (by the
+    width of the space), and what it cost; None for a search of the run's own."""
+    share = share_of(run.folder)
+    if share is None:
+        return None
+    holder, widths = share.search.holder, run.space.widths
+    return {
+        "folder": seen_from(run.folder.path, holder.path),
+        "targets": {widths[target.width].name: target.name for target in share.own.targets},
+        "runs": [{"device": one.device, "budget": one.budget, "folder": one.folder} for one in share.search.sharers],
+        "cost": read_json(holder.shared_cost) if holder.shared_cost.exists() else None,
+    }
 
 
 def make_summary(run: Run) -> dict[str, Any]:
@@ -81,6 +98,7 @@ def make_summary(run: Run) -> dict[str, Any]:
         "accuracy": accuracy,
         "measured_ms_baselines": {name: verified[name]["measured_ms"] for name in ("random", "handmade")},
         "seconds": run.seconds(),
+        "shared_search": card["shared_search"] and card["shared_search"]["cost"],
         "device": card["device"]["name"],
         "runtime": f"{card['runtime']['name']} {card['runtime']['version']}",
         "seed": run.settings.seed,

@@ -1,26 +1,32 @@
-"""Step 3, search: fix the target in milliseconds, then train supernet and path logits against it."""
+"""Step 3, search: fix the target in milliseconds, then train supernet and path logits against it; for several runs
+together when they are given."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 from rich.console import Console
 
 from latency_model.measurement import paid_ops
 from latency_model.network_latency import NetworkLatency
-from profiler_agent.session import open_session
-from search.architecture_step import LatencyTarget
+from search.architecture_step import LatencyTarget, TargetState
 from search.budget import latency_range_ms
 from search.device_loop import DeviceLoop
-from search.errors import TargetError
+from search.errors import RunFolderError, TargetError
 from search.files import read_json, write_json
 from search.live_curves import live_curves
 from search.networks import reference_network
 from search.progress import progress
 from search.run import Run
+from search.run_settings import keep_settings
+from search.shared_cost import shared_cost
+from search.shared_search import Share, share_of
 from search.space import SearchSpace, space_to_json
 from search.steps.profile import planned_measurements
+from search.steps.share import keep_shared_search, require_own_targets, require_sharable
 from search.trainer import SearchFiles, SearchTrainer
 from search.workers import ALONE, Workers, join_workers
 
@@ -66,21 +72,30 @@ def fix_targets(run: Run) -> list[LatencyTarget]:
         TargetError: no network of the space can meet it, or all of them do; the reachable range is named.
     """
     if not run.folder.target.exists():
-        reference_ms = _reference_ms(run)
-        target = run.target
-        target_ms = target.resolve_ms(reference_ms or 0.0)
-        targets = targets_by_width(run, target_ms)
-        if not any(map(_is_in_reach, targets)):
-            reach = [latency_range_ms(one.path_latency_ms, one.fixed_ms) for one in targets]
-            fastest_ms, slowest_ms = min(low for low, _ in reach), max(high for _, high in reach)
-            raise TargetError(
-                f"The budget {target.text} is {target_ms:.4g} ms, but networks of the space {run.space.name!r} take "
-                f"{fastest_ms:.4g} to {slowest_ms:.4g} ms on {run.device.name}. Choose a budget in that range, or "
-                f"another space."
-            )
-        write_json(run.folder.target, {"text": target.text, "target_ms": target_ms, "reference_ms": reference_ms})
+        write_json(run.folder.target, target_in_reach(run))
     target_ms = float(read_json(run.folder.target)["target_ms"])
     return [target for target in targets_by_width(run, target_ms) if _is_in_reach(target)]
+
+
+def target_in_reach(run: Run) -> dict[str, str | float | None]:
+    """The budget in milliseconds, as ``fix_targets`` keeps it.
+
+    Raises:
+        TargetError: no network of the space can meet it, or all of them do; the reachable range is named.
+    """
+    reference_ms = _reference_ms(run)
+    target = run.target
+    target_ms = target.resolve_ms(reference_ms or 0.0)
+    targets = targets_by_width(run, target_ms)
+    if not any(map(_is_in_reach, targets)):
+        reach = [latency_range_ms(one.path_latency_ms, one.fixed_ms) for one in targets]
+        fastest_ms, slowest_ms = min(low for low, _ in reach), max(high for _, high in reach)
+        raise TargetError(
+            f"The budget {target.text} is {target_ms:.4g} ms, but networks of the space {run.space.name!r} take "
+            f"{fastest_ms:.4g} to {slowest_ms:.4g} ms on {run.device.name}. Choose a budget in that range, or "
+            f"another space."
+        )
+    return {"text": target.text, "target_ms": target_ms, "reference_ms": reference_ms}
 
 
 def _is_in_reach(target: LatencyTarget) -> bool:
@@ -99,50 +114,127 @@ def _reference_ms(run: Run) -> float | None:
 
 
 def make_trainer(run: Run, workers: Workers = ALONE) -> SearchTrainer:
+    """The trainer of the run's search, at its start; of a shared search, for the targets of all runs.
+
+    Raises:
+        RunFolderError: the run's predictor or budget is not the one that the shared search began with.
+    """
     settings_probe = run.preset.search_settings(1, run.settings.seed)
     split = run.split(settings_probe.held_out_fraction)
     steps_per_pass = split.train_steps_per_pass(settings_probe.batch_size)
     settings = run.preset.search_settings(steps_per_pass, run.settings.seed)
-    files = SearchFiles(folder=run.folder.search)
-    return SearchTrainer(run.space, split, fix_targets(run), settings, files, workers)
+    targets: Sequence[LatencyTarget] = fix_targets(run)
+    folder, share = run.folder, share_of(run.folder)
+    if share is not None:
+        require_own_targets(run, targets, share)
+        targets, folder = share.search.targets, share.search.holder
+        settings = replace(settings, architecture_steps_per_turn=len(share.search.sharers))
+    return SearchTrainer(run.space, split, targets, settings, SearchFiles(folder=folder.search), workers)
 
 
-def search(run: Run, console: Console, *, with_device: bool = False) -> None:
+def finished_trainer(run: Run) -> SearchTrainer:
+    """The trainer as the run's search left it, to read from.
+
+    Raises:
+        RunFolderError: the search is not finished.
+    """
+    trainer = make_trainer(run)
+    trainer.load()
+    if not trainer.is_finished:
+        share = share_of(run.folder)
+        command = f"proxyless search {run.folder.path}" if share is None else share.search.command
+        raise RunFolderError(
+            f"The search for {run.folder.path} stands at step {trainer.step} of {trainer.settings.total_steps}; finish "
+            f"it first: {command}"
+        )
+    return trainer
+
+
+def own_states(run: Run, trainer: SearchTrainer) -> list[TargetState]:
+    """What a search, which other runs may share, learned for this run: one state for each width in reach."""
+    share = share_of(run.folder)
+    if share is None:
+        return trainer.states
+    own = {target.name for target in share.own.targets}
+    return [state for state in trainer.states if state.target.name in own]
+
+
+def search(run: Run, console: Console, *, others: Sequence[Run] = (), with_device: bool = False) -> None:
     """Search, or go on where a killed search stopped; under ``torchrun`` all workers take part.
 
     Args:
+        others: runs that share the search, each with its own device and budget; resumed, the same ones.
         with_device: time what would be derived now and then, and correct the predictor by it.
     Raises:
-        TargetError: the budget is out of reach.
+        TargetError: a budget is out of reach.
+        RunFolderError: the runs cannot share a search, or began it with others.
         CheckpointError: the folder holds another search.
     """
-    if run.folder.architecture.exists():
+    if not others and run.folder.architecture.exists():
+        return
+    if not others and share_of(run.folder) is not None:
+        finished_trainer(run)
         return
     with join_workers() as workers:
         if workers.is_first:
-            target = fix_targets(run)[0]
-            write_json(run.folder.search / "space.json", {**space_to_json(run.space), "hash": run.space.hash})
-            console.print(f"budget: {target.target_ms:.4g} ms ({run.target.text})", highlight=False)
-        workers.wait()  # the first one has fixed the target
+            _prepare(run, others, console)
+        workers.wait()  # the first one has fixed the targets
         trainer = make_trainer(run, workers)
         trainer.resume()
-        if trainer.is_finished:
-            return
-        with ExitStack() as stack:
-            update = None
-            if workers.is_first:
-                stack.enter_context(run.timed("search"))
-                shown = stack.enter_context(progress(console, "search"))
-                curves = live_curves(trainer.files.events, run.folder.curves("search"), "search", trainer.step, shown)
-                update = stack.enter_context(curves)
-            if with_device:
-                trainer.device_loop = _device_loop(run, trainer, stack)
-            trainer.run(update)
+        share = share_of(run.folder)
+        if workers.is_first and share is not None and not trainer.is_finished:
+            console.print(
+                shared_cost(trainer, len(share.search.sharers)).describe_passes(), highlight=False, soft_wrap=True
+            )
+        if not trainer.is_finished:
+            _train(run, others, trainer, console, with_device=with_device)
+        if workers.is_first and share is not None:
+            _keep_cost(share, trainer, console)
 
 
-def _device_loop(run: Run, trainer: SearchTrainer, stack: ExitStack) -> DeviceLoop:
+def _prepare(run: Run, others: Sequence[Run], console: Console) -> None:
+    """Refuse what cannot be searched before anything is written; then fix every budget and what the search is of."""
+    require_sharable(run, others)
+    for one in (run, *others):
+        if not one.folder.target.exists():
+            target_in_reach(one)
+    targets = {}
+    for one in (run, *others):
+        keep_settings(one.folder.settings, one.settings)
+        targets[one] = fix_targets(one)
+        where = f" on {one.device.name}, {one.folder.path}" if others else ""
+        console.print(f"budget: {targets[one][0].target_ms:.4g} ms ({one.target.text}){where}", highlight=False)
+    if others:
+        keep_shared_search(run, targets)
+    write_json(run.folder.search / "space.json", {**space_to_json(run.space), "hash": run.space.hash})
+
+
+def _train(run: Run, others: Sequence[Run], trainer: SearchTrainer, console: Console, *, with_device: bool) -> None:
+    with ExitStack() as stack:
+        update = None
+        if trainer.workers.is_first:
+            stack.enter_context(run.timed("search"))
+            shown = stack.enter_context(progress(console, "search"))
+            folder, first = run.folder.curves("search"), trainer.states[0].target.name
+            curves = live_curves(trainer.files.events, folder, "search", trainer.step, shown, first)
+            update = stack.enter_context(curves)
+        if with_device:
+            trainer.device_loop = _device_loop((run, *others), trainer, stack)
+        trainer.run(update)
+
+
+def _keep_cost(share: Share, trainer: SearchTrainer, console: Console) -> None:
+    path = share.search.holder.shared_cost
+    if path.exists():
+        return
+    cost = shared_cost(trainer, len(share.search.sharers))
+    write_json(path, cost.to_json())
+    console.print(cost.describe_seconds(), highlight=False, soft_wrap=True)
+
+
+def _device_loop(runs: Sequence[Run], trainer: SearchTrainer, stack: ExitStack) -> DeviceLoop:
     from search.steps.device_loop import device_loop, times_nothing  # noqa: PLC0415 - it builds on this module
 
     if not trainer.workers.is_first:
         return times_nothing(trainer.settings)
-    return device_loop(run, stack.enter_context(open_session(run.device)), trainer.settings)
+    return device_loop(runs, trainer, stack)

@@ -19,7 +19,7 @@ from search.files import read_json, read_json_lines
 from search.live_curves import live_curves
 from search.progress import Update, progress
 from search.run import NETWORK_NAMES, Run, open_run
-from search.steps.search import make_trainer
+from search.steps.search import finished_trainer
 from search.train_network import NetworkTrainer, TrainFiles, read_result
 from search.warm_start import supernet_weights
 
@@ -77,8 +77,7 @@ def derived_start(run: Run) -> dict[str, Tensor]:
         RunFolderError: nothing was derived yet.
     """
     derived = read_json(run.folder.derivation)["derived"]
-    trainer = make_trainer(run)
-    trainer.resume()
+    trainer = finished_trainer(run)
     space = run.space.widths[derived["width"]]
     return supernet_weights(space, tuple(derived["choices"]), trainer.supernet.state_dict())
 
