@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from latency_model.campaign import run_campaign
@@ -16,12 +17,18 @@ RUNTIMES: tuple[RuntimeName, ...] = ("onnxruntime", "litert", "torch")
 DEVICE_FILES = Path(__file__).resolve().parents[1] / "device_configs"
 
 
-def measure_here(runtime: RuntimeName, networks: Sequence[NetworkSpec]) -> MeasurementSet:
+def measure_here(
+    runtime: RuntimeName, networks: Sequence[NetworkSpec], *, max_sessions: int | None = None
+) -> MeasurementSet:
     """Each network once, on one thread, with the plan of the device's file.
 
+    Args:
+        max_sessions: instead of the plan's; what does not agree by then is noisy.
     Raises:
         ProxylessError: the runtime is not installed, or a network cannot be timed.
     """
     device = load_device(DEVICE_FILES / f"local_cpu_{runtime}.yaml")
+    if max_sessions is not None:
+        device = replace(device, plan=replace(device.plan, max_sessions=max_sessions))
     with tempfile.TemporaryDirectory() as folder, open_session(device) as session:
         return run_campaign(session, networks, Path(folder) / "measurements.jsonl")
