@@ -1,16 +1,12 @@
-"""The published phone-GPU measurements: kernels, and the whole networks that they make up."""
+"""Phone GPUs: networks with the sums of their kernels, and the published kernels as ops."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import ast
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from latency_model.features import FloatArray
+from latency_model.ops import ConvSpec, DepthwiseConvSpec, LinearSpec, OpSpec, PoolSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,38 +33,49 @@ class PhoneNetworks:
         return len(self.models)
 
 
-def read_phones(folder: Path) -> tuple[Any, Any] | None:
-    """Tables of the kernels and, by model, of whole networks; None where the folder lacks one."""
-    import pandas as pd  # noqa: PLC0415 - slow to import
-
-    kernels, networks = (folder / "phone_gpu_kernels" / f"tflite_cnn_{name}.csv" for name in ("ops_gpu", "e2e"))
-    if not kernels.is_file() or not networks.is_file():
-        return None
-    return pd.read_csv(kernels), pd.read_csv(networks).set_index("model")
+def numbers_of(feature: str) -> dict[str, int]:
+    """The configuration of one kernel, as the table's column ``feature`` writes it; fields with a dash are left out."""
+    return {name: int(value) for name, value in ast.literal_eval(feature).items() if str(value).isdigit()}
 
 
-def gpu_columns(kernels: Any) -> list[str]:
-    """The columns that hold kernel latencies, one for each phone."""
-    return [name for name in kernels.columns if re.fullmatch(r".+\|gpu\|float", name)]
+def op_of(operation: str, numbers: dict[str, int]) -> OpSpec | None:
+    """The kernel as an op, without what is fused behind it; None for what no op describes.
+
+    These are concatenations, and even windows, as ours pad symmetrically.
+
+    Raises:
+        KeyError: a field is missing.
+    """
+    width = numbers["Input_channel"]
+    match operation:
+        case "FULLY_CONNECTED":
+            return LinearSpec(in_features=width, out_features=numbers["Filter"])
+        case "MEAN":
+            return _mean_of_all(numbers)
+        case "AVERAGE_POOL_2D" if numbers["Kernel"] == numbers["Input_shape"]:
+            return _mean_of_all(numbers)
+        case "CONV_2D" | "CONV_2D_GROUP" | "DEPTHWISE_CONV_2D" | "MAX_POOL_2D" | "AVERAGE_POOL_2D":
+            return None if numbers["Kernel"] % 2 == 0 else _windowed(operation, numbers)
+        case _:
+            return None
 
 
-def phone_networks(kernels: Any, networks: Any) -> Iterator[PhoneNetworks]:
-    """Each phone that stands in both tables; the files hold microseconds."""
-    for column in gpu_columns(kernels):
-        if f"{column}|mean" not in networks.columns:
-            continue
-        by_model = kernels.groupby("model")[column]
-        sums, counts = by_model.sum(), by_model.size()
-        truth = networks[f"{column}|mean"].reindex(sums.index)
-        known = truth.notna().to_numpy() & (sums > 0).to_numpy()
-        sums_ms, kernel_count, latency_ms = (
-            np.asarray(values)[known].astype(np.float64) * scale
-            for values, scale in ((sums, 1e-3), (counts, 1.0), (truth, 1e-3))
-        )
-        yield PhoneNetworks(
-            column=column,
-            models=tuple(map(str, sums.index[known])),
-            sums_ms=sums_ms,
-            kernel_count=kernel_count,
-            latency_ms=latency_ms,
-        )
+def _mean_of_all(numbers: dict[str, int]) -> PoolSpec:
+    side = numbers["Input_shape"]
+    return PoolSpec(in_channels=numbers["Input_channel"], in_height=side, in_width=side, pool="global_average")
+
+
+def _windowed(operation: str, numbers: dict[str, int]) -> OpSpec:
+    # The table counts padding that is a layer of its own to the input: ours is the output's side times the stride.
+    side = numbers["Output_shape"] * numbers["Stride"]
+    geometry = {"in_channels": numbers["Input_channel"], "in_height": side, "in_width": side}
+    geometry |= {"kernel_size": numbers["Kernel"], "stride": numbers["Stride"]}
+    match operation:
+        case "DEPTHWISE_CONV_2D":
+            return DepthwiseConvSpec(**geometry)
+        case "MAX_POOL_2D":
+            return PoolSpec(pool="max", **geometry)
+        case "AVERAGE_POOL_2D":
+            return PoolSpec(pool="average", **geometry)
+        case _:
+            return ConvSpec(out_channels=numbers["Filter"], groups=numbers.get("Group", 1), **geometry)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.phone_kernels import PhoneNetworks
+from benchmarks.phone_kernels import PhoneNetworks, numbers_of, op_of
 from benchmarks.public_files import Absent, CsvTable, LeftOut, in_words, positive_number, read_csv
 from latency_model.features import FloatArray
 from latency_model.ops import ConvSpec, OpSpecError
@@ -38,10 +37,14 @@ class DeviceKernels:
 class PhoneGpus:
     """Attributes:
     devices: per device of the kernel file.
+    models, operations, features: (rows,) of each kernel, as the file has them.
     convolutions: (rows,) the convolution that each kernel is; None for other ops and for shapes that our specs lack.
     """
 
     devices: dict[str, DeviceKernels]
+    models: tuple[str, ...]
+    operations: tuple[str, ...]
+    features: tuple[str, ...]
     convolutions: tuple[ConvSpec | None, ...]
     left_out: tuple[LeftOut, ...]
 
@@ -85,7 +88,15 @@ def read_phone_gpus(folder: Path) -> PhoneGpus | Absent:
         of_device = kernel_ms.get(column, nothing)
         networks_of = _networks(column, kernels.columns["model"], of_device, whole_ms.get(column, {}), unsure)
         devices[networks_of.device] = DeviceKernels(kernel_ms=of_device, networks=networks_of, lacks=lacks)
-    return PhoneGpus(devices=devices, convolutions=convolutions, left_out=tuple(left_out))
+    models, operations, features = (kernels.columns[name] for name in ("model", "operation", "feature"))
+    return PhoneGpus(
+        devices=devices,
+        models=models,
+        operations=operations,
+        features=features,
+        convolutions=convolutions,
+        left_out=tuple(left_out),
+    )
 
 
 def _networks(
@@ -157,17 +168,8 @@ def _convolutions(kernels: CsvTable, problems: dict[int, str]) -> Iterator[ConvS
 
 
 def _convolution(feature: str) -> ConvSpec | None:
-    fields = {name: int(value) for name, value in ast.literal_eval(feature).items() if str(value).isdigit()}
-    if fields["Kernel"] % 2 == 0:
-        return None  # our specs pad symmetrically; an even window would be another op
-    return ConvSpec(
-        in_channels=fields["Input_channel"],
-        in_height=fields["Output_shape"] * fields["Stride"],
-        in_width=fields["Output_shape"] * fields["Stride"],
-        out_channels=fields["Filter"],
-        kernel_size=fields["Kernel"],
-        stride=fields["Stride"],
-    )
+    op = op_of("CONV_2D", numbers_of(feature))
+    return op if isinstance(op, ConvSpec) else None
 
 
 def _said(folder: Path, path: Path, table: CsvTable, problems: dict[int, str]) -> Iterator[LeftOut]:
