@@ -1,0 +1,159 @@
+"""Latency recipes on published phone GPUs: networks whose kernels were measured, and networks of which none was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.baseline_claims import (
+    BY_CORRECTED_FORESTS,
+    BY_FORESTS,
+    BY_MACS,
+    BY_SUM,
+    OURS,
+    Run,
+    WholeNetworks,
+    comparison_claims,
+    corrected_sums_ms,
+    judged_run,
+    macs_affine_ms,
+)
+from benchmarks.baseline_forest import KernelForests
+from benchmarks.claims import Claim, not_measured
+from benchmarks.phone_kernels import numbers_of, op_of
+from benchmarks.public_files import Absent
+from benchmarks.public_kernel_data import PhoneGpus
+from latency_model.calibration import NetworkTimings, fit_calibration
+from latency_model.experiment_design import spread_rows
+from latency_model.features import FloatArray
+from latency_model.op_timings import OpTimings, pooled_timings
+from latency_model.ops import OpSpec, OpSpecError
+from latency_model.predictors import LatencyPredictor, TablePredictor, XGBoostPredictor
+from latency_model.predictors.measured_first import MeasuredFirstPredictor
+
+_CALIBRATION_COUNT = 10
+_FOLD_COUNT = 5
+_LEAST_NETWORKS = 30
+_MEASURED = "phone GPUs, all kernels measured"
+_UNSEEN = "phone GPUs, networks of which no kernel was measured"
+
+
+@dataclass(frozen=True)
+class Phone:
+    """One phone's networks in ops, and the latency of each of their kernels; all (n,) of networks, milliseconds."""
+
+    device: str
+    whole: WholeNetworks
+    kernels_ms: tuple[tuple[float, ...], ...]
+
+    def networks(self, rows: list[int]) -> WholeNetworks:
+        return WholeNetworks(tuple(self.whole.networks[row] for row in rows), self.whole.latency_ms[rows])
+
+    def timings(self, rows: list[int]) -> OpTimings:
+        """The kernels of these networks; those of one configuration become their median."""
+        return pooled_timings(
+            (op, latency_ms, 0.0)
+            for row in rows
+            for op, latency_ms in zip(self.whole.networks[row], self.kernels_ms[row], strict=True)
+        )
+
+
+def phone_claims(gpus: PhoneGpus | Absent, *, quick: bool) -> Iterator[Claim]:
+    """Ten calibration networks a phone; the recipes that use none get none."""
+    claims = [f"{setting}: MAPE of ours over {BY_FORESTS}" for setting in (_MEASURED, _UNSEEN)]
+    if isinstance(gpus, Absent):
+        for claim in claims:
+            yield not_measured(claim, "<= 1", gpus.why)
+        return
+    every = read_phones(gpus)
+    phones = [phone for phone in every if len(phone.whole) >= _LEAST_NETWORKS]
+    if not phones:
+        counts = ", ".join(f"{phone.device} {len(phone.whole)}" for phone in every) or "none"
+        for claim in claims:
+            yield not_measured(claim, "<= 1", f"networks by phone: {counts}; {_LEAST_NETWORKS} are needed")
+        return
+    phones = phones[:1] if quick else phones
+    note = (
+        f"{_CALIBRATION_COUNT} calibration networks; {', '.join(f'{p.device} {len(p.whole)}' for p in phones)} of "
+        f"{len(set(gpus.models))} networks, the others have concatenations or windows that no op describes"
+    )
+    draws, folds = (3, 1) if quick else (20, _FOLD_COUNT)
+    runs = [run for phone in phones for run in _measured_runs(phone, draws)]
+    yield from comparison_claims(_MEASURED, runs, f"{draws} draws of {note}")
+    runs = [run for phone in phones for run in _unseen_runs(phone, folds)]
+    yield from comparison_claims(
+        _UNSEEN, runs, f"{folds} of {_FOLD_COUNT} folds of networks, a table alone refuses; {note}"
+    )
+
+
+def read_phones(gpus: PhoneGpus) -> list[Phone]:
+    """The networks of each phone that are made of ops alone."""
+    rows_of: dict[str, list[int]] = {}
+    for row, model in enumerate(gpus.models):
+        rows_of.setdefault(model, []).append(row)
+    ops = [_op(operation, feature) for operation, feature in zip(gpus.operations, gpus.features, strict=True)]
+    phones = []
+    for device, found in gpus.devices.items():
+        models, latency, networks, kernels_ms = found.networks.models, [], [], []
+        for model, latency_ms in zip(models, found.networks.latency_ms, strict=True):
+            described = [op for row in rows_of[model] if (op := ops[row]) is not None]
+            if len(described) == len(rows_of[model]):
+                latency.append(float(latency_ms))
+                networks.append(tuple(described))
+                kernels_ms.append(tuple(float(found.kernel_ms[row]) for row in rows_of[model]))
+        phones.append(Phone(device, WholeNetworks(tuple(networks), np.array(latency)), tuple(kernels_ms)))
+    return phones
+
+
+def _op(operation: str, feature: str) -> OpSpec | None:
+    try:
+        return op_of(operation, numbers_of(feature))
+    except (ValueError, SyntaxError, KeyError, AttributeError, OpSpecError):
+        return None  # a damaged line: its network is left out
+
+
+def _measured_runs(phone: Phone, draws: int) -> Iterator[Run]:
+    """A table of all kernels; the calibration networks are drawn anew each time."""
+    rows = list(range(len(phone.whole)))
+    timings = phone.timings(rows)
+    table, forests = TablePredictor.fit(timings), KernelForests.fit(timings, "gpu")
+    for draw in range(draws):
+        chosen = _spread(phone, rows, np.random.default_rng(draw).random())
+        calibration = phone.networks(chosen)
+        judged = phone.networks([row for row in rows if row not in chosen])
+        predicted_ms = _recipes(table, forests, calibration, judged)
+        predicted_ms[BY_SUM] = judged.sums_ms(lambda each: table.predict_ms(each).mean_ms)
+        yield judged_run(phone.device, judged, predicted_ms)
+
+
+def _unseen_runs(phone: Phone, folds: int) -> Iterator[Run]:
+    """Op predictors see the kernels of four fifths of the networks; the calibration networks are among those."""
+    order = np.random.default_rng(0).permutation(len(phone.whole)).tolist()
+    for fold in range(folds):
+        judged_rows = order[fold::_FOLD_COUNT]
+        rows = [row for row in order if row not in judged_rows]
+        timings = phone.timings(rows)
+        ours = MeasuredFirstPredictor(TablePredictor.fit(timings), XGBoostPredictor.fit(timings))
+        calibration, judged = phone.networks(_spread(phone, rows, 0.5)), phone.networks(judged_rows)
+        predicted_ms = _recipes(ours, KernelForests.fit(timings, "gpu"), calibration, judged)
+        yield judged_run(phone.device, judged, predicted_ms)
+
+
+def _spread(phone: Phone, rows: list[int], offset: float) -> list[int]:
+    sums_ms = np.array([sum(phone.kernels_ms[row]) for row in rows])
+    return [rows[each] for each in spread_rows(sums_ms, _CALIBRATION_COUNT, offset)]
+
+
+def _recipes(
+    ours: LatencyPredictor, forests: KernelForests, calibration: WholeNetworks, judged: WholeNetworks
+) -> dict[str, FloatArray]:
+    """All but the plain sum of a table."""
+    known = NetworkTimings(calibration.networks, calibration.latency_ms, np.zeros(len(calibration)))
+    return {
+        OURS: fit_calibration(ours, known).predict(ours, judged.networks)[0],
+        BY_MACS: macs_affine_ms(calibration, judged),
+        BY_FORESTS: judged.sums_ms(forests.predict_ms),
+        BY_CORRECTED_FORESTS: corrected_sums_ms(forests.predict_ms, calibration, judged),
+    }
