@@ -40,7 +40,9 @@ def convolution_claims(gpus: PhoneGpus | Absent, options: Options) -> Iterator[C
             if count < needed:
                 why = f"{count} convolutions were timed; {needed} are needed"
                 yield not_measured(f"unseen convolutions {device}, {title}, MAPE", f"<= {aim}", why)
-        for seed in seeds if timings is not None else ():
+        if timings is None:
+            continue
+        for seed in seeds:
             order = np.random.default_rng(seed).permutation(count)
             if count >= _MANY + _LEAST_JUDGED:
                 many.append(_unseen(timings, order[:_MANY], order[_MANY:], seed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,12 @@ class PublicSpace:
     refused: dict[str, str]
     left_out: tuple[LeftOut, ...]
 
-    def why_without(self, device: str) -> str:
-        return f"{device}: {self.refused.get(device, f'no {self.file}/{device}.pt')}"
+    def why_without(self, devices: Iterable[str]) -> str:
+        """Which of the devices have no file, by path, and what is wrong with the files of the others."""
+        absent = [device for device in devices if device not in self.latency_ms and device not in self.refused]
+        names = absent[0] if len(absent) == 1 else f"{{{','.join(absent)}}}"
+        said = [f"no {self.file}/{names}.pt"] if absent else []
+        return "; ".join(said + [f"{device}: {self.refused[device]}" for device in devices if device in self.refused])
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ def _load(path: Path) -> Any | Absent:
     try:
         return torch.load(path, weights_only=True)
     except Exception as error:  # noqa: BLE001 - bytes that are no pickle can raise anything
-        return Absent(f"{path} cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}")
+        return Absent(f"{path} is no whole file of plain values that torch saved ({type(error).__name__})")
 
 
 def _items_of(name: str) -> tuple[Items, int]:
@@ -190,7 +195,8 @@ def _read_labels(
     if wrong:
         what.append(f"{len(wrong)} entries are no latencies ({in_words(wrong)}) and are left out")
     if used < _LEAST_LABELS or np.ptp(labels[np.isfinite(labels)]) == 0:
-        what.append(f"{used} labels, fewer than {_LEAST_LABELS} or all equal; the device is left out")
+        short = f"fewer than {_LEAST_LABELS}" if used < _LEAST_LABELS else "all equal"
+        what.append(f"{used} labels, {short}; the device is left out")
         return None, left_out(0, total, "; ".join(what))
     if len(numbers) != expected:
         size = f"{len(numbers)} labels for {expected} networks"

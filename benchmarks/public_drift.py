@@ -57,7 +57,7 @@ def drift_claims(space: PublicSpace | Absent) -> Iterator[Claim]:
     for device in _ASKED:
         if device not in results:
             claim = f"drift {device}, MAPE after over before"
-            yield not_measured(claim, f"<= {_HALVED}", space.why_without(device))
+            yield not_measured(claim, f"<= {_HALVED}", space.why_without([device]))
     halved = [device for device, result in results.items() if device in _ASKED or result.is_to_be_halved]
     for device in halved:
         yield _halved_claim(device, results[device], _rounding(space.latency_ms[device]))

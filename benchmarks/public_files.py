@@ -30,7 +30,10 @@ class LeftOut:
     what: str
 
     def claim(self) -> Claim:
-        return at_least(f"data {self.file}, {self.unit} used", self.used, self.of, unit=self.unit, note=self.what)
+        note = f"{self.used} of {self.of}: {self.what}"
+        return at_least(
+            f"data {self.file}, {self.unit} used", self.used / max(self.of, 1), 1.0, unit="share", note=note
+        )
 
 
 @dataclass(frozen=True)

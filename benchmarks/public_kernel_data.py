@@ -24,12 +24,13 @@ class DeviceKernels:
 
     Attributes:
         kernel_ms: (rows,) NaN where a kernel was not timed.
-        networks: those with a time for every kernel and for the whole.
+        networks: those with a time for every kernel and for the whole; incomplete: names of those without.
         lacks: why there are no networks; None where there are.
     """
 
     kernel_ms: FloatArray
     networks: PhoneNetworks
+    incomplete: tuple[str, ...]
     lacks: str | None
 
 
@@ -86,8 +87,15 @@ def read_phone_gpus(folder: Path) -> PhoneGpus | Absent:
                 else f"no {network_path}"
             )
         of_device = kernel_ms.get(column, nothing)
-        networks_of = _networks(column, kernels.columns["model"], of_device, whole_ms.get(column, {}), unsure)
-        devices[networks_of.device] = DeviceKernels(kernel_ms=of_device, networks=networks_of, lacks=lacks)
+        models = kernels.columns["model"]
+        networks_of = _networks(column, models, of_device, whole_ms.get(column, {}), unsure)
+        named = dict.fromkeys((*models, *whole_ms.get(column, {})))
+        devices[networks_of.device] = DeviceKernels(
+            kernel_ms=of_device,
+            networks=networks_of,
+            incomplete=tuple(model for model in named if model not in networks_of.models),
+            lacks=lacks,
+        )
     models, operations, features = (kernels.columns[name] for name in ("model", "operation", "feature"))
     return PhoneGpus(
         devices=devices,

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.claims import Claim, Options, at_least, at_most, not_measured
 from benchmarks.phone_kernels import PhoneNetworks
-from benchmarks.public_files import Absent
+from benchmarks.public_files import Absent, in_words
 from benchmarks.public_kernel_data import PhoneGpus
 from latency_model.calibration import fit_affine
 from latency_model.evaluate import error_figures
@@ -46,7 +46,8 @@ def network_claims(gpus: PhoneGpus | Absent, options: Options) -> Iterator[Claim
             unit="share",
             spread=(float(np.min(runs, axis=0)[0]), float(np.max(runs, axis=0)[0])),
             note=f"{_CALIBRATION_COUNT} calibration networks spread over the sums, {repeats} draws; plain sum "
-            f"{raw:.1%}; within 10 %: {within_10:.0%}; 90 % intervals hold {coverage:.0%} (+-{half:.1%})",
+            f"{raw:.1%}; within 10 %: {within_10:.0%}; 90 % intervals hold {coverage:.0%} (+-{half:.1%})"
+            + (f"; without all kernels or a latency: {in_words(found.incomplete)}" if found.incomplete else ""),
         )
     if figures:
         mean = np.mean([np.mean(runs, axis=0) for runs in figures], axis=0)

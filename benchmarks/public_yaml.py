@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,10 +65,10 @@ def _problem(block: str, is_once_for_all: bool) -> str | None:
         op_of_key(str(key), is_once_for_all)
     except (LatencyModelError, LookupError, ValueError, ArithmeticError) as error:
         return f"{str(key)[:40]!r}: {error}"
-    if (
-        not isinstance(row, dict)
-        or positive_number(row.get("mean")) is None
-        or positive_number(row.get("count")) is None
-    ):
+    if not isinstance(row, dict) or any(positive_number(row.get(name)) is None for name in ("mean", "count")):
         return f"no mean and count in {str(key)[:40]!r}"
-    return None
+    if not any(row.get(name) == 0 or positive_number(row.get(name)) for name in ("std", "var")):
+        return f"no std or var in {str(key)[:40]!r}"
+    # YAML lets a later value win: when the line of a key is lost, its numbers would become those of the block above.
+    fields = re.findall(r"^\s+(\w+):", block, flags=re.MULTILINE)
+    return f"two blocks in {str(key)[:40]!r}" if len(fields) > len(set(fields)) else None
