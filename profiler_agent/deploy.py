@@ -12,9 +12,21 @@ from profiler_agent.remote_shell import RemoteShell
 CACHE = "cache"
 _FILES_PER_CALL = 49  # their names fit into the 4 kB that old phones take for a command
 
+# In our folder: lets go of the clocks that an agent fixed and was killed before it could let them go.
+_LET_GO = r"""
+if [ -e fixed_performance ]; then
+    owner=$(readlink lock 2>/dev/null || echo none:none) # held by a live agent, they are in use
+    case $(tail -c +1 "/proc/${owner%%:*}/cmdline" 2>/dev/null) in
+    *"${owner#*:}"*) ;;
+    *) cmd power set-fixed-performance-mode-enabled false </dev/null >/dev/null 2>&1 && rm -f fixed_performance ;;
+    esac
+fi
+"""
+
 # $1 folder, then names of runs to keep. Makes the folder, private to us, and prints its real path; removes what dead
 # agents and lost hosts left in it.
-_OPEN = r"""
+_OPEN = (
+    r"""
 case $1 in '~/'*) root=$HOME/${1#'~/'} ;; *) root=$1 ;; esac
 shift
 keep=" $* "
@@ -43,11 +55,14 @@ done
 for place in models-*; do
     [ -d "$place" ] && [ -n "$(find "./$place" -maxdepth 0 -mmin +1440 2>/dev/null)" ] && rm -rf "./$place"
 done
-:
 """
+    + _LET_GO
+    + ":"
+)
 
 # $1 folder. Ends the agents of all runs, and waits a little for their last words.
-_STOP_ALL = r"""
+_STOP_ALL = (
+    r"""
 cd "$1" || exit 3
 for run in run-*; do
     [ -r "$run/pid" ] && read -r pid <"$run/pid" || continue
@@ -59,8 +74,10 @@ for run in run-*; do
         count=$((count + 1))
     done
 done
-:
 """
+    + _LET_GO
+    + ":"
+)
 
 # $1 place, then content hashes: prints those whose file is there and whole.
 _CHECK = r"""

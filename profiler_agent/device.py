@@ -82,10 +82,15 @@ class TimingPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Guard:
-    """When a run waits, and when it gives up. Waiting is bounded by ``wait_limit_s`` in all cases."""
+    """When a run waits, and when it gives up. Waiting is bounded by ``wait_limit_s`` in all cases.
+
+    ``fixed_performance`` asks Android 11 or later for clocks between bounds that it can keep up for a while, and only
+    while models are timed. A device that cannot is timed all the same; its facts say ``refused`` or ``missing``.
+    """
 
     max_start_temperature_c: float | None = None
     max_cpu_pressure_percent: float = 10.0  # gates runs with more than one thread only
+    fixed_performance: bool = False
     min_free_mb: float = 64.0
     wait_limit_s: float = 300.0
     lease_s: int = 60

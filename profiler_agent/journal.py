@@ -13,6 +13,9 @@ from profiler_agent.remote_shell import printable
 
 PROTOCOL = 1
 MAX_LINE_BYTES = 64 << 10
+# What became of a device file's wish for fixed clocks: Android took it, said no, or has no such command; every other
+# fact is a number.
+FIXED_PERFORMANCE_WORDS = ("on", "refused", "missing")
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -48,6 +51,7 @@ class Bye:
     why: str
     free_kb: int | None = None
     pid: int | None = None
+    let_go_rc: int | None = None  # where Android's clocks were fixed: 0 when it let them go
 
 
 Record: TypeAlias = Hello | Start | Result | Bye
@@ -135,7 +139,8 @@ def _record(line: bytes, fields: dict[str, Any]) -> Record:
         if kind == "bye":
             bye = Bye(**fields)
             is_right = bye.why in ("done", "lease", "disk", "signal", "busy")
-            return bye if is_right and _is_count_or_none(bye.free_kb) and _is_count_or_none(bye.pid) else _refuse(line)
+            counts = (bye.free_kb, bye.pid, bye.let_go_rc)
+            return bye if is_right and all(map(_is_count_or_none, counts)) else _refuse(line)
     except TypeError:
         _refuse(line)
     _refuse(line)
@@ -169,9 +174,12 @@ def _is_count_or_none(value: object) -> bool:
 
 
 def _are_facts(value: object) -> bool:
-    if not isinstance(value, dict) or len(value) > 64:  # noqa: PLR2004 - we write seven
+    if not isinstance(value, dict) or len(value) > 64:  # noqa: PLR2004 - we write thirteen
         return False
-    return all(_is_fact(item) for item in value.values())
+    return all(
+        _is_fact(item) or (key == "fixed_performance" and item in FIXED_PERFORMANCE_WORDS)
+        for key, item in value.items()
+    )
 
 
 def _is_fact(value: object) -> bool:

@@ -2,8 +2,8 @@
 # The agent: supervises one runner process per job on the device, and keeps the journal.
 # POSIX sh; runs under mksh + toybox, dash, busybox ash. Protocol: profiler_agent/README.md.
 #
-#   agent.sh RUN_DIR SESSION LEASE_S MIN_FREE_KB
-#   agent.sh facts DIR                              prints the facts below as one JSON line
+#   agent.sh RUN_DIR SESSION LEASE_S MIN_FREE_KB CLOCKS     CLOCKS: fixed (Android's mode, below) or free
+#   agent.sh facts DIR                                      prints the facts below as one JSON line
 #
 # RUN_DIR holds, written by the host: job_list (lines "id limit_s"), runner (sh: "runner ID"), lease (a number that the
 # host keeps changing). Written here: journal (JSON lines, append only), pid, ID.out, ID.err.
@@ -16,12 +16,21 @@ umask 077
 say() {
     printf '%s\n' "$1" >>journal && return
     rm -f spare # room for the last words on a full disk
+    let_go
     printf '\n{"t":"bye","why":"disk"}\n' >>journal
     finish 1
 }
 
+# bye WHY EXIT_CODE [FIELDS]: the last record. Clocks that were fixed are let go before it, since the host that has read
+# it removes the run or starts the next one.
+bye() {
+    let_go
+    say "{\"t\":\"bye\",\"why\":\"$1\"${3:-}${let_go_code:+,\"let_go_rc\":$let_go_code}}"
+    finish "$2"
+}
+
 finish() {
-    [ "$(readlink "$lock" 2>/dev/null)" = "$$:$name" ] && rm -f "$lock"
+    is_ours && rm -f "$lock"
     exit "$1"
 }
 
@@ -73,11 +82,28 @@ temperature_mc() {
     printf '%s' "$hottest"
 }
 
-# Current frequency of each cluster as a JSON array
-frequencies_khz() {
+# read_khz NAME: fills $khz with that file of each cluster as a JSON array. Starts no process: it also runs beside the
+# runner, once a second.
+read_khz() {
+    khz=
+    for policy in /sys/devices/system/cpu/cpufreq/policy*; do
+        [ -d "$policy" ] || continue
+        value=
+        [ -r "$policy/$1" ] && read -r value 2>/dev/null <"$policy/$1"
+        case $value in '' | *[!0-9]* | 0?*) value=null ;; esac
+        khz=$khz${khz:+,}$value
+    done
+    khz=[$khz]
+}
+
+# The cores of each cluster, in the order of read_khz
+cluster_cores() {
     list=
-    for policy in /sys/devices/system/cpu/cpufreq/policy*/scaling_cur_freq; do
-        [ -e "$policy" ] && list=$list${list:+,}$(number "$(first "$policy")")
+    for policy in /sys/devices/system/cpu/cpufreq/policy*; do
+        [ -d "$policy" ] || continue
+        cores=
+        for core in $(first "$policy/related_cpus"); do cores=$cores${cores:+,}$(number "$core"); done
+        list=$list${list:+,}[$cores]
     done
     printf '[%s]' "$list"
 }
@@ -94,11 +120,58 @@ facts() {
     load=$(first /proc/loadavg)
     printf '{"load_1min":%s,"cpu_pressure_percent":%s,"memory_available_kb":%s,"free_kb":%s,' \
         "$(number "${load%% *}")" "$(number "$(pressure)")" "$(number "$(memory_kb)")" "$(number "$(free_kb)")"
-    printf '"temperature_mc":%s,"thermal_status":%s,"frequencies_khz":%s}' \
-        "$(number "$(temperature_mc)")" "$(number "$(thermal_status)")" "$(frequencies_khz)"
+    printf '"temperature_mc":%s,"thermal_status":%s' "$(number "$(temperature_mc)")" "$(number "$(thermal_status)")"
+    read_khz scaling_cur_freq && printf ',"frequencies_khz":%s' "$khz"
+    read_khz scaling_min_freq && printf ',"min_frequencies_khz":%s' "$khz"
+    read_khz scaling_max_freq && printf ',"max_frequencies_khz":%s' "$khz"
+    printf ',"cluster_cores":%s,"fixed_performance":%s,"found_limits_khz":%s}' "$cores" "$fixed" "$found_limits"
+}
+
+# ---- Android's fixed-performance mode --------------------------------------------------------------------------
+
+# It holds all clocks between bounds that the phone can keep up for a while. No command tells whether it is on: so the
+# file $mark, beside the lock, says that we may have set it, from before we ask until it is let go, and the clocks'
+# limits from before are kept as facts.
+
+# set_mode true|false: the phone's answer as exit code, within a bounded time
+set_mode() {
+    # shellcheck disable=SC2086 # two words or none
+    $patience cmd power set-fixed-performance-mode-enabled "$1" </dev/null >/dev/null 2>&1
+}
+
+fix_clocks() {
+    fixed='"missing"'
+    command -v cmd >/dev/null 2>&1 && command -v getprop >/dev/null 2>&1 || return
+    sdk=$(getprop ro.build.version.sdk 2>/dev/null)
+    # Android 11 brought the mode; some before it answer to any words of `cmd power` with exit code 0.
+    [ "$(number "${sdk:-x}")" != null ] && [ "${sdk%%.*}" -ge 30 ] || return
+    read_khz scaling_min_freq && found_limits="[$khz"
+    read_khz scaling_max_freq && found_limits="$found_limits,$khz]"
+    printf '%s\n' "$$:$name" >"$mark"
+    if set_mode true; then
+        fixed='"on"'
+        sleep 1 # it is the power service's own thread that moves the limits
+    else
+        fixed='"refused"'
+        set_mode false # for a request that took too long and may still be done
+        rm -f "$mark"
+    fi
+}
+
+# Does nothing but where clocks are fixed, or were left so by an agent that was killed.
+let_go() {
+    [ "$fixed" = '"on"' ] || { [ -e "$mark" ] && is_ours; } || return
+    set_mode false
+    let_go_code=$?
+    fixed=null
+    [ $let_go_code = 0 ] && rm -f "$mark"
 }
 
 # ---- one agent per device --------------------------------------------------------------------------------------
+
+is_ours() {
+    [ "$(readlink "$lock" 2>/dev/null)" = "$$:$name" ]
+}
 
 # A symbolic link is made and filled in one step; it names the owner's process and run directory.
 take_lock() {
@@ -111,7 +184,7 @@ take_lock() {
     fi
     rm -f "$lock"
     ln -s "$$:$name" "$lock" 2>/dev/null
-    if [ "$(readlink "$lock" 2>/dev/null)" != "$$:$name" ]; then
+    if ! is_ours; then
         printf '{"t":"bye","why":"busy","pid":null}\n' >>journal
         exit 0
     fi
@@ -140,38 +213,62 @@ stop_group() {
 # ---- jobs ------------------------------------------------------------------------------------------------------
 
 # watch CHILD LIMIT_S: ends the child at its limit, and the agent when the lease was not renewed in time. It counts
-# its own sleeps, so that a clock that is set does no harm.
+# its own sleeps, so that a clock that is set does no harm. Beside that it reads the clusters' clocks, since after the
+# work they fall on any device.
 watch() {
-    left=$2 lease_left=$lease_s last=
+    left=$2 lease_left=$lease_s last='' newest='' older=''
     while :; do
         sleep 1
-        [ -d "/proc/$1" ] || [ "$1" = 0 ] || return
-        left=$((left - 1)) lease_left=$((lease_left - 1))
-        now=$(first lease)
-        [ "$now" = "$last" ] || { last=$now lease_left=$lease_s; }
+        [ -d "/proc/$1" ] || break
+        left=$((left - 1))
+        age_lease
+        note_clocks
         if [ "$lease_left" -le 0 ]; then
             : >lease_over
             stop_group "$1"
-            return
+            break
         fi
         if [ "$left" -le 0 ]; then
             : >"limit_over"
             stop_group "$1"
-            return
+            break
         fi
     done
+    # A killed agent lets no clocks go; when no host starts another one either, this is who does.
+    while is_forsaken; do
+        [ "$lease_left" -gt 0 ] || { let_go && rm -f "$lock"; return; }
+        sleep 1
+        age_lease
+    done
+}
+
+age_lease() {
+    lease_left=$((lease_left - 1))
+    now=$(first lease)
+    [ "$now" = "$last" ] || { last=$now lease_left=$lease_s; }
+}
+
+# The last three readings: in one alone the runner may have been between two models.
+note_clocks() {
+    oldest=$older older=$newest
+    read_khz scaling_cur_freq
+    newest=$khz
+    [ "$khz" = '[]' ] || printf '[%s]\n' "${oldest:+$oldest,}${older:+$older,}$newest" >working
+}
+
+is_forsaken() {
+    [ -e "$mark" ] && is_ours && ! is_agent "$$" "$name"
 }
 
 # run_job ID LIMIT_S
 run_job() {
     free=$(free_kb)
     if [ "$(number "${free:-x}")" != null ] && [ "$free" -lt "$min_free_kb" ]; then
-        say "{\"t\":\"bye\",\"why\":\"disk\",\"free_kb\":$free}"
-        finish 1
+        bye disk 1 ",\"free_kb\":$free"
     fi
     say "{\"t\":\"start\",\"id\":\"$1\"}"
     before=${after:-$(facts)} # those after the last job are a moment old
-    rm -f limit_over
+    rm -f limit_over working
     $setsid sh ./runner "$1" "$name" >"$1.out" 2>"$1.err" </dev/null &
     child=$!
     printf '%s\n' "$child" >child
@@ -182,16 +279,15 @@ run_job() {
     kill "$watcher" 2>/dev/null
     wait "$watcher" 2>/dev/null
     rm -f child
-    if [ -e lease_over ]; then
-        say '{"t":"bye","why":"lease"}'
-        finish 1
-    fi
+    [ -e lease_over ] && bye lease 1
     limit=false
     [ -e limit_over ] && limit=true
     sum=$(sha256sum <"$1.out" 2>/dev/null)
     size=$(wc -c <"$1.out" 2>/dev/null)
     after=$(facts)
-    say "{\"t\":\"res\",\"id\":\"$1\",\"rc\":$rc,\"limit\":$limit,\"out_bytes\":$(number "${size##* }"),\"out_sha256\":\"${sum%% *}\",\"before\":$before,\"after\":$after}"
+    working=$(first working)
+    case $working in '[['*']]') ;; *) working=null ;; esac # none in a job below a second; torn on a full disk
+    say "{\"t\":\"res\",\"id\":\"$1\",\"rc\":$rc,\"limit\":$limit,\"out_bytes\":$(number "${size##* }"),\"out_sha256\":\"${sum%% *}\",\"before\":$before,\"after\":${after%\}},\"working_frequencies_khz\":$working}}"
 }
 
 # Fills $finished with the ids that have a result and $started with the ids of all starts, from an earlier agent.
@@ -209,16 +305,19 @@ read_journal() {
     done <journal
 }
 
+cores=$(cluster_cores) fixed=null found_limits=null
 if [ "$1" = facts ]; then
     cd "$2" || exit 1
+    [ -e fixed_performance ] && fixed='"on"'
     facts
     exit 0
 fi
 
-run=$1 session=$2 lease_s=$3 min_free_kb=$4
-after=
+run=$1 session=$2 lease_s=$3 min_free_kb=$4 clocks=$5
+after='' let_go_code=''
 name=${run##*/}
 lock=${run%/*}/lock
+mark=${run%/*}/fixed_performance
 cd "$run" || exit 1
 take_lock
 printf '%s\n' "$$" >pid
@@ -226,12 +325,15 @@ end_orphan
 read_journal
 rm -f lease_over
 [ -e spare ] || head -c 65536 /dev/zero >spare 2>/dev/null
-setsid=
+setsid='' patience=''
 command -v setsid >/dev/null 2>&1 && setsid=setsid
-trap 'trap "" TERM HUP INT; [ -e child ] && stop_group "$(first child)"; say "{\"t\":\"bye\",\"why\":\"signal\"}"; finish 1' TERM HUP INT
+command -v timeout >/dev/null 2>&1 && patience='timeout 10'
+trap 'trap "" TERM HUP INT; [ -e child ] && stop_group "$(first child)"; bye signal 1' TERM HUP INT
 
 sum=$(sha256sum <"$0")
 say "{\"t\":\"hello\",\"protocol\":1,\"agent\":\"${sum%% *}\",\"session\":\"$session\",\"pid\":$$}"
+let_go && sleep 1 # as in fix_clocks
+[ "$clocks" = fixed ] && fix_clocks
 
 while read -r id limit; do
     case $finished in *" $id "*) continue ;; esac
@@ -244,5 +346,4 @@ while read -r id limit; do
     run_job "$id" "$limit"
 done <job_list
 
-say '{"t":"bye","why":"done"}'
-finish 0
+bye 'done' 0
