@@ -77,11 +77,16 @@ def unit_claims(phones: PhoneRuns | Absent) -> Iterator[Claim]:
     for phone in phones.latency_ms:
         models.setdefault(re.sub(r"_\d+$", "", phone), []).append(phone)
     pairs = [(a, b) for units in models.values() for a in units for b in units if a != b]
-    before, after, too_few = [], [], []
+    before, after, left_out = [], [], []
     for known, new in pairs:
         source, truth = _of_both(phones.latency_ms, known, new)
         if len(truth) < _FITTED + _LEAST_JUDGED:
-            too_few.append(f"{known} and {new} share {len(truth)} networks")
+            left_out.append(
+                f"{known} and {new} share {len(truth)} networks of {_FITTED + _LEAST_JUDGED} that are needed"
+            )
+            continue
+        if np.array_equal(source, truth):
+            left_out.append(f"{known} and {new} hold the same figures: one unit twice")
             continue
         for seed in range(5):
             order = np.random.default_rng(seed).permutation(len(truth))
@@ -89,7 +94,7 @@ def unit_claims(phones: PhoneRuns | Absent) -> Iterator[Claim]:
             rest = order[_FITTED:]
             before.append(float(np.mean(np.abs(source[rest] / truth[rest] - 1))))
             after.append(float(np.mean(np.abs(factor * source[rest] / truth[rest] - 1))))
-    lacking = f"{in_words(too_few)}; {_FITTED + _LEAST_JUDGED} are needed" if too_few else ""
+    lacking = in_words(left_out)
     if not after:
         yield not_measured(claim, "<= 1", lacking or f"no two units of one model in {phones.folder}")
         return
@@ -98,7 +103,7 @@ def unit_claims(phones: PhoneRuns | Absent) -> Iterator[Claim]:
         float(np.mean(after) / np.mean(before)),
         1.0,
         unit="ratio",
-        note=f"{len(pairs) - len(too_few)} ordered pairs; {np.mean(before):.1%} -> {np.mean(after):.1%}"
+        note=f"{len(pairs) - len(left_out)} ordered pairs; {np.mean(before):.1%} -> {np.mean(after):.1%}"
         + (f"; left out: {lacking}" if lacking else ""),
     )
 
@@ -125,16 +130,17 @@ def _is_in_order(latency_ms: FloatArray, whole: list[FloatArray]) -> bool:
 def _medians(path: Path) -> tuple[FloatArray, list[str]]:
     """(lines,) median run of each network, NaN for a line that is of no use, and what is wrong with those."""
     lines = path.read_text(encoding="utf-8-sig", errors="replace").rstrip().splitlines()
-    texts = [line.strip().rstrip(",").split(",") for line in lines]
-    usual = Counter(map(len, texts)).most_common(1)[0][0] if texts else 0
+    fields_of = [line.strip().rstrip(",").split(",") for line in lines]
+    runs_of = [[positive_number(field) for field in fields] for fields in fields_of]
+    lengths = Counter(len(runs) for runs in runs_of if None not in runs and len(runs) >= _LEAST_RUNS)
+    usual = lengths.most_common(1)[0][0] if lengths else _LEAST_RUNS
     medians, problems = np.full(len(lines), np.nan), []
-    for row, fields in enumerate(texts):
-        runs = [positive_number(field) for field in fields]
+    for row, (fields, runs) in enumerate(zip(fields_of, runs_of, strict=True)):
         times = [run for run in runs if run is not None]
         if len(times) < len(fields):
             problems.append(f"line {row + 1}: {fields[runs.index(None)][:20]!r} is no latency")
-        elif len(times) != usual or len(times) < _LEAST_RUNS:
-            problems.append(f"line {row + 1}: {len(times)} runs, most lines have {max(usual, _LEAST_RUNS)}")
+        elif len(times) != usual:
+            problems.append(f"line {row + 1}: {len(times)} runs, most lines have {usual}")
         else:
             medians[row] = np.median(times[1:])
     return medians, problems

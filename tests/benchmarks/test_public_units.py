@@ -1,0 +1,97 @@
+"""Two phones of one model: damaged lines are said by file and number, and left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.public_files import Absent
+from benchmarks.public_units import PhoneRuns, read_phone_runs, unit_claims
+from tests.benchmarks.public_folder import made_up_lines, write_phones
+
+COUNT = 100
+
+
+def read(folder: Path) -> PhoneRuns:
+    phones = read_phone_runs(folder)
+    assert isinstance(phones, PhoneRuns)
+    return phones
+
+
+def test_two_units_that_differ_by_a_factor_are_brought_together(tmp_path: Path):
+    write_phones(tmp_path, {"new_name_0": made_up_lines(COUNT, 1.0, 1), "new_name_7": made_up_lines(COUNT, 1.3, 2)})
+    phones = read(tmp_path)
+    assert phones.left_out == ()
+    (claim,) = unit_claims(phones)
+    assert claim.value is not None
+    assert claim.value < 0.2
+
+
+def test_bad_lines_are_named_and_left_out_and_the_others_keep_their_place(tmp_path: Path):
+    lines = made_up_lines(COUNT, 1.3, 2)
+    whole = list(lines)
+    lines[4] = "garbage"
+    lines[9] = ",".join(lines[9].split(",")[:4])
+    lines[11] = ""
+    lines[13] = lines[13].replace(lines[13].split(",")[2], "nan")
+    lines[17] = "-1" + lines[17]
+    write_phones(tmp_path, {"model_0": made_up_lines(COUNT, 1.0, 1), "model_1": lines})
+    phones = read(tmp_path)
+    (said,) = phones.left_out
+    assert said.file == "iitm_phones/cpu/model_1.txt"
+    assert (said.used, said.of) == (COUNT - 5, COUNT)
+    assert "line 5: 'garbage' is no latency" in said.what
+    assert "line 10: 4 runs, most lines have 10" in said.what
+    found = phones.latency_ms["model_1"]
+    assert np.flatnonzero(np.isnan(found)).tolist() == [4, 9, 11, 13, 17]
+    assert found[20] == np.median([float(run) for run in whole[20].split(",")[1:]])
+    (claim,) = unit_claims(phones)
+    assert claim.holds
+
+
+def test_a_pair_with_too_few_networks_in_common_is_named(tmp_path: Path):
+    lines = ["junk" if row >= 12 else line for row, line in enumerate(made_up_lines(COUNT, 1.3, 2))]
+    write_phones(tmp_path, {"model_0": made_up_lines(COUNT, 1.0, 1), "model_1": lines})
+    (claim,) = unit_claims(read(tmp_path))
+    assert claim.value is None
+    assert "model_0 and model_1 share 12 networks" in (claim.note or "")
+
+
+def test_one_file_twice_is_not_two_units(tmp_path: Path):
+    write_phones(tmp_path, {"model_0": made_up_lines(COUNT, 1.0), "model_1": made_up_lines(COUNT, 1.0)})
+    (claim,) = unit_claims(read(tmp_path))
+    assert claim.value is None
+    assert "model_0 and model_1 hold the same figures" in (claim.note or "")
+
+
+def test_a_short_file_in_order_is_used_and_one_that_lost_a_line_is_left_out(tmp_path: Path):
+    lines = {f"model_{unit}": made_up_lines(COUNT, 1.0 + unit / 10, unit) for unit in range(4)}
+    lines["model_2"] = lines["model_2"][:90]
+    del lines["model_3"][30]
+    write_phones(tmp_path, lines)
+    phones = read(tmp_path)
+    used = {said.file: said.used for said in phones.left_out}
+    assert used == {"iitm_phones/cpu/model_2.txt": 90, "iitm_phones/cpu/model_3.txt": 0}
+    assert all("lines where most phones have 100" in said.what for said in phones.left_out)
+
+
+def test_files_without_any_run_do_not_stop_the_others(tmp_path: Path):
+    write_phones(tmp_path, {f"model_{unit}": made_up_lines(COUNT, 1.0 + unit, unit) for unit in range(2)})
+    (tmp_path / "iitm_phones" / "cpu" / "model_8.txt").write_text("")
+    (tmp_path / "iitm_phones" / "cpu" / "model_9.txt").write_bytes(b"\xff\xfe\x00\n\x80")
+    phones = read(tmp_path)
+    assert {said.used for said in phones.left_out} == {0}
+    (claim,) = unit_claims(phones)
+    assert claim.holds
+
+
+def test_phones_of_different_models_are_no_pair_and_a_folder_without_phones_is_named(tmp_path: Path):
+    missing = read_phone_runs(tmp_path)
+    assert isinstance(missing, Absent)
+    (claim,) = unit_claims(missing)
+    assert str(tmp_path / "iitm_phones" / "cpu") in (claim.note or "")
+    write_phones(tmp_path, {"one_0": made_up_lines(COUNT, 1.0), "other_0": made_up_lines(COUNT, 1.0)})
+    (claim,) = unit_claims(read(tmp_path))
+    assert claim.value is None
+    assert "no two units" in (claim.note or "")
