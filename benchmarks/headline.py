@@ -26,7 +26,6 @@ from search.zoo import build_network
 
 AIM_SPEEDUP = 1.8
 WIDE = 1.4
-QUICK_SESSIONS = 4
 PROXYLESS = ("proxyless-mobile", "proxyless-cpu", "proxyless-gpu")
 WIDE_MOBILENETV2 = "mobilenetv2-1.4"
 TOP1 = {
@@ -81,7 +80,7 @@ def measure(options: Options) -> Iterator[Claim]:
         networks.append(build_network("mobilenetv2"))
     for runtime in RUNTIMES[:2] if options.quick else RUNTIMES:
         try:
-            measured = measured_by_name(runtime, networks, QUICK_SESSIONS if options.quick else None)
+            measured = measured_by_name(runtime, networks, quick=options.quick)
         except ProxylessError as error:
             yield not_measured(speedup_text(runtime), f">= {AIM_SPEEDUP:g}", str(error).splitlines()[0])
             continue
@@ -103,13 +102,11 @@ def published_claims() -> Iterator[Claim]:
     )
 
 
-def measured_by_name(
-    runtime: RuntimeName, networks: list[NetworkSpec], max_sessions: int | None
-) -> dict[str, Measurement]:
+def measured_by_name(runtime: RuntimeName, networks: list[NetworkSpec], *, quick: bool) -> dict[str, Measurement]:
     """Raises:
     ProxylessError: the runtime is missing, or a network could not be timed.
     """
-    found = {one.paid_ops: one for one in measure_here(runtime, networks, max_sessions=max_sessions).usable()}
+    found = {one.paid_ops: one for one in measure_here(runtime, networks, quick=quick).usable()}
     return {network.name: found[paid_ops(network)] for network in networks if paid_ops(network) in found}
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.claims import Claim, Options, at_least, at_most, not_measured, run_benchmark
 from benchmarks.local_devices import RUNTIMES, measure_here
+from latency_model.errors import MeasurementError
 from latency_model.kernels import macs
 from latency_model.measurement import MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec, single_op_network
@@ -37,7 +38,7 @@ OTHER_SHARES = (1.05, 1.3)
 OVERHEAD_BOUND: RuntimeName = "torch"
 DIFFERENT = 1.1
 PRICE_AIM = f"differs by {DIFFERENT:g} x between devices"
-QUICK_STAGES, QUICK_SESSIONS = (1, 3, 6), 4
+QUICK_STAGES = (1, 3, 6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +96,16 @@ def prices_of(measured: MeasurementSet, positions: Sequence[Position], fixed: Se
     """Read the measured blocks position by position.
 
     Raises:
-        KeyError: a block without a usable timing.
+        MeasurementError: a block without a usable timing.
     """
     timings = measured.op_timings()
     cost_ms = dict(zip(timings.ops, map(float, timings.latency_ms), strict=True))
     blocks = [kernel_blocks(position) for position in positions]
+    lost_count = sum(op not in cost_ms for op in {*fixed, *(block for of_one in blocks for block in of_one)})
+    if lost_count:
+        raise MeasurementError(
+            f"{lost_count} blocks have no usable timing: the machine slowed down meanwhile. Try again when it is quiet."
+        )
     return KernelPrices(
         block_ms=tuple(np.array([cost_ms[block] for block in of_one]) for of_one in blocks),
         fixed_ms=sum(cost_ms[op] for op in fixed),
@@ -110,17 +116,15 @@ def prices_of(measured: MeasurementSet, positions: Sequence[Position], fixed: Se
 
 def measure(options: Options) -> Iterator[Claim]:
     space = imagenet_space()
-    positions, max_sessions = space.positions, None
-    if options.quick:
-        positions, max_sessions = last_of_stages(space, QUICK_STAGES), QUICK_SESSIONS
+    positions = last_of_stages(space, QUICK_STAGES) if options.quick else space.positions
     fixed = [op for _, op in space.fixed_layers]
     ops = dict.fromkeys([*fixed, *(block for position in positions for block in kernel_blocks(position))])
     prices: dict[RuntimeName, KernelPrices] = {}
     for runtime in RUNTIMES:
         try:
-            measured = measure_here(runtime, [single_op_network(op) for op in ops], max_sessions=max_sessions)
+            measured = measure_here(runtime, [single_op_network(op) for op in ops], quick=options.quick)
             prices[runtime] = prices_of(measured, positions, fixed)
-        except (ProxylessError, KeyError) as error:
+        except ProxylessError as error:
             yield not_measured(price_text(runtime), PRICE_AIM, str(error).splitlines()[0])
     yield from price_claims(prices)
     yield from choice_claims(prices)
@@ -200,12 +204,15 @@ def network_claims(space: SearchSpace, prices: Mapping[RuntimeName, KernelPrices
     for runtime in prices:
         text = f"network with the kernels chosen for {runtime} over that of 3x3, measured there"
         try:
-            found = {m.paid_ops: m for m in measure_here(runtime, [small, *networks.values()]).usable()}
-            base = found[paid_ops(small)]
-            ratios = {name: found[paid_ops(one)].latency_ms / base.latency_ms for name, one in networks.items()}
-        except (ProxylessError, KeyError) as error:
+            found = {m.paid_ops: m for m in measure_here(runtime, [small, *networks.values()], quick=False).usable()}
+        except ProxylessError as error:
             yield not_measured(text, f"<= {BUDGET_SHARE:g}", str(error).splitlines()[0])
             continue
+        if any(paid_ops(one) not in found for one in (small, *networks.values())):
+            yield not_measured(text, f"<= {BUDGET_SHARE:g}", "the machine slowed down meanwhile")
+            continue
+        base = found[paid_ops(small)]
+        ratios = {name: found[paid_ops(one)].latency_ms / base.latency_ms for name, one in networks.items()}
         others = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items() if name != runtime)
         yield at_most(
             text,

@@ -10,25 +10,23 @@ from pathlib import Path
 from latency_model.campaign import run_campaign
 from latency_model.measurement import MeasurementSet
 from latency_model.network import NetworkSpec
-from profiler_agent.device import RuntimeName, load_device
+from profiler_agent.device import RuntimeName, TimingPlan, load_device
 from profiler_agent.session import open_session
 
 RUNTIMES: tuple[RuntimeName, ...] = ("onnxruntime", "litert", "torch")
+QUICK_PLAN = TimingPlan(round_count=8, max_sessions=3)
+"""Half the rounds and no session more than three: on a busy machine, most whole networks are noisy then."""
 DEVICE_FILES = Path(__file__).resolve().parents[1] / "device_configs"
 
 
-def measure_here(
-    runtime: RuntimeName, networks: Sequence[NetworkSpec], *, max_sessions: int | None = None
-) -> MeasurementSet:
-    """Each network once, on one thread, with the plan of the device's file.
+def measure_here(runtime: RuntimeName, networks: Sequence[NetworkSpec], *, quick: bool) -> MeasurementSet:
+    """Each network once, on one thread, with the plan of the device's file, or with the short one.
 
-    Args:
-        max_sessions: instead of the plan's; what does not agree by then is noisy.
     Raises:
         ProxylessError: the runtime is not installed, or a network cannot be timed.
     """
     device = load_device(DEVICE_FILES / f"local_cpu_{runtime}.yaml")
-    if max_sessions is not None:
-        device = replace(device, plan=replace(device.plan, max_sessions=max_sessions))
+    if quick:
+        device = replace(device, plan=QUICK_PLAN)
     with tempfile.TemporaryDirectory() as folder, open_session(device) as session:
         return run_campaign(session, networks, Path(folder) / "measurements.jsonl")
