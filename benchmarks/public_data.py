@@ -132,7 +132,8 @@ def _items_of(name: str) -> tuple[Items, int]:
 
 def _listed(raw: Any, position_count: int, candidate_count: int) -> Networks | None:
     """FBNet: a list of networks, each a list of candidates."""
-    if not isinstance(raw, list):
+    raw = raw.tolist() if hasattr(raw, "tolist") else raw
+    if not isinstance(raw, list | tuple):
         return None
     choices, is_read, problems = np.zeros((len(raw), position_count), np.int64), np.zeros(len(raw), np.bool_), []
     for row, network in enumerate(raw):

@@ -65,15 +65,24 @@ def test_one_file_twice_is_not_two_units(tmp_path: Path):
     assert "model_0 and model_1 hold the same figures" in (claim.note or "")
 
 
-def test_a_short_file_in_order_is_used_and_one_that_lost_a_line_is_left_out(tmp_path: Path):
-    lines = {f"model_{unit}": made_up_lines(COUNT, 1.0 + unit / 10, unit) for unit in range(4)}
-    lines["model_2"] = lines["model_2"][:90]
-    del lines["model_3"][30]
-    write_phones(tmp_path, lines)
+def test_units_of_unequal_length_are_compared_as_far_as_both_go_and_that_is_said(tmp_path: Path):
+    write_phones(tmp_path, {"model_0": made_up_lines(COUNT, 1.0, 1), "model_1": made_up_lines(COUNT, 1.3, 2)[:90]})
     phones = read(tmp_path)
-    used = {said.file: said.used for said in phones.left_out}
-    assert used == {"iitm_phones/cpu/model_2.txt": 90, "iitm_phones/cpu/model_3.txt": 0}
-    assert all("lines where most phones have 100" in said.what for said in phones.left_out)
+    (said,) = phones.left_out
+    assert (said.file, said.used, said.of) == ("iitm_phones/cpu/model_1.txt", 90, COUNT)
+    assert "90 lines where most phones have 100" in said.what
+    (claim,) = unit_claims(phones)
+    assert claim.holds
+    assert "2 ordered pairs" in (claim.note or "")
+
+
+def test_units_of_which_one_lost_a_line_are_no_pair(tmp_path: Path):
+    lines = made_up_lines(COUNT, 1.3, 2)
+    del lines[30]
+    write_phones(tmp_path, {"model_0": made_up_lines(COUNT, 1.0, 1), "model_1": lines})
+    (claim,) = unit_claims(read(tmp_path))
+    assert claim.value is None
+    assert "do not rank alike" in (claim.note or "")
 
 
 def test_files_without_any_run_do_not_stop_the_others(tmp_path: Path):
