@@ -86,7 +86,8 @@ class BatchTimer:
     def time(self, batch: ModelBatch, progress: Progress) -> Iterator[Timing]:
         """Yield each model's timing once. What was fetched is kept for a restarted host until the last one has
         been taken over."""
-        schedule = BatchSchedule(tuple(batch.files), batch.plan, self.device.runtime.thread_count)
+        runtime = self.device.runtime
+        schedule = BatchSchedule(tuple(batch.files), batch.plan, runtime.thread_count, runtime.core_mask)
         used: list[str] = []
         waiting = list(batch.files)
         while groups := schedule.next_groups():

@@ -72,6 +72,7 @@ def _describe(report: CheckReport) -> str:
         f"preempted rounds {_percent(stability.preempted_share)}",
         *(f"state     {name}: {value}" for name, value in _known(report.state).items()),
         f"verdict   {stability.verdict} after {report.seconds:.1f} s",
+        *([f"          {stability.reason}"] if stability.reason else []),
     ]
     return "\n".join(lines)
 

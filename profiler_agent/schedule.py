@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from profiler_agent.agent_run import JobResult
+from profiler_agent.clocks import clocks_of_facts
 from profiler_agent.device import TimingPlan
 from profiler_agent.stability import judge_timing
 from profiler_agent.timing import SessionSamples, Timing
@@ -36,6 +37,7 @@ class BatchSchedule:
     model_ids: tuple[str, ...]
     plan: TimingPlan
     thread_count: int
+    core_mask: str | None = None
     sessions: dict[str, list[SessionSamples]] = field(default_factory=dict)
     facts: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -67,8 +69,9 @@ class BatchSchedule:
         return max(self.plan.session_count - len(self.sessions.get(model_id, ())), 1)
 
     def succeeded(self, group: Group, sessions: Sequence[SessionSamples], result: JobResult) -> None:
+        clocks = clocks_of_facts(result.facts_before, result.facts_after)
         for model_id, samples in zip(group.model_ids, sessions, strict=True):
-            self.sessions.setdefault(model_id, []).append(samples)
+            self.sessions.setdefault(model_id, []).append(replace(samples, clocks=clocks))
             first = self.facts.get(model_id)
             self.facts[model_id] = (first[0] if first else result.facts_before, result.facts_after)
 
@@ -97,6 +100,7 @@ class BatchSchedule:
             facts_before=dict(before),
             facts_after=dict(after),
             thread_count=self.thread_count,
+            core_mask=self.core_mask,
         )
 
     def is_settled(self, model_id: str) -> bool:

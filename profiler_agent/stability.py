@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from profiler_agent.clocks import clock_complaint
 from profiler_agent.device import TimingPlan
 from profiler_agent.timing import SessionSamples, Timing
 
@@ -25,6 +26,7 @@ class StabilityReport:
         spread: relative distance between the ``session_count`` fastest sessions' low quantiles.
         canary_drift: how much slower the canary was in the slowest of these sessions than in the fastest.
         preempted_share: rounds with an involuntary context switch; None where no count could be read.
+        reason: why the verdict is ``throttled``; None for the others.
     """
 
     latency_ms: float
@@ -33,6 +35,7 @@ class StabilityReport:
     canary_drift: float
     preempted_share: float | None
     verdict: Verdict
+    reason: str | None = None
 
 
 def low_quantile_ms(samples: SessionSamples, quantile: float = 0.1) -> float:
@@ -55,19 +58,22 @@ def quantile_of(values: Sequence[float], quantile: float) -> float:
 
 def judge_timing(timing: Timing, plan: TimingPlan) -> StabilityReport:
     """Judge one model. Noise only ever adds time, so the fastest ``session_count`` sessions are compared: when
-    they agree, their floor was reached; slower sessions are kept in the data but not in the figure."""
+    they agree, their floor was reached; slower sessions are kept in the data but not in the figure. The canary and the
+    clocks of those that count must have been the same, too."""
     chosen = agreeing_sessions(timing.sessions, plan)
     lows_ms = [low_quantile_ms(session, plan.low_quantile) for session in chosen]
     spread = (max(lows_ms) - min(lows_ms)) / min(lows_ms)
     canaries_ms = [quantile_of(session.canary_ms, plan.low_quantile) for session in chosen if session.canary_ms]
     canary_drift = max(canaries_ms) / min(canaries_ms) - 1.0 if canaries_ms else 0.0
+    throttling = _throttling(chosen, timing.core_mask, canary_drift, plan)
     return StabilityReport(
         latency_ms=statistics.median(lows_ms),
         median_ms=statistics.median(sample for session in timing.sessions for sample in session.samples_ms),
         spread=spread,
         canary_drift=canary_drift,
         preempted_share=_preempted_share(timing),
-        verdict=_verdict(timing, plan, spread, canary_drift),
+        verdict="throttled" if throttling else _calm_verdict(timing, plan, spread),
+        reason=throttling,
     )
 
 
@@ -77,9 +83,16 @@ def agreeing_sessions(sessions: Sequence[SessionSamples], plan: TimingPlan) -> t
     return tuple(by_speed[: plan.session_count])
 
 
-def _verdict(timing: Timing, plan: TimingPlan, spread: float, canary_drift: float) -> Verdict:
+def _throttling(
+    sessions: Sequence[SessionSamples], core_mask: str | None, canary_drift: float, plan: TimingPlan
+) -> str | None:
+    """Why the device is taken to have slowed itself; None when nothing says so."""
     if canary_drift > plan.canary_limit:
-        return "throttled"
+        return f"the canary model took {canary_drift:.0%} longer in one session than in another"
+    return clock_complaint([session.clocks for session in sessions], core_mask)
+
+
+def _calm_verdict(timing: Timing, plan: TimingPlan, spread: float) -> Verdict:
     is_crowded = timing.thread_count > 1 and (_preempted_share(timing) or 0.0) > plan.low_quantile
     if len(timing.sessions) < plan.session_count or spread > plan.spread_limit or is_crowded:
         return "noisy"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from profiler_agent.clocks import SessionClocks, clocks_from_json, clocks_to_json
 from profiler_agent.errors import AgentOutputError
 
-SCHEMA = 1
+SCHEMA = 2  # 2: the sessions' clocks and the core mask; 1 is read without them
+_KNOWN_SCHEMAS = (1, 2)
 _MAX_SAMPLE_MS = 3.6e6  # an hour for one run: nobody waits longer, so a larger number is junk
 
 
@@ -22,12 +25,14 @@ class SessionSamples:
         runs_per_burst: how often the model ran in each burst.
         involuntary_switches: of the measuring thread during each burst; None where it cannot be read.
         canary_ms: the canary model's sample of the same rounds.
+        clocks: of the device around this session; None where it tells none.
     """
 
     samples_ms: tuple[float, ...]
     runs_per_burst: int
     involuntary_switches: tuple[int | None, ...]
     canary_ms: tuple[float, ...]
+    clocks: SessionClocks | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples_ms", "canary_ms"):
@@ -46,17 +51,21 @@ class SessionSamples:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """All sessions of one model, with the device's facts before the first and after the last of them."""
+    """All sessions of one model, with the device's facts before the first and after the last of them. ``core_mask``
+    is the device file's; None: any core."""
 
     model_id: str
     sessions: tuple[SessionSamples, ...]
     facts_before: dict[str, Any] = field(default_factory=dict)
     facts_after: dict[str, Any] = field(default_factory=dict)
     thread_count: int = 1
+    core_mask: str | None = None
 
     def __post_init__(self) -> None:
         if not self.sessions:
             raise AgentOutputError(f"{self.model_id}: a timing needs at least one session.")
+        if self.core_mask is not None and not re.fullmatch("[0-9a-fA-F]{1,32}", self.core_mask):
+            raise AgentOutputError(f"{self.model_id}: core_mask is {self.core_mask!r}; it holds hexadecimal digits.")
 
 
 def timing_to_json(timing: Timing) -> dict[str, Any]:
@@ -65,12 +74,14 @@ def timing_to_json(timing: Timing) -> dict[str, Any]:
         "schema": SCHEMA,
         "model_id": timing.model_id,
         "thread_count": timing.thread_count,
+        "core_mask": timing.core_mask,
         "sessions": [
             {
                 "samples_ms": list(session.samples_ms),
                 "runs_per_burst": session.runs_per_burst,
                 "involuntary_switches": list(session.involuntary_switches),
                 "canary_ms": list(session.canary_ms),
+                "clocks": clocks_to_json(session.clocks),
             }
             for session in timing.sessions
         ],
@@ -85,23 +96,26 @@ def timing_from_json(data: Mapping[str, Any]) -> Timing:
     Raises:
         AgentOutputError: another schema, an unknown or missing field, or a value that no clock could give.
     """
-    if data.get("schema") != SCHEMA:
-        raise AgentOutputError(f"Timing has schema {data.get('schema')!r}; this version reads schema {SCHEMA}.")
-    fields = _exact_fields(
-        data, {"schema", "model_id", "thread_count", "sessions", "facts_before", "facts_after"}, "timing"
-    )
+    if data.get("schema") not in _KNOWN_SCHEMAS:
+        known = " and ".join(map(str, _KNOWN_SCHEMAS))
+        raise AgentOutputError(f"Timing has schema {data.get('schema')!r}; this version reads schema {known}.")
+    is_first = data["schema"] == 1
+    names = {"schema", "model_id", "thread_count", "sessions", "facts_before", "facts_after"}
+    fields = _exact_fields(data, names if is_first else names | {"core_mask"}, "timing")
+    mask = fields.get("core_mask")
     return Timing(
         model_id=_typed(fields["model_id"], str, "model_id"),
         thread_count=_typed(fields["thread_count"], int, "thread_count"),
-        sessions=tuple(_session_from_json(item) for item in _typed(fields["sessions"], list, "sessions")),
+        core_mask=None if mask is None else _typed(mask, str, "core_mask"),
+        sessions=tuple(_session_from_json(item, is_first) for item in _typed(fields["sessions"], list, "sessions")),
         facts_before=_typed(fields["facts_before"], dict, "facts_before"),
         facts_after=_typed(fields["facts_after"], dict, "facts_after"),
     )
 
 
-def _session_from_json(data: Any) -> SessionSamples:
+def _session_from_json(data: Any, is_first_schema: bool) -> SessionSamples:
     names = {"samples_ms", "runs_per_burst", "involuntary_switches", "canary_ms"}
-    fields = _exact_fields(_typed(data, dict, "session"), names, "session")
+    fields = _exact_fields(_typed(data, dict, "session"), names if is_first_schema else names | {"clocks"}, "session")
     switches = _typed(fields["involuntary_switches"], list, "involuntary_switches")
     return SessionSamples(
         samples_ms=tuple(_typed(fields["samples_ms"], list, "samples_ms")),
@@ -110,6 +124,7 @@ def _session_from_json(data: Any) -> SessionSamples:
             None if count is None else _typed(count, int, "involuntary_switches") for count in switches
         ),
         canary_ms=tuple(_typed(fields["canary_ms"], list, "canary_ms")),
+        clocks=clocks_from_json(fields.get("clocks")),
     )
 
 
