@@ -1,4 +1,4 @@
-"""What a phone has beside a shell, for tests: ``cmd power`` and ``getprop`` that record calls, and clusters with clocks."""
+"""What a phone has beside a shell, for tests: ``cmd power`` that records its calls, ``getprop``, clusters of cores."""
 
 from __future__ import annotations
 

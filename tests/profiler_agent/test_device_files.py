@@ -44,6 +44,8 @@ def test_defaults_fill_what_a_minimal_file_leaves_out(tmp_path: Path):
         ("pln: {}", r"unknown key 'pln' \(did you mean 'plan'\?\)"),
         ("plan: {round_cont: 4}", r"unknown key 'plan.round_cont' \(did you mean 'round_count'\?\)"),
         ("guard: {min_free: 4}", r"did you mean 'min_free_mb'\?"),
+        ("guard: {fixed_perf: true}", r"did you mean 'fixed_performance'\?"),
+        ("guard: {fixed_performance: perhaps}", r"guard.fixed_performance: Input should be a valid boolean"),
         ("transport: {kind: lokal}", r"transport.kind is 'lokal' \(did you mean 'local'\?\)"),
         ("transport: local", r"transport.kind is 'local'"),
         ("runtime: {name: litert, threads: 2}", r"did you mean 'thread_count'\?"),
@@ -79,6 +81,11 @@ def test_a_value_out_of_range_is_refused(tmp_path: Path, line: str, words: str):
     text = "".join(kept + "\n" for kept in MINIMAL.splitlines() if not kept.startswith(f"{key}:")) + line + "\n"
     with pytest.raises(ConfigError, match=words):
         load_device(write(tmp_path, text))
+
+
+def test_clocks_are_fixed_only_where_the_file_asks_for_it(tmp_path: Path):
+    assert not load_device(write(tmp_path, MINIMAL)).guard.fixed_performance
+    assert load_device(write(tmp_path, MINIMAL + "guard: {fixed_performance: true}\n")).guard.fixed_performance
 
 
 def test_a_file_that_is_not_there_names_the_ready_ones(tmp_path: Path):

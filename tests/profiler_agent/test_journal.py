@@ -28,6 +28,20 @@ def test_a_whole_journal_is_read_record_by_record():
     assert bye == Bye(why="done")
 
 
+def test_fixed_performance_is_the_only_fact_in_words_and_has_three_of_them():
+    told = RESULT.replace(b'"load_1min":0.5', b'"fixed_performance":"refused"')
+    (result,) = JournalReader().feed(told)
+    assert result.before["fixed_performance"] == "refused"
+    with pytest.raises(AgentOutputError):
+        JournalReader().feed(told.replace(b"refused", b"often"))
+
+
+def test_the_last_record_tells_whether_fixed_clocks_were_let_go():
+    assert JournalReader().feed(BYE.replace(b"}", b',"let_go_rc":0}')) == [Bye(why="done", let_go_rc=0)]
+    with pytest.raises(AgentOutputError):
+        JournalReader().feed(BYE.replace(b"}", b',"let_go_rc":"no"}'))
+
+
 @given(st.lists(st.integers(0, len(WHOLE)), max_size=8))
 def test_it_does_not_matter_where_the_link_cuts_the_journal(cuts):
     reader = JournalReader()

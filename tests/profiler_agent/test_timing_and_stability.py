@@ -1,11 +1,13 @@
 """Raw timings refuse nonsense; statistics on them are pure."""
 
+import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from profiler_agent.clocks import SessionClocks
 from profiler_agent.device import TimingPlan
 from profiler_agent.errors import AgentOutputError
 from profiler_agent.stability import judge_timing, low_quantile_ms
@@ -23,14 +25,26 @@ def session(*samples_ms: float, switches: tuple[int | None, ...] | None = None, 
     )
 
 
-def timing(*sessions: SessionSamples, thread_count: int = 1) -> Timing:
+def timing(*sessions: SessionSamples, thread_count: int = 1, core_mask: str | None = None) -> Timing:
     return Timing(
         model_id="m",
         sessions=sessions,
         facts_before={"load_1min": 0.5},
         facts_after={"temperature_mc": None},
         thread_count=thread_count,
+        core_mask=core_mask,
     )
+
+
+CLOCKS = SessionClocks(
+    cluster_cores=((0, 1, 2, 3), (4, 5, 6, 7)),
+    allowed_khz=((1_800_000, 2_400_000), (1_800_000, 2_400_000)),
+    working_khz=((600_000, 2_400_000), (None, 2_300_000)),
+)
+
+
+def sessions_with(*clocks: SessionClocks | None) -> list[SessionSamples]:
+    return [replace(session(1.0), clocks=item) for item in clocks]
 
 
 times_ms = st.floats(min_value=1e-6, max_value=3.6e6)
@@ -47,6 +61,17 @@ def test_a_timing_reads_back_as_it_was_written(rounds, runs):
     assert timing_from_json(timing_to_json(timing(samples))) == timing(samples)
 
 
+def test_clocks_and_core_mask_read_back_as_they_were_written():
+    whole = timing(replace(session(1.0), clocks=CLOCKS), core_mask="f0")
+    assert timing_from_json(json.loads(json.dumps(timing_to_json(whole)))) == whole
+
+
+def test_a_timing_of_the_first_schema_is_read_without_clocks_and_core_mask():
+    data = timing_to_json(timing(session(1.0)))
+    del data["core_mask"], data["sessions"][0]["clocks"]
+    assert timing_from_json({**data, "schema": 1}) == timing(session(1.0))
+
+
 @pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf"), 1e9, True, "1"])
 def test_a_sample_that_no_clock_could_give_is_refused(bad):
     with pytest.raises(AgentOutputError, match="finite number of ms"):
@@ -61,7 +86,9 @@ def test_a_timing_without_sessions_is_refused():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": 2}, "reads schema 1"),
+        ({"schema": 3}, "reads schema 1 and 2"),
+        ({"schema": 1}, "'core_mask' is unknown"),
+        ({"core_mask": "big"}, "core_mask is 'big'"),
         ({"extra": 1}, "'extra' is unknown or missing"),
         ({"model_id": 3}, "model_id is 3"),
         ({"sessions": [{}]}, "unknown or missing"),
@@ -71,6 +98,23 @@ def test_a_timing_without_sessions_is_refused():
 def test_a_timing_of_another_form_is_refused(change, words):
     with pytest.raises(AgentOutputError, match=words):
         timing_from_json({**timing_to_json(timing(session(1.0))), **change})
+
+
+@pytest.mark.parametrize(
+    "clocks",
+    [
+        [],
+        {"allowed_khz": []},
+        {"cluster_cores": [[0]], "allowed_khz": [[1.5]], "working_khz": []},
+        {"cluster_cores": [[0]], "allowed_khz": [[-1]], "working_khz": []},
+        {"cluster_cores": [0], "allowed_khz": [], "working_khz": []},
+    ],
+)
+def test_clocks_of_another_form_are_refused(clocks):
+    data = timing_to_json(timing(session(1.0)))
+    data["sessions"][0]["clocks"] = clocks
+    with pytest.raises(AgentOutputError, match="clocks are"):
+        timing_from_json(data)
 
 
 def test_the_low_quantile_prefers_rounds_that_were_not_preempted():
@@ -111,6 +155,26 @@ def test_a_canary_that_slows_makes_a_throttled_verdict():
     report = judge_timing(timing(session(1.0), session(1.0), session(1.0, canary_ms=0.12)), PLAN)
     assert report.canary_drift == pytest.approx(0.2)
     assert report.verdict == "throttled"
+    assert report.reason == "the canary model took 20% longer in one session than in another"
+
+
+def test_a_session_that_counts_and_ran_at_a_capped_clock_makes_a_throttled_verdict():
+    capped = replace(CLOCKS, allowed_khz=((1_800_000, 1_700_000),) * 2)
+    report = judge_timing(timing(*sessions_with(CLOCKS, CLOCKS, capped), core_mask="f0"), PLAN)
+    assert report.verdict == "throttled"
+    assert report.reason is not None
+    assert "cores 4, 5, 6, 7 were allowed 1.70 GHz at one time and 2.40 GHz at another (29% less" in report.reason
+
+
+def test_a_capped_session_that_was_slower_does_not_count():
+    capped = replace(CLOCKS, allowed_khz=((1_800_000, 1_700_000),) * 2)
+    slow = replace(session(1.4), clocks=capped)
+    report = judge_timing(timing(slow, *sessions_with(CLOCKS, CLOCKS, CLOCKS)), PLAN)
+    assert (report.verdict, report.reason) == ("accepted", None)
+
+
+def test_clocks_that_no_session_tells_speak_against_nothing():
+    assert judge_timing(timing(*sessions_with(None, None, None), core_mask="f0"), PLAN).verdict == "accepted"
 
 
 def test_several_threads_that_were_preempted_are_never_accepted():
