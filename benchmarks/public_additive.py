@@ -60,7 +60,11 @@ def follows_order(counts: FloatArray, latency_ms: FloatArray) -> bool:
 
 
 def agrees_throughout(expected: FloatArray, found: FloatArray, least: float) -> bool:
-    """Whether the rank correlation of two series is ``least`` or more in every stretch of about 250 entries, and in every fifth of short ones."""
+    """Whether two series rank alike in every stretch of about 250 entries, and in every fifth of short ones.
+
+    Args:
+        least: rank correlation of a stretch that counts as alike.
+    """
     count = max(_FOLDS, len(found) // _STRETCH)
     parts = zip(np.array_split(expected, count), np.array_split(found, count), strict=True)
     return all((spearman(left, right) or 0.0) >= least for left, right in parts)

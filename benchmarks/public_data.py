@@ -202,7 +202,7 @@ def _read_labels(
     if len(numbers) != expected:
         size = f"{len(numbers)} labels for {expected} networks"
         if not follows_order(counts, labels):
-            what.append(f"{size}, and they do not follow the order of the networks; the device is left out")
+            what.append(f"{size}, and they are not seen to follow the order of the networks; the device is left out")
             return None, left_out(0, total, "; ".join(what))
         what.append(f"{size}; the first {count} were tested to follow the order of the networks and are used")
     return labels, left_out(used, total, "; ".join(what)) if what else None
