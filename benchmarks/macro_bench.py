@@ -7,7 +7,8 @@ import itertools
 import json
 import random
 import tarfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,10 @@ from benchmarks.search_setting import analytic_target
 from latency_model.campaign import run_campaign
 from latency_model.fit import fit_predictor
 from latency_model.measurement import paid_ops
-from latency_model.network import single_op_network
+from latency_model.network import NetworkSpec, single_op_network, with_dtype
 from latency_model.network_latency import NetworkLatency, load_network_latency
-from profiler_agent.device import load_device
+from latency_model.ops import Dtype, OpSpec
+from profiler_agent.device import Device, load_device
 from profiler_agent.session import open_session
 from search.architecture_step import LatencyTarget
 from search.batches import SplitData, split_data
@@ -82,34 +84,66 @@ def analytic_device() -> LatencyTarget:
     return analytic_target(nas_bench_macro_space(), 1.0)
 
 
-def measured_device(folder: Path) -> LatencyTarget:
-    """A predictor of this machine's onnxruntime, fitted once on all ops of the space and 30 whole networks."""
+@dataclass(frozen=True, kw_only=True)
+class MeasuredDevice:
+    """A device at hand, the numbers that networks are given to it in, and the folder that keeps what was measured."""
+
+    folder: Path
+    device: Device = field(default_factory=lambda: load_device(DEVICE_FILE))
+    dtype: Dtype = "fp32"
+
+    @property
+    def label(self) -> str:
+        return self.device.name if self.dtype == "fp32" else f"{self.device.name} {self.dtype}"
+
+    def network(self, choices: Choices) -> NetworkSpec:
+        return with_dtype(nas_bench_macro_space().network(choices, "".join(map(str, choices))), self.dtype)
+
+
+def measured_device(measured: MeasuredDevice) -> LatencyTarget:
+    """A predictor of a device, fitted once on all ops of the space and 30 whole networks."""
     space = nas_bench_macro_space()
-    predictor = _predictor(space, folder)
-    return latency_target(space, predictor, 1.0, "onnxruntime")
+    predictor = _predictor(space, measured)
+    return latency_target(_in_dtype(space, measured.dtype), predictor, 1.0, measured.label)
 
 
-def _predictor(space: SearchSpace, folder: Path) -> NetworkLatency:
-    saved = folder / "predictor"
+def _in_dtype(space: SearchSpace, dtype: Dtype) -> SearchSpace:
+    """The same layers in other numbers."""
+
+    def layers(fixed: Sequence[tuple[str, OpSpec]]) -> tuple[tuple[str, OpSpec], ...]:
+        return tuple((name, replace(op, dtype=dtype)) for name, op in fixed)
+
+    positions = tuple(
+        replace(position, candidates=tuple(replace(c, op=replace(c.op, dtype=dtype)) for c in position.candidates))
+        for position in space.positions
+    )
+    return replace(space, stem=layers(space.stem), positions=positions, head=layers(space.head))
+
+
+def _predictor(space: SearchSpace, measured: MeasuredDevice) -> NetworkLatency:
+    saved = measured.folder / "predictor"
     if saved.is_dir():
         return load_network_latency(saved)
     rng = random.Random(0)
-    networks = [single_op_network(op) for op in space.unique_ops()]
-    networks += [space.network(spread_choices(space, rng), f"calibration{i}") for i in range(CALIBRATION_NETWORKS)]
-    with open_session(load_device(DEVICE_FILE)) as session:
-        measurements = run_campaign(session, networks, folder / "measurements.jsonl")
+    networks = [single_op_network(op) for op in _in_dtype(space, measured.dtype).unique_ops()]
+    networks += [
+        replace(measured.network(spread_choices(space, rng)), name=f"calibration{i}")
+        for i in range(CALIBRATION_NETWORKS)
+    ]
+    with open_session(measured.device) as session:
+        measurements = run_campaign(session, networks, measured.folder / "measurements.jsonl")
     predictor = fit_predictor(measurements)
-    predictor.save(folder / "predictor.part")
-    (folder / "predictor.part").rename(saved)
+    predictor.save(measured.folder / "predictor.part")
+    (measured.folder / "predictor.part").rename(saved)
     return predictor
 
 
-def measure_networks(folder: Path, wanted: list[Choices]) -> dict[Choices, float]:
+def measure_networks(measured: MeasuredDevice, wanted: Sequence[Choices]) -> dict[Choices, float]:
     """Measured milliseconds of whole networks; what was timed before is not timed again."""
-    space = nas_bench_macro_space()
-    networks = {one: space.network(one, "".join(map(str, one))) for one in dict.fromkeys(wanted)}
-    with open_session(load_device(DEVICE_FILE)) as session:
-        measurements = run_campaign(session, list(networks.values()), folder / "measurements.jsonl").measurements
+    networks = {one: measured.network(one) for one in dict.fromkeys(wanted)}
+    file = measured.folder / "measurements.jsonl"
+    with open_session(measured.device) as session:
+        measurements = run_campaign(session, list(networks.values()), file).measurements
     latency = {m.paid_ops: m.latency_ms for m in measurements if m.is_usable}
     return {one: latency[paid_ops(network)] for one, network in networks.items() if paid_ops(network) in latency}
 

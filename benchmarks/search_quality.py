@@ -32,6 +32,7 @@ from benchmarks.claims import Claim, Options, at_least, at_most, run_benchmark
 from benchmarks.macro_bench import (
     NEAR,
     MacroBench,
+    MeasuredDevice,
     analytic_device,
     cifar10,
     measure_networks,
@@ -120,7 +121,7 @@ def measure(options: Options) -> Iterator[Claim]:
 
 
 def measure_plan(plan: Plan, data_folder: Path) -> Iterator[Claim]:
-    device = measured_device(BUILD / "latency") if plan.is_measured else analytic_device()
+    device = measured_device(MeasuredDevice(folder=BUILD / "latency")) if plan.is_measured else analytic_device()
     bench = read_macro_bench(data_folder, device)
     cifar10(data_folder, BUILD, plan.image_count, seed=0)  # decoded once, before several processes want it
     with ProcessPoolExecutor(
@@ -133,7 +134,7 @@ def measure_plan(plan: Plan, data_folder: Path) -> Iterator[Claim]:
     )
     yield from quality_claims(bench, found, note)
     if plan.is_measured:
-        yield from measured_claims(bench, found, BUILD / "latency")
+        yield from measured_claims(bench, found, MeasuredDevice(folder=BUILD / "latency"))
 
 
 def targets_of(bench: MacroBench) -> list[LatencyTarget]:
@@ -299,14 +300,14 @@ def describe(bench: MacroBench, found: Found, target: LatencyTarget) -> str:
     )
 
 
-def measured_claims(bench: MacroBench, found: Sequence[Found], folder: Path) -> Iterator[Claim]:
+def measured_claims(bench: MacroBench, found: Sequence[Found], device: MeasuredDevice) -> Iterator[Claim]:
     """Against random networks of the same measured latency: a search exploits the error of the table it has seen."""
     leads, overshoot = [], []
     for target in targets_of(bench):
         near = [bench.choices[row] for row in bench.near(target.target_ms)]
         others = random.Random(target.name).sample(near, min(len(near), COMPARED_NETWORKS))
         derived = [one.derived[target.name] for one in found]
-        measured_ms = measure_networks(folder, [*others, *derived])
+        measured_ms = measure_networks(device, [*others, *derived])
         known = [one for one in others if one in measured_ms]
         for choices in derived:
             if choices not in measured_ms:

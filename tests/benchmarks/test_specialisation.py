@@ -1,0 +1,27 @@
+"""Who wins on a device: by its budget first, then by published accuracy."""
+
+from benchmarks.specialisation import Timed, outcome
+
+OWN = Timed(choices=(1, 2), budget_share=1.0, accuracy=90.0)
+
+
+def test_a_network_that_misses_the_budget_loses_however_accurate_it_is():
+    too_slow = Timed(choices=(2, 2), budget_share=1.2, accuracy=99.0)
+    assert outcome(OWN, too_slow) == "wins"
+    assert outcome(too_slow, OWN) == "loses"
+
+
+def test_of_two_that_meet_the_budget_the_more_accurate_wins():
+    fast_but_worse = Timed(choices=(0, 1), budget_share=0.5, accuracy=89.9)
+    assert outcome(OWN, fast_but_worse) == "wins"
+    assert outcome(fast_but_worse, OWN) == "loses"
+
+
+def test_the_same_network_is_a_draw_even_where_it_is_too_slow():
+    slow = Timed(choices=OWN.choices, budget_share=1.2, accuracy=90.0)
+    assert outcome(OWN, slow) == "draws"
+
+
+def test_a_latency_that_repeats_within_two_per_cent_does_not_miss_the_budget():
+    assert Timed(choices=(1,), budget_share=1.019, accuracy=1.0).is_within
+    assert not Timed(choices=(1,), budget_share=1.021, accuracy=1.0).is_within
