@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from search.progress import Update
 
 EVERY = 20
-NO_CURVES = {"step", "total_steps", "seconds", "epoch", "architecture_seconds"}
+NO_CURVES = {"step", "total_steps", "seconds", "epoch", "architecture_seconds", "device_seconds"}
 OF_ONE_TARGET = {"held_out_loss", "expected_ms", "derived_ms", "multiplier", "entropy"}
 
 

@@ -14,7 +14,8 @@ class SharedCost:
     """Weight steps serve all runs; architecture steps are for one of them, as many as its own search would take.
 
     Passes are images drawn over the training images, held-out part included; ``architecture_passes`` are each run's.
-    Seconds are measured; those of separate searches are these steps' too, each run with weight steps of its own.
+    Seconds are measured, visits to a device apart; those of separate searches are of the same steps, each run with
+    weight steps of its own.
     """
 
     runs: int
@@ -64,12 +65,14 @@ def shared_cost(trainer: SearchTrainer, run_count: int) -> SharedCost:
     train_count, held_out_count = len(data.train_index), len(data.held_out_index)
     image_count = train_count + held_out_count
     turns = settings.search_steps // settings.weight_steps_per_architecture_step
-    architecture_s = sum(event.get("architecture_seconds", 0.0) for event in read_json_lines(trainer.files.events))
+    events = list(read_json_lines(trainer.files.events))
+    architecture_s = sum(event["architecture_seconds"] for event in events if "architecture_seconds" in event)
+    device_s = sum(event["device_seconds"] for event in events if "device_seconds" in event)
     return SharedCost(
         runs=run_count,
         image_count=image_count,
         weight_passes=settings.total_steps * min(settings.batch_size, train_count) / image_count,
         architecture_passes=turns * min(settings.architecture_batch_size, held_out_count) / image_count,
-        weight_s=round(trainer.seconds - architecture_s, 3),
+        weight_s=round(trainer.seconds - architecture_s - device_s, 3),
         architecture_s=round(architecture_s, 3),
     )

@@ -172,12 +172,15 @@ class SearchTrainer:
 
     def _taken_turn(self, turn: int) -> dict[str, Any]:
         """An architecture step for the target whose turn it is, a visit to the device when one is due, and the time
-        that both took."""
+        that each took."""
         started = time.monotonic()
         taken = self._architecture_step(self.states[turn % len(self.states)], turn)
+        taken["architecture_seconds"] = round(time.monotonic() - started, 6)
         if self.device_loop is not None and (turn + 1) % self.device_loop.every_steps == 0:
+            started = time.monotonic()
             self._ask_device(self.device_loop)
-        return taken | {"architecture_seconds": round(time.monotonic() - started, 6)}
+            taken["device_seconds"] = round(time.monotonic() - started, 6)
+        return taken
 
     def _weight_paths(self, step: int, is_warmup: bool) -> PathSample:
         generator = seeded_generator(self.settings.seed, "weight paths", step)

@@ -98,4 +98,6 @@ def times_nothing(settings: SearchSettings) -> DeviceLoop:
 
 
 def _every_steps(settings: SearchSettings) -> int:
-    return -(-settings.architecture_steps(1) // (VISITS + 1))
+    """A whole number of turns, so that every run of a shared search has had its steps when the devices are asked."""
+    per_turn = settings.architecture_steps_per_turn
+    return -(-settings.architecture_steps(per_turn) // (VISITS + 1)) * per_turn
