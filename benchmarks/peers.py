@@ -2,7 +2,7 @@
 
 One turn is one weight and one architecture step, batch 64 at 32 pixels, one thread; the programs take turns step by
 step, so that a busy machine slows all alike. CPU time, medians; a spread is the quartiles of the ratio turn by turn.
-NNI's steps are timed without loading their batches, ours with batches, augmentation and event log. NNI computes the
+Neither's steps include loading or augmenting their batches; ours include the event log. NNI computes the
 gradient of all gates, as our ``full`` does; ``two-path`` is the paper's cheaper estimator. Ours keeps freed memory in
 the process, as every search of ours does; NNI is timed as shipped, with channels_last, and with both.
 

@@ -1,29 +1,57 @@
 """Our search as a program that takes turns with a peer's: ``python -m benchmarks.peers_ours full skip-7``.
 
-One turn is one weight and one architecture step of ``SearchTrainer`` with its batches, augmentation and event log.
+One turn is one weight and one architecture step of ``SearchTrainer`` with its event log. Batches are made beforehand:
+the peer's steps are timed without loading theirs, and it augments none.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from benchmarks.peers_space import BATCH, peer_data, peer_space
+from benchmarks.peers_space import BATCH, BATCHES_PER_PASS, peer_data, peer_space
 from benchmarks.peers_turns import Turns
 from benchmarks.search_setting import analytic_target
 from search.allocator import keep_freed_memory
+from search.batches import SplitData
 from search.settings import SearchSettings
 from search.trainer import SearchFiles, SearchTrainer
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PreparedData(SplitData):
+    """One pass of batches, made before the first step."""
+
+    train: tuple[tuple[Tensor, Tensor], ...]
+    held_out: tuple[tuple[Tensor, Tensor], ...]
+
+    def train_batch(self, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
+        assert batch_size == BATCH
+        return self.train[step % len(self.train)]
+
+    def held_out_batch(self, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
+        assert batch_size == BATCH
+        return self.held_out[step % len(self.held_out)]
+
+
+def prepared(data: SplitData) -> PreparedData:
+    return PreparedData(
+        **vars(data),
+        train=tuple(data.train_batch(step, BATCH) for step in range(BATCHES_PER_PASS)),
+        held_out=tuple(data.held_out_batch(step, BATCH) for step in range(BATCHES_PER_PASS)),
+    )
 
 
 def main() -> None:
     estimator, space_name = sys.argv[1:]
     keep_freed_memory()
     torch.set_num_threads(1)
-    data = peer_data()
+    data = prepared(peer_data())
     space = peer_space(space_name, data)
     settings = SearchSettings(
         warmup_steps=0,
