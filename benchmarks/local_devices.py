@@ -20,13 +20,15 @@ DEVICE_FILES = Path(__file__).resolve().parents[1] / "device_configs"
 
 
 def measure_here(runtime: RuntimeName, networks: Sequence[NetworkSpec], *, quick: bool) -> MeasurementSet:
-    """Each network once, on one thread, with the plan of the device's file, or with the short one.
+    """Each network once, on one thread, with the plan of the device's file, or with the short one. In a folder of its
+    own, so that no other session is waited for.
 
     Raises:
         ProxylessError: the runtime is not installed, or a network cannot be timed.
     """
     device = load_device(DEVICE_FILES / f"local_cpu_{runtime}.yaml")
-    if quick:
-        device = replace(device, plan=QUICK_PLAN)
-    with tempfile.TemporaryDirectory() as folder, open_session(device) as session:
-        return run_campaign(session, networks, Path(folder) / "measurements.jsonl")
+    plan = QUICK_PLAN if quick else device.plan
+    with tempfile.TemporaryDirectory() as folder:
+        device = replace(device, directory=f"{folder}/device/proxyless", plan=plan)
+        with open_session(device) as session:
+            return run_campaign(session, networks, Path(folder) / "measurements.jsonl")

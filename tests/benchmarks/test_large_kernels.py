@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,10 +12,15 @@ from benchmarks.large_kernels import (
     choice_claims,
     kernel_blocks,
     last_of_stages,
+    network_claims,
     network_with,
     price_claims,
+    prices_of,
     published_counts,
 )
+from latency_model.errors import MeasurementError
+from latency_model.measurement import paid_ops
+from latency_model.op_timings import pooled_timings
 from search.spaces.imagenet import imagenet_space
 
 
@@ -75,3 +82,39 @@ def test_a_choice_of_kernels_is_a_network_of_the_space():
 
 def test_the_published_counts_are_read_off_the_published_networks():
     assert published_counts() == ("proxyless-gpu has 6 of 13, proxyless-cpu has 0 of 19, proxyless-mobile has 7 of 19")
+
+
+def timed(ops, latency_ms: float = 1.0) -> SimpleNamespace:
+    timings = pooled_timings((op, latency_ms, 0.01) for op in ops)
+    return SimpleNamespace(op_timings=lambda: timings)
+
+
+def test_a_block_without_a_usable_timing_is_an_error_not_a_price():
+    space = imagenet_space()
+    positions, fixed = last_of_stages(space, (1, 6)), [op for _, op in space.fixed_layers]
+    blocks = [block for position in positions for block in kernel_blocks(position)]
+    assert prices_of(timed([*fixed, *blocks]), positions, fixed).small_ms == pytest.approx(len(fixed) + 2)
+    with pytest.raises(MeasurementError, match="1 blocks have no usable timing"):
+        prices_of(timed([*fixed, *blocks[1:]]), positions, fixed)
+
+
+def test_the_chosen_networks_are_measured_on_every_device_against_its_network_of_3x3(monkeypatch):
+    def measure(runtime, networks, *, quick):
+        latency_ms = [10.0, 11.0, 12.0]  # of 3x3, of the first runtime's choice, of the second's
+        found = [SimpleNamespace(paid_ops=paid_ops(n), latency_ms=ms) for n, ms in zip(networks, latency_ms)]
+        return SimpleNamespace(usable=lambda: found)
+
+    monkeypatch.setattr("benchmarks.large_kernels.measure_here", measure)
+    own = {"onnxruntime": wide_prices(0.5), "torch": wide_prices(0.01)}
+    first, second = network_claims(imagenet_space(), own)
+    assert (first.value, first.holds, first.note) == (
+        pytest.approx(1.1),
+        True,
+        "3x3 10.00 ms; kernels chosen for torch 1.20",
+    )
+    assert (second.value, second.holds) == (pytest.approx(1.2), False)
+
+
+def wide_prices(step_ms: float) -> KernelPrices:
+    block_ms = tuple(np.array([1.0, 1.0 + step_ms, 1.0 + 2 * step_ms]) for _ in range(21))
+    return KernelPrices(block_ms=block_ms, fixed_ms=1.0, side_px=(14,) * 21, macs_ratio=1.3)
