@@ -174,7 +174,7 @@ def _is_count_or_none(value: object) -> bool:
 
 
 def _are_facts(value: object) -> bool:
-    if not isinstance(value, dict) or len(value) > 64:  # noqa: PLR2004 - we write thirteen
+    if not isinstance(value, dict) or len(value) > 64:  # noqa: PLR2004 - we write fourteen
         return False
     return all(
         _is_fact(item) or (key == "fixed_performance" and item in FIXED_PERFORMANCE_WORDS)

@@ -124,7 +124,8 @@ facts() {
     read_khz scaling_cur_freq && printf ',"frequencies_khz":%s' "$khz"
     read_khz scaling_min_freq && printf ',"min_frequencies_khz":%s' "$khz"
     read_khz scaling_max_freq && printf ',"max_frequencies_khz":%s' "$khz"
-    printf ',"cluster_cores":%s,"fixed_performance":%s,"found_limits_khz":%s}' "$cores" "$fixed" "$found_limits"
+    printf ',"cluster_cores":%s,"fixed_performance":%s,"fixed_performance_rc":%s,"found_limits_khz":%s}' \
+        "$cores" "$fixed" "$fixed_code" "$found_limits"
 }
 
 # ---- Android's fixed-performance mode --------------------------------------------------------------------------
@@ -148,7 +149,9 @@ fix_clocks() {
     read_khz scaling_min_freq && found_limits="[$khz"
     read_khz scaling_max_freq && found_limits="$found_limits,$khz]"
     printf '%s\n' "$$:$name" >"$mark"
-    if set_mode true; then
+    set_mode true
+    fixed_code=$?
+    if [ $fixed_code = 0 ]; then
         fixed='"on"'
         sleep 1 # it is the power service's own thread that moves the limits
     else
@@ -276,6 +279,7 @@ run_job() {
     watcher=$!
     wait "$child"
     rc=$?
+    child=
     kill "$watcher" 2>/dev/null
     wait "$watcher" 2>/dev/null
     rm -f child
@@ -305,7 +309,7 @@ read_journal() {
     done <journal
 }
 
-cores=$(cluster_cores) fixed=null found_limits=null
+cores=$(cluster_cores) fixed=null fixed_code=null found_limits=null
 if [ "$1" = facts ]; then
     cd "$2" || exit 1
     [ -e fixed_performance ] && fixed='"on"'
@@ -314,7 +318,7 @@ if [ "$1" = facts ]; then
 fi
 
 run=$1 session=$2 lease_s=$3 min_free_kb=$4 clocks=$5
-after='' let_go_code=''
+after='' child='' let_go_code=''
 name=${run##*/}
 lock=${run%/*}/lock
 mark=${run%/*}/fixed_performance
@@ -328,7 +332,7 @@ rm -f lease_over
 setsid='' patience=''
 command -v setsid >/dev/null 2>&1 && setsid=setsid
 command -v timeout >/dev/null 2>&1 && patience='timeout 10'
-trap 'trap "" TERM HUP INT; [ -e child ] && stop_group "$(first child)"; bye signal 1' TERM HUP INT
+trap 'trap "" TERM HUP INT; [ -z "$child" ] || stop_group "$child"; bye signal 1' TERM HUP INT
 
 sum=$(sha256sum <"$0")
 say "{\"t\":\"hello\",\"protocol\":1,\"agent\":\"${sum%% *}\",\"session\":\"$session\",\"pid\":$$}"

@@ -20,7 +20,7 @@ _MODE = "power set-fixed-performance-mode-enabled"
 @dataclass(frozen=True)
 class FakeAndroid:
     """``bin`` goes before everything else on the agent's path; ``agent`` is our agent, but for where it looks for
-    clocks."""
+    clocks and how long it waits for the power service."""
 
     folder: Path
 
@@ -102,8 +102,10 @@ def make_fake_android(folder: Path) -> FakeAndroid:
         for name, value in {**values, "scaling_cur_freq": 1_000_000}.items():
             (policy / name).write_text(f"{value}\n")
     script = AGENT_SCRIPT.read_text()
-    assert SYSFS in script
-    android.agent.write_text(script.replace(SYSFS, str(android.clusters)).replace("timeout 10", "timeout 1"))
+    for real, quick in ((SYSFS, str(android.clusters)), ("timeout 10", "timeout 1"), ("sleep 1 # ", "sleep 0.1 # ")):
+        assert real in script
+        script = script.replace(real, quick)
+    android.agent.write_text(script)
     android.answer()
     android.has_release("34")
     return android

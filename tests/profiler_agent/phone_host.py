@@ -52,6 +52,17 @@ def time_check_models(device: Device, *, disturb: bool = False) -> tuple[dict[st
     return {timing.model_id: judge_timing(timing, device.plan).latency_ms for timing in timings}, facts
 
 
+def time_with_fixed_clocks(device: Device) -> dict[str, object]:
+    """What the phone was asked for, what the models' facts say of it, and how the phone is afterwards."""
+    fixed = replace(device, guard=replace(device.guard, fixed_performance=True))
+    models = [ModelFile(model_id=name, path=check_model(name, "litert")) for name in ("check", "canary")]
+    with open_session(fixed) as session:
+        timing = next(iter(list(session.time_models(models, canary=models[1]))))
+        state = dict(session.read_device_state())
+    calls = adb("-s", SERIAL, "shell", "cat /data/local/tmp/cmd.log; rm -f /data/local/tmp/cmd.log").splitlines()
+    return {"calls": calls, "facts": timing.facts_after, "state": state}
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     device = Device(
@@ -70,6 +81,7 @@ def main() -> None:
         report["cold_s"] = timed_open(device)
         report["warm_s"] = min(timed_open(device) for _ in range(3))
         report["latency_ms"], report["facts"] = time_check_models(device)
+        report["fixed"] = time_with_fixed_clocks(device)
         report["disturbed"], _ = time_check_models(device, disturb=True)
         try:
             with open_session(replace(device, directory="/system/proxyless")):

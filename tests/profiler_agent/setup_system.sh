@@ -50,26 +50,9 @@ fetch_trixie() {
         libzstd1 libcap2 zlib1g mksh toybox libcrypt1 libxxhash0)
 }
 
-build_phone() {
-    [ -e "$out/phone/ready" ] && return 0
-    if [ "$(id -u)" -ne 0 ] || [ "$(uname -m)" != x86_64 ] || ! command -v dpkg-deb >/dev/null 2>&1; then
-        say "the fake phone needs root on a Debian x86-64 machine; its tests are skipped"
-        return 0
-    fi
-    say "unpacking the fake phone with Debian trixie's adbd (10 MB) into $out/phone"
-    rm -rf "$out/phone"
-    root=$out/phone/root
-    mkdir -p "$root/usr/bin" "$root/usr/lib" "$root/usr/lib64" "$root/usr/sbin"
-    fetch_trixie "$out/phone" >"$out/phone/apt.log" 2>&1 || { say "trixie's packages could not be had (see $out/phone/apt.log)"; return 0; }
-    for name in bin lib lib64 sbin; do ln -s "usr/$name" "$root/$name"; done
-    for package in "$out"/phone/apt/debs/*.deb; do dpkg-deb -x "$package" "$root"; done
-    mkdir -p "$root/system/bin" "$root/data/local/tmp" "$root/dev" "$root/proc" "$root/tmp" "$root/sys/devices/system/cpu"
-    ln -s /usr/bin/mksh "$root/system/bin/sh"
-    ln -sf mksh "$root/usr/bin/sh"
-    for name in $(chroot "$root" /usr/bin/toybox); do [ -e "$root/system/bin/$name" ] || ln -s /usr/bin/toybox "$root/system/bin/$name"; done
-    for name in possible present online; do echo 0-1 >"$root/sys/devices/system/cpu/$name"; done
-    printf 'root:x:0:0::/:/system/bin/sh\nshell:x:2000:2000::/data/local/tmp:/system/bin/sh\n' >"$root/etc/passwd"
-    printf 'root:x:0:\nshell:x:2000:\n' >"$root/etc/group"
+# What Android has and Debian lacks. `cmd` writes its words to a file that the test reads, and moves the clocks' limits.
+write_stubs() {
+    [ -w "$root/system/bin" ] || return 0
     cat >"$root/system/bin/getprop" <<'END'
 #!/system/bin/sh
 case $1 in
@@ -81,7 +64,43 @@ ro.product.cpu.abi) echo arm64-v8a ;;
 esac
 END
     printf '#!/system/bin/sh\necho "IsStatusOverride: false"\necho "Thermal Status: 0"\n' >"$root/system/bin/dumpsys"
-    chmod 755 "$root/system/bin/getprop" "$root/system/bin/dumpsys"
+    cat >"$root/system/bin/cmd" <<'END'
+#!/system/bin/sh
+echo "$*" >>/data/local/tmp/cmd.log
+case $3 in true) khz=1400000 ;; *) khz=2400000 ;; esac
+for policy in /sys/devices/system/cpu/cpufreq/policy*; do echo $khz >$policy/scaling_max_freq; done
+END
+    chmod 755 "$root/system/bin/getprop" "$root/system/bin/dumpsys" "$root/system/bin/cmd"
+    policy=$root/sys/devices/system/cpu/cpufreq/policy0
+    mkdir -p "$policy"
+    echo 0 1 >"$policy/related_cpus"
+    echo 300000 >"$policy/scaling_min_freq"
+    echo 1000000 >"$policy/scaling_cur_freq"
+    echo 2400000 >"$policy/scaling_max_freq"
+    chown -R 2000:2000 "$policy"
+}
+
+build_phone() {
+    root=$out/phone/root
+    [ -e "$out/phone/ready" ] && { write_stubs; return 0; }
+    if [ "$(id -u)" -ne 0 ] || [ "$(uname -m)" != x86_64 ] || ! command -v dpkg-deb >/dev/null 2>&1; then
+        say "the fake phone needs root on a Debian x86-64 machine; its tests are skipped"
+        return 0
+    fi
+    say "unpacking the fake phone with Debian trixie's adbd (10 MB) into $out/phone"
+    rm -rf "$out/phone"
+    mkdir -p "$root/usr/bin" "$root/usr/lib" "$root/usr/lib64" "$root/usr/sbin"
+    fetch_trixie "$out/phone" >"$out/phone/apt.log" 2>&1 || { say "trixie's packages could not be had (see $out/phone/apt.log)"; return 0; }
+    for name in bin lib lib64 sbin; do ln -s "usr/$name" "$root/$name"; done
+    for package in "$out"/phone/apt/debs/*.deb; do dpkg-deb -x "$package" "$root"; done
+    mkdir -p "$root/system/bin" "$root/data/local/tmp" "$root/dev" "$root/proc" "$root/tmp" "$root/sys/devices/system/cpu"
+    ln -s /usr/bin/mksh "$root/system/bin/sh"
+    ln -sf mksh "$root/usr/bin/sh"
+    for name in $(chroot "$root" /usr/bin/toybox); do [ -e "$root/system/bin/$name" ] || ln -s /usr/bin/toybox "$root/system/bin/$name"; done
+    for name in possible present online; do echo 0-1 >"$root/sys/devices/system/cpu/$name"; done
+    printf 'root:x:0:0::/:/system/bin/sh\nshell:x:2000:2000::/data/local/tmp:/system/bin/sh\n' >"$root/etc/passwd"
+    printf 'root:x:0:\nshell:x:2000:\n' >"$root/etc/group"
+    write_stubs
     chown -R 2000:2000 "$root/data/local/tmp"
     chmod 771 "$root/data/local/tmp"
     : >"$out/phone/ready"

@@ -63,6 +63,16 @@ def test_models_are_timed_on_the_phone_without_python(phone):
     assert 0.0005 < phone["latency_ms"]["canary"] < phone["latency_ms"]["check"] < 5
 
 
+def test_clocks_are_fixed_while_models_are_timed_and_let_go_afterwards(phone):
+    mode = "power set-fixed-performance-mode-enabled"
+    assert phone["fixed"]["calls"] == [f"{mode} true", f"{mode} false"]
+    facts, state = phone["fixed"]["facts"], phone["fixed"]["state"]
+    assert (facts["fixed_performance"], facts["fixed_performance_rc"]) == ("on", 0)
+    assert facts["max_frequencies_khz"] == [1_400_000]
+    assert facts["found_limits_khz"] == [[300_000], [2_400_000]]
+    assert (state["fixed_performance"], state["max_frequencies_khz"]) == (None, [2_400_000])
+
+
 def test_a_pulled_cable_and_a_restarted_adb_server_are_survived(phone):
     assert set(phone["disturbed"]) == {"check", "canary"}
 

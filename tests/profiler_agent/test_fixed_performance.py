@@ -31,7 +31,8 @@ def android(tmp_path, monkeypatch) -> FakeAndroid:
 def phone(adb_device, adbd, android):
     """The fault-injecting adbd with that Android behind it, and a device file that asks for fixed clocks."""
     adbd.faults.environment["PATH"] = android.path
-    return replace(adb_device, guard=replace(adb_device.guard, fixed_performance=True))
+    plan = replace(adb_device.plan, session_count=1, max_sessions=1)
+    return replace(adb_device, plan=plan, guard=replace(adb_device.guard, fixed_performance=True))
 
 
 def wait_for(condition, limit_s=20.0):
@@ -62,7 +63,7 @@ def test_clocks_are_fixed_before_the_first_model_and_let_go_after_the_last(
     note = f"echo $3 $(cat {log} 2>/dev/null | wc -l) >>{tmp_path}/order"
     program.write_text(program.read_text().replace("case $3", f"{note}\ncase $3"))
     timings, state = time_all(phone, models("ok", "ok"))
-    assert (tmp_path / "order").read_text().splitlines() == ["true 0", "false 2"]  # the runs that had begun
+    assert (tmp_path / "order").read_text().splitlines() == ["true 0", "false 1"]  # the runs that had begun
     assert android.calls == ["true", "false"]
     assert len(timings) == 2
     assert state["fixed_performance"] is None
@@ -93,6 +94,7 @@ def test_a_phone_that_refuses_is_timed_all_the_same_and_its_facts_say_so(phone, 
     android.answer(to_true=255, to_false=255)
     (timing,), state = time_all(phone, models("ok"))
     assert timing.facts_before["fixed_performance"] == timing.facts_after["fixed_performance"] == "refused"
+    assert timing.facts_before["fixed_performance_rc"] == 255
     assert timing.facts_before["max_frequencies_khz"] == [FREE_KHZ, FREE_KHZ]
     assert android.calls == ["true", "false"]  # the second for a request that is still under way
     assert state["fixed_performance"] is None
@@ -102,6 +104,7 @@ def test_a_phone_that_does_not_answer_counts_as_one_that_refuses(phone, android,
     android.answer(after_s=5)
     (timing,), _ = time_all(phone, models("ok"))
     assert timing.facts_before["fixed_performance"] == "refused"
+    assert timing.facts_before["fixed_performance_rc"] == 124
 
 
 @pytest.mark.parametrize("sdk", ["29", "", "REL"])
@@ -189,9 +192,18 @@ def test_clocks_are_let_go_when_the_lease_ages(android, tmp_path, shell):
     assert not mark_of(run.parent).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_clocks_are_let_go_on_a_signal(android, tmp_path, shell, number):
+def test_clocks_are_let_go_when_the_agent_is_told_to_end(android, tmp_path, shell):
     agent, run = android.start_agent(tmp_path / "root", runner=SLEEP, shell=shell)
+    wait_for((run / "child").exists)
+    agent.terminate()
+    agent.wait(20)
+    assert android.calls == ["true", "false"]
+    assert last_bye(run) == {"t": "bye", "why": "signal", "let_go_rc": 0}
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_clocks_are_let_go_on_any_signal_that_ends_an_agent(android, tmp_path, number):
+    agent, run = android.start_agent(tmp_path / "root", runner=SLEEP)
     wait_for((run / "child").exists)
     agent.send_signal(number)
     agent.wait(20)
@@ -199,15 +211,15 @@ def test_clocks_are_let_go_on_a_signal(android, tmp_path, shell, number):
     assert last_bye(run) == {"t": "bye", "why": "signal", "let_go_rc": 0}
 
 
-def test_clocks_are_let_go_when_the_agent_fails(android, tmp_path, shell):
+def test_clocks_are_let_go_when_the_agent_fails(android, tmp_path):
     (tmp_path / "root" / "run-0123").mkdir(parents=True)
-    agent, _ = android.start_agent(tmp_path / "root", runner="rm journal; mkdir journal\n", shell=shell)
+    agent, _ = android.start_agent(tmp_path / "root", runner="rm journal; mkdir journal\n")
     assert agent.wait(20) == 1
     assert android.calls == ["true", "false"]
 
 
-def test_clocks_are_let_go_when_somebody_removed_our_folder_meanwhile(android, tmp_path, shell):
-    agent, run = android.start_agent(tmp_path / "root", runner=SLEEP, shell=shell)
+def test_clocks_are_let_go_when_somebody_removed_our_folder_meanwhile(android, tmp_path):
+    agent, run = android.start_agent(tmp_path / "root", runner=SLEEP)
     wait_for((run / "child").exists)
     shutil.rmtree(run.parent)
     agent.terminate()
@@ -220,13 +232,13 @@ def test_clocks_are_let_go_when_the_agent_is_killed_and_the_lease_ages(android, 
     wait_for((run / "working").exists)  # the watcher has begun
     agent.kill()
     agent.wait()
-    wait_for(lambda: not mark_of(run.parent).exists())
+    wait_for(lambda: not os.path.lexists(run.parent / "lock"))
     assert android.calls == ["true", "false"]
-    assert not os.path.lexists(run.parent / "lock")
+    assert not mark_of(run.parent).exists()
 
 
-def test_free_clocks_are_not_touched_at_any_end(android, tmp_path, shell):
-    agent, run = android.start_agent(tmp_path / "root", runner=SLEEP, lease_s=2, clocks="free", shell=shell)
+def test_free_clocks_are_not_touched_at_any_end(android, tmp_path):
+    agent, run = android.start_agent(tmp_path / "root", runner=SLEEP, lease_s=2, clocks="free")
     agent.wait(20)
     assert android.calls == []
     assert last_bye(run) == {"t": "bye", "why": "lease"}
