@@ -144,7 +144,7 @@ fix_clocks() {
     fixed='"missing"'
     command -v cmd >/dev/null 2>&1 && command -v getprop >/dev/null 2>&1 || return
     sdk=$(getprop ro.build.version.sdk 2>/dev/null)
-    # Android 11 brought the mode; some before it answer to any words of `cmd power` with exit code 0.
+    # Android 11 brought the mode; before it, exit code 0 may mean that nobody read the words.
     [ "$(number "${sdk:-x}")" != null ] && [ "${sdk%%.*}" -ge 30 ] || return
     read_khz scaling_min_freq && found_limits="[$khz"
     read_khz scaling_max_freq && found_limits="$found_limits,$khz]"
