@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from fake_android import CORES, FIXED_KHZ, FREE_KHZ, FakeAndroid, make_fake_android
 
+from profiler_agent.errors import LinkLost
 from profiler_agent.session import clean_device, open_session
 from profiler_agent.stability import judge_timing
 
@@ -146,6 +147,22 @@ def test_a_host_that_gives_up_leaves_no_fixed_clocks(phone, android, models, fak
         list(session.time_models(files, canary=files[0]))
     wait_for(lambda: android.calls == ["true", "false"])
     wait_for(lambda: not mark_of(Path(phone.directory)).exists())
+
+
+def test_a_phone_whose_host_is_lost_lets_go_when_the_lease_ages(phone, adbd, android, models, fake_python, monkeypatch):
+    monkeypatch.setattr("profiler_agent.agent_run.POLL_LIMIT_S", 1.0)
+    device = replace(phone, guard=replace(phone.guard, lease_s=3))
+
+    def pull_cable():
+        wait_for((fake_python.parent / "runs.log").exists)
+        adbd.faults.stall.set()
+
+    threading.Thread(target=pull_cable, daemon=True).start()
+    files = models("slow:60")
+    with pytest.raises(LinkLost), open_session(device) as session:
+        list(session.time_models(files, canary=files[0]))
+    wait_for(lambda: android.calls == ["true", "false"])
+    assert [last_bye(run)["why"] for run in Path(phone.directory).glob("run-*")] == ["lease"]
 
 
 def test_a_killed_agent_is_restarted_and_the_clocks_are_found_as_they_were(phone, android, models, fake_python):
@@ -318,6 +335,18 @@ def test_a_clock_that_is_capped_in_mid_run_makes_a_throttled_verdict(phone, andr
     report = judge_timing(timing, device.plan)
     assert report.verdict == "throttled"
     assert "cores 4, 5, 6, 7 were allowed 1.00 GHz at one time and 1.40 GHz at another" in report.reason
+
+
+def test_a_cap_on_a_cluster_that_the_core_mask_leaves_out_is_no_throttling(phone, android, models, fake_python):
+    def cap():
+        wait_for((fake_python.parent / "runs.log").exists)
+        (android.cluster(4) / "scaling_max_freq").write_text("1000000\n")
+
+    threading.Thread(target=cap, daemon=True).start()
+    device = replace(phone, runtime=replace(phone.runtime, core_mask="1"))
+    (timing,), _ = time_all(device, models("slow:1"))
+    assert timing.sessions[0].clocks.allowed_khz == ((FIXED_KHZ, FIXED_KHZ), (FIXED_KHZ, 1_000_000))
+    assert judge_timing(timing, device.plan).verdict == "accepted"
 
 
 def test_a_job_too_short_for_a_reading_has_no_working_clocks(phone, android, models):
