@@ -20,6 +20,7 @@ from benchmarks.baseline_claims import (
 )
 from benchmarks.baseline_forest import KernelForests
 from benchmarks.claims import Claim, not_measured
+from benchmarks.local_devices import QUICK_PLAN
 from benchmarks.local_profile import LocalProfile, profile_small_space, small_space
 from latency_model.drift import correct_drift
 from latency_model.evaluate import error_figures
@@ -32,18 +33,21 @@ from profiler_agent.errors import ProxylessError
 
 
 def local_claims(runtime: str, *, quick: bool) -> Iterator[Claim]:
-    """One campaign, judged twice: networks as sums of blocks, and as sums of kernels."""
+    """One campaign, judged twice: networks as sums of kernels and, unless ``quick``, as sums of blocks."""
     setting = f"this CPU, {runtime}"
     blocks = small_space().unique_ops()
     calibration_count, held_out_count = (12, 15) if quick else (40, 50)
     try:
         kernels = tuple(dict.fromkeys(kernels_run_by(runtime, blocks)))
-        profile = profile_small_space(runtime, calibration_count, held_out_count, kernels)
+        ops = kernels if quick else tuple(dict.fromkeys((*blocks, *kernels)))
+        plan = QUICK_PLAN if quick else None
+        profile = profile_small_space(runtime, ops, calibration_count, held_out_count, plan)
     except ProxylessError as error:
         yield not_measured(f"{setting}: MAPE of ours over {BY_FORESTS}", "<= 1", str(error).splitlines()[0])
         return
-    yield from _grain_claims(f"{setting}, blocks", profile, blocks)
     yield from _grain_claims(f"{setting}, kernels", profile, kernels)
+    if not quick:
+        yield from _grain_claims(f"{setting}, blocks", profile, blocks)
 
 
 def _grain_claims(setting: str, profile: LocalProfile, ops: tuple[OpSpec, ...]) -> Iterator[Claim]:

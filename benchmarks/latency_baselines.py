@@ -14,7 +14,7 @@ All are judged on the same held-out whole networks: MAPE, share within 5 and 10 
 ahead. On this CPU under both runtimes the profile is that of ``benchmarks.predictor_local`` with the kernels of the
 blocks beside them, and networks are summed from blocks and from kernels. Public data are three phone GPUs: once with a
 table of all kernels, once with the kernels of four fifths of the networks, judged on the other fifth. ``--quick`` takes
-fewer networks, draws and folds.
+fewer networks, draws and folds, a shorter timing plan, one phone, and on this CPU kernels alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A profile of the small space on this machine: its blocks alone, networks to calibrate on, networks to judge by."""
+"""A profile of the small space on this machine: ops alone, networks to calibrate on, networks to judge by."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import random
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.local_devices import DEVICE_FILES
 from latency_model.campaign import run_campaign
 from latency_model.measurement import MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import OpSpec
-from profiler_agent.device import load_device
+from profiler_agent.device import TimingPlan, load_device
 from profiler_agent.session import open_session
 from search.space import SearchSpace
 from search.spaces.registry import load_space
 
-_DEVICES = Path(__file__).resolve().parents[1] / "device_configs"
 _IMAGE = (1, 28, 28)
 _CLASS_COUNT = 10
 _SEED = 7
@@ -39,23 +39,29 @@ def small_space() -> SearchSpace:
 
 
 def profile_small_space(
-    runtime: str, calibration_count: int, held_out_count: int, more_ops: Sequence[OpSpec] = ()
+    runtime: str,
+    ops: Sequence[OpSpec],
+    calibration_count: int,
+    held_out_count: int,
+    plan: TimingPlan | None = None,
 ) -> LocalProfile:
-    """Time every block of the space, ``more_ops`` and random networks in one campaign, which keeps no file.
+    """Time ``ops`` alone and random networks of the space in one campaign, which keeps no file.
 
+    Args:
+        ops: blocks of the space, or the kernels of those.
+        plan: another than that of the device's file.
     Raises:
         ProxylessError: the device is not ready, or models failed.
     """
-    space = small_space()
-    networks = _random_networks(space, calibration_count + held_out_count)
+    networks = _random_networks(small_space(), calibration_count + held_out_count)
     calibration, held_out = networks[:calibration_count], networks[calibration_count:]
-    ops = [single_op_network(op) for op in dict.fromkeys((*space.unique_ops(), *more_ops))]
+    single = [single_op_network(op) for op in ops]
+    device = load_device(DEVICE_FILES / f"local_cpu_{runtime}.yaml")
+    if plan is not None:
+        device = replace(device, plan=plan)
     started = time.monotonic()
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        open_session(load_device(_DEVICES / f"local_cpu_{runtime}.yaml")) as session,
-    ):
-        measured = run_campaign(session, [*ops, *calibration, *held_out], Path(folder) / "m.jsonl")
+    with tempfile.TemporaryDirectory() as folder, open_session(device) as session:
+        measured = run_campaign(session, [*single, *calibration, *held_out], Path(folder) / "m.jsonl")
     minutes = (time.monotonic() - started) / 60
     return LocalProfile(measured=measured, calibration=calibration, held_out=held_out, minutes=minutes)
 

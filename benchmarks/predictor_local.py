@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.claims import Claim, Options, at_least, at_most, not_measured, run_benchmark
-from benchmarks.local_profile import profile_small_space
+from benchmarks.local_profile import profile_small_space, small_space
 from latency_model.evaluate import ErrorFigures
 from latency_model.fit import fit_network_latency, fit_predictor
 from latency_model.measurement import MeasurementSet
@@ -39,7 +39,7 @@ def measure(options: Options) -> Iterator[Claim]:
 def runtime_claims(runtime: str, quick: bool) -> Iterator[Claim]:
     """Profile, fit with the held-out networks kept out, judge."""
     calibration_count, held_out_count = (15, 20) if quick else (40, 50)
-    profile = profile_small_space(runtime, calibration_count, held_out_count)
+    profile = profile_small_space(runtime, small_space().unique_ops(), calibration_count, held_out_count)
     started = time.monotonic()
     predictor = fit_predictor(profile.measured, held_out=profile.held_out)
     yield from _accuracy_claims(runtime, predictor, profile.measured, profile.minutes, time.monotonic() - started)
