@@ -44,7 +44,7 @@ def table_claims(folder: Path, options: Options) -> Iterator[Claim]:
         name = f"{path.parent.name}/{path.name}"
         try:
             table, wrong = read_table(path)
-        except (LatencyModelError, OSError, UnicodeDecodeError) as error:
+        except (LatencyModelError, ArithmeticError, OSError, UnicodeDecodeError) as error:
             yield not_measured(f"{name}, leave-one-out MAPE", f"<= {_AIM}", str(error))
             continue
         if wrong:

@@ -104,7 +104,7 @@ def published_tasks(spaces: Mapping[str, PublicSpace | Absent], options: Options
             size = (
                 f" with {len(sources)} of {len(task.sources)} sources and {len(targets)} of {len(task.targets)} targets"
             )
-            note = f"; the published figures are of all devices, here without {without}"
+            note = f"; the published figures are of all devices; {without}"
         yield at_least(
             f"few-shot {name}{size}, mean Spearman, 20 samples",
             means[-1],

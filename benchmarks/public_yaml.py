@@ -65,9 +65,14 @@ def _problem(block: str, is_once_for_all: bool) -> str | None:
         op_of_key(str(key), is_once_for_all)
     except (LatencyModelError, LookupError, ValueError, ArithmeticError) as error:
         return f"{str(key)[:40]!r}: {error}"
-    if not isinstance(row, dict) or any(positive_number(row.get(name)) is None for name in ("mean", "count")):
+    if (
+        not isinstance(row, dict)
+        or positive_number(row.get("mean")) is None
+        or (positive_number(row.get("count")) or 0) < 1
+    ):
         return f"no mean and count in {str(key)[:40]!r}"
-    if not any(row.get(name) == 0 or positive_number(row.get(name)) for name in ("std", "var")):
+    spread = row.get("std", row.get("var"))
+    if spread != 0 and positive_number(spread) is None:
         return f"no std or var in {str(key)[:40]!r}"
     # YAML lets a later value win: when the line of a key is lost, its numbers would become those of the block above.
     fields = re.findall(r"^\s+(\w+):", block, flags=re.MULTILINE)
