@@ -104,6 +104,31 @@ def test_help_names_every_step():
         assert f" {verb} " in done.stdout
 
 
+def test_help_shows_how_several_devices_share_a_search():
+    done = subprocess.run(
+        [sys.executable, "-m", "search", "search", "--help"],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=60, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    assert "proxyless search runs/cpu --target 0.6xmobilenetv2 --with runs/phone --with runs/board=0.8ms" in done.stdout
+
+
+def test_a_run_that_is_to_share_a_search_needs_a_run_folder_and_a_budget(capsys, tmp_path):
+    settings = {"schema": 1, "device": DEVICE, "data": "digits", "target": None, "space": "small", "preset": "smoke"}
+    settings |= {"image_size": None, "image_limit": 60, "measurements": None, "seed": 0}
+    for name, target in (("a", {"milliseconds": 0.8, "factor": None, "reference": None}), ("b", None)):
+        write_json(tmp_path / name / "settings.json", settings | {"target": target})
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    for others, words in [
+        ([str(tmp_path / "none")], "is no run folder"),
+        ([b], "has no budget yet"),
+        ([f"{b}=soon"], "after the = stands a budget"),
+        ([f"{b}=0.9ms", f"{b}=0.9ms"], "named twice"),
+        ([f"{b}=0.9ms"], "predictor is not there; run proxyless fit"),
+    ]:
+        code, said = run(capsys, "search", a, *(word for other in others for word in ("--with", other)))
+        assert code == 2 and words in said
+
+
 def test_help_needs_no_heavy_library():
     program = (
         "import sys, search.cli; print(sorted({'torch', 'pandas', 'sklearn', 'xgboost', 'onnx'} & set(sys.modules)))"

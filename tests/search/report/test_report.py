@@ -157,6 +157,27 @@ def test_of_several_targets_the_runs_own_is_shown(run_folder):
     assert read_run(run_folder.folder).frames[-1].step == 1190
 
 
+def test_of_a_search_that_another_run_holds_the_own_target_is_shown_with_what_it_cost(make_run_folder):
+    holder, run = make_run_folder("holder"), make_run_folder("run")
+    holder.add_search()
+    run.add_derived()
+    own = [holder.event(step) | {"target": "pixel at 2 ms", "derived_ms": 1.9} for step in range(300, 1200, 10)]
+    path = holder.folder / "search" / "events.jsonl"
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    holder.write_lines("search/events.jsonl", sorted(events + own, key=lambda event: event["step"]))
+    cost = {"runs": 2, "passes": 8.25, "separate_passes": 14.5, "seconds": 41.0, "separate_seconds": 75.0}
+    shared = {"folder": "../holder", "targets": {"small": "pixel at 2 ms"}, "cost": cost}
+    run.write("run.json", run.run_facts(0) | {"shared_search": shared})
+
+    record = read_run(run.folder)
+    assert {event["target"] for event in record.events} == {None, "pixel at 2 ms"}
+    assert [event["step"] for event in record.events] == list(range(0, 1200, 10))
+    assert len(record.positions) == 9
+    costs = text_of(section(own_part(write_report(run.folder).read_text()), "cost"))
+    assert "Search for 2 runs together 8.2 passes over the training images in 41.0 s" in costs
+    assert "separate searches: 14.5 passes in 1 min 15 s" in costs
+
+
 def test_a_broken_line_is_named(run_folder):
     run_folder.add_search()
     path = run_folder.folder / "search" / "events.jsonl"

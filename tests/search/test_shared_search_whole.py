@@ -1,0 +1,132 @@
+"""Two budgets of this machine and a made-up device in one search, as a user runs it: killed, resumed, and derived."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from latency_model.fit import fit_predictor
+from search.budget import latency_range_ms
+from search.checkpoint import read_checkpoint
+from search.run import open_run
+from search.run_settings import RunSettings, keep_settings
+from search.steps.profile import plan_of
+from search.steps.search import latency_target, make_trainer
+from tests.latency_model.conftest import AnalyticDevice
+from tests.search.quick_device import QUICK_DEVICE
+
+ROOT = Path(__file__).resolve().parents[2]
+CLI = "import sys; from search.cli import main; main(sys.argv[1:])"
+SAVING_EVERY_STEP = f"import search.trainer; search.trainer.CHECKPOINT_EVERY_S = 0.0; {CLI}"
+COMMON = {"data": "digits", "limit": 600, "preset": "smoke"}
+
+
+def start(*words: object, program: str = CLI) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+
+
+def run(*words: object) -> tuple[int, str, str]:
+    process = start(*words)
+    out, err = process.communicate(timeout=600)
+    return process.returncode, out, err
+
+
+def done(*words: object) -> str:
+    code, out, err = run(*words)
+    assert code == 0, err
+    return out
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """Run folders a and b of this machine, by the same measurements, and c of a device that a formula times."""
+    folder = tmp_path_factory.mktemp("prepared")
+    (folder / "here.yaml").write_text(QUICK_DEVICE)
+    (folder / "made_up.yaml").write_text(QUICK_DEVICE.replace("quick_cpu", "made_up"))
+    measurements = folder / "here.jsonl"
+    for name in "ab":
+        words = [word for option, value in COMMON.items() for word in (f"--{option}", value)]
+        words += ["--device", folder / "here.yaml", "--measurements", measurements, "--out", folder / name]
+        done("profile", *words)
+    done("fit", measurements, "--out", folder / "a" / "predictor")
+    shutil.copytree(folder / "a" / "predictor", folder / "b" / "predictor")
+    settings = RunSettings(
+        device=str(folder / "made_up.yaml"), data="digits", target=None, preset="smoke", image_limit=600
+    )
+    keep_settings(folder / "c" / "settings.json", settings)
+    plan = plan_of(open_run(folder / "c"))
+    measured = AnalyticDevice().measure(plan.networks)
+    fit_predictor(measured, "table", held_out=plan.held_out).save(folder / "c" / "predictor")
+    return folder
+
+
+def middle_ms(folder: Path) -> float:
+    run_of = open_run(folder)
+    reach = latency_target(run_of.space, run_of.predictor, 1.0, "reach")
+    return sum(latency_range_ms(reach.path_latency_ms, reach.fixed_ms)) / 2
+
+
+def search_words(root: Path) -> list[object]:
+    budgets = [f"{root / 'b'}=0.9xmobilenetv2", f"{root / 'c'}={middle_ms(root / 'c'):.4g}ms"]
+    return ["search", root / "a", "--target", "0.7xmobilenetv2", *(w for b in budgets for w in ("--with", b))]
+
+
+def kill_after_a_checkpoint(root: Path) -> None:
+    process = start(*search_words(root), program=SAVING_EVERY_STEP)
+    events = root / "a" / "search" / "events.jsonl"
+    for _ in range(2400):
+        if events.exists() and '"phase": "search"' in events.read_text():
+            break
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_shared_search_that_was_killed_ends_like_an_unbroken_one_and_each_run_derives_its_own_network(
+    prepared, tmp_path
+):
+    killed, unbroken = (shutil.copytree(prepared, tmp_path / name) for name in ("killed", "unbroken"))
+    kill_after_a_checkpoint(killed)
+    code, _, err = run("search", killed / "a", "--with", killed / "c")
+    assert code == 2 and "begun with other runs" in err
+    said = done(*search_words(killed))
+    assert "one search for 3 runs" in said and "3 separate searches take" in said
+    done(*search_words(unbroken))
+    states = [
+        read_checkpoint(trainer.files.checkpoint, trainer.identity)
+        for trainer in (make_trainer(open_run(root / "b")) for root in (killed, unbroken))
+    ]
+    assert states[0]["step"] == states[1]["step"] > 0
+    for left, right in zip(states[0]["targets"], states[1]["targets"], strict=True):
+        assert all(value.equal(right["module"][name]) for name, value in left["module"].items())
+
+    networks = {}
+    for name in "ab":
+        done("derive", killed / name)
+        folder = open_run(killed / name).folder
+        target_ms = json.loads(folder.target.read_text())["target_ms"]
+        derivation = json.loads(folder.derivation.read_text())
+        assert derivation["measured_ms"]["derived"] <= target_ms
+        networks[name] = folder.architecture.read_text()
+    assert networks["a"] != networks["b"]
+    done("report", killed / "b")
+    assert (killed / "b" / "report.html").exists()
+    card = json.loads((killed / "b" / "run.json").read_text())["shared_search"]
+    assert card["targets"] == {"small": "quick_cpu at 0.9xmobilenetv2"} and card["cost"]["runs"] == 3
