@@ -1,4 +1,4 @@
-"""NNI's ProxylessNAS on our space; runs in the peers' environment: ``python -m benchmarks.peers_nni skip-7``.
+"""NNI's search on our space; runs in the peers' environment: ``python -m benchmarks.peers_nni skip-7`` takes turns.
 
 NNI is used as its documentation shows: a ``ModelSpace`` with a ``LayerChoice`` at each position, a Lightning evaluator
 with separate training and held-out loaders, the strategy with its defaults. Progress
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import nni
@@ -95,29 +97,37 @@ def loader(data: SplitData, index: Tensor) -> Any:
     return DataLoader(TensorDataset(images, data.data.train_labels[index]), BATCH, shuffle=True, drop_last=True)
 
 
-def take_turns(options: argparse.Namespace) -> None:
-    data = peer_data()
-    network = PeerNetwork(peer_space(options.space, data))
-    memory_format = torch.channels_last if options.channels_last else torch.contiguous_format
+def search(strategy: Any, network: PeerNetwork, recipe: Any, data: SplitData, epochs: int, callback: Any) -> None:
+    """Run one of NNI's one-shot strategies to its end."""
     evaluator = Lightning(
-        Recipe(LEARNING_RATE, memory_format),
+        recipe,
         Trainer(
             accelerator="cpu",
-            max_epochs=EPOCHS,
+            max_epochs=epochs,
             enable_progress_bar=False,
             enable_checkpointing=False,
             enable_model_summary=False,
             logger=False,
-            callbacks=[TurnTaking()],
+            callbacks=[callback],
         ),
         train_dataloaders=loader(data, data.train_index),
         val_dataloaders=loader(data, data.held_out_index),
     )
-    network.to(memory_format=memory_format)
-    Proxyless()(RawFormatModelSpace.from_model(network, evaluator), SequentialExecutionEngine())
+    network.to(memory_format=recipe.memory_format)
+    strategy(RawFormatModelSpace.from_model(network, evaluator), SequentialExecutionEngine())
 
 
-def main() -> None:
+@contextmanager
+def one_quiet_thread() -> Iterator[None]:
+    """As all programs run here. NNI warns of every torch class that it does not know."""
+    torch.set_num_threads(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def turn_options() -> tuple[str, torch.memory_format]:
+    """The space and the memory format that the command line of a program that takes turns names."""
     parser = argparse.ArgumentParser()
     parser.add_argument("space")
     parser.add_argument("--channels-last", action="store_true")
@@ -125,11 +135,16 @@ def main() -> None:
     options = parser.parse_args()
     if options.keep_memory:
         keep_freed_memory()
-    torch.set_num_threads(1)
-    take_turns(options)
+    return options.space, torch.channels_last if options.channels_last else torch.contiguous_format
+
+
+def main() -> None:
+    space, memory_format = turn_options()
+    data = peer_data()
+    network = PeerNetwork(peer_space(space, data))
+    search(Proxyless(), network, Recipe(LEARNING_RATE, memory_format), data, EPOCHS, TurnTaking())
 
 
 if __name__ == "__main__":
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NNI warns of every torch class that it does not know
+    with one_quiet_thread():
         main()

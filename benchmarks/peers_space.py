@@ -9,23 +9,29 @@ import dataclasses
 
 import torch
 
+from benchmarks.search_setting import make_setting
 from latency_model.ops import ZeroSpec
 from search.batches import SplitData, split_data
 from search.data.image_data import ImageData
+from search.data.load import load_dataset
 from search.space import Position, SearchSpace
 from search.spaces.small import small_space
 
 BATCH = 64
 BATCHES_PER_PASS = 20
 NOISE_SIDE, NOISE_CLASSES = 32, 10
+DIGITS_SIDE, DIGITS_HELD_OUT = 16, 0.3
 
 
 def peer_space(name: str, data: SplitData) -> SearchSpace:
     """``skip-7``, ``skip-13``: the small space, with each MBConv once or twice, and skip where it is legal (that one is
-    counted)."""
+    counted). ``plain-6``: that many MBConvs at every position and no skip, as in ``search_setting``, so that their number
+    alone differs between spaces."""
+    kind, _, count = name.partition("-")
+    if kind == "plain":
+        return make_setting("small", int(count)).space
     space = small_space(data.data.image_shape, data.data.class_count)
-    times = (int(name.removeprefix("skip-")) - 1) // 6
-    positions = tuple(_repeated(position, times) for position in space.positions)
+    positions = tuple(_repeated(position, (int(count) - 1) // 6) for position in space.positions)
     return dataclasses.replace(space, positions=positions)
 
 
@@ -53,3 +59,8 @@ def peer_data() -> SplitData:
         hash="noise",
     )
     return split_data(data, held_out_fraction=0.5, seed=0)
+
+
+def digits() -> SplitData:
+    """scikit-learn's digits at 16 pixels, to be learnt."""
+    return split_data(load_dataset("digits", image_size=DIGITS_SIDE), held_out_fraction=DIGITS_HELD_OUT, seed=0)
