@@ -30,12 +30,14 @@ class RunnerCost:
 
     def profile_s(self, latency_ms: Sequence[float], plan: TimingPlan) -> float:
         """Seconds to time models of these latencies, one after another."""
-        starts = plan.round_count if self.has_process_per_round else 1
-        per_model_s = [
-            self.model_session_s + (starts * self.start_ms + run_ms(ms, plan, warm_ups=starts)) / 1000
-            for ms in latency_ms
-        ]
-        return self.sessions_per_model * (sum(per_model_s) + process_count(len(latency_ms)) * self.process_s)
+        beside_s = len(latency_ms) * self.model_session_s + process_count(len(latency_ms)) * self.process_s
+        return self.sessions_per_model * (beside_s + sum(self._session_ms(ms, plan) for ms in latency_ms) / 1000)
+
+    def _session_ms(self, latency_ms: float, plan: TimingPlan) -> float:
+        if not self.has_process_per_round:
+            return self.start_ms + run_ms(latency_ms, plan)
+        burst_ms = max(plan.burst_ms, latency_ms)
+        return plan.round_count * (self.start_ms + plan.warmup_runs * latency_ms + burst_ms)
 
 
 def process_count(model_count: int) -> int:
@@ -43,9 +45,12 @@ def process_count(model_count: int) -> int:
     return math.ceil(model_count / MODELS_PER_JOB)
 
 
-def run_ms(latency_ms: float, plan: TimingPlan, *, warm_ups: int = 1) -> float:
-    """Warm-ups and rounds of one model in one session; a burst is as many runs as fit, and at least one."""
-    return warm_ups * plan.warmup_runs * latency_ms + plan.round_count * max(plan.burst_ms, latency_ms)
+def run_ms(latency_ms: float, plan: TimingPlan) -> float:
+    """All runs of one model in one session of our own runners: the first, the warm-ups and one that fits the burst,
+    then in each round one that fills the caches and the burst. Bursts that are preempted and tried again are not
+    foreseen."""
+    burst_runs = max(1, round(plan.burst_ms / latency_ms))
+    return (2 + plan.warmup_runs + plan.round_count * (1 + burst_runs)) * latency_ms
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +68,10 @@ class ProfileClock:
     latency_ms: Sequence[float]
     session_counts: Sequence[int]
     plan: TimingPlan
+
+    @property
+    def sessions_per_model(self) -> float:
+        return sum(self.session_counts) / len(self.session_counts)
 
     def cost(self) -> RunnerCost:
         """The clock's time without processes' start and runs, shared by models and sessions.
@@ -82,7 +91,7 @@ class ProfileClock:
         process_total = max(self.session_counts) * process_count(len(self.latency_ms))
         return RunnerCost(
             model_session_s=beside_s / sessions,
-            sessions_per_model=sessions / len(self.session_counts),
+            sessions_per_model=self.sessions_per_model,
             process_s=self.start_up_s / process_total,
         )
 

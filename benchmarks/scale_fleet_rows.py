@@ -26,7 +26,7 @@ from search.presets import PRESETS
 from search.spaces.imagenet import imagenet_space, imagenet_widths_space
 
 RUNTIME, PHONE_RUNTIME = "onnxruntime", "litert"
-FULL_STEP, QUICK_STEP = 8, 16
+FULL_STEP, QUICK_STEP = 4, 16
 CLOCK_ERROR = 0.25
 MINUTES = 15.0
 LOWERED_NETWORKS = 3
@@ -123,7 +123,8 @@ def local_claims(cost: RunnerCost, small: ProfileClock, check: ProfileClock) -> 
         holds=low <= ratio <= high,
         note=f"clock {check.clock_s:.0f} s; fitted on {len(small.latency_ms)} others: {cost.model_session_s:.2f} s for "
         f"each model and session beside its runs, {cost.process_s:.2f} s for each process, "
-        f"{cost.sessions_per_model:.1f} sessions each",
+        f"{cost.sessions_per_model:.2f} sessions each, while these took {check.sessions_per_model:.2f}; what else runs "
+        f"on the machine in either minute counts",
     )
     op_count, timed_count = len(imagenet_space().unique_ops()), len(small.latency_ms) + len(check.latency_ms)
     seconds = (small.clock_s + check.clock_s) / timed_count

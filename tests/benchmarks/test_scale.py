@@ -122,9 +122,9 @@ def test_memory_grows_with_images_and_holds_the_supernet_once_with_its_momentum(
     assert gpu_memory_bytes(space, 1e8, 32) - without_images == pytest.approx(3.2e9)
 
 
-@pytest.mark.parametrize(("latency_ms", "expected_ms"), [(1.0, 5 * 1.0 + 10 * 2.5), (100.0, 5 * 100.0 + 10 * 100.0)])
-def test_a_burst_is_at_least_one_run(latency_ms, expected_ms):
-    assert run_ms(latency_ms, PLAN) == pytest.approx(expected_ms)
+@pytest.mark.parametrize(("latency_ms", "run_count"), [(1.25, 7 + 10 * 3), (0.5, 7 + 10 * 6), (100.0, 7 + 10 * 2)])
+def test_a_round_is_a_run_for_the_caches_and_a_burst_of_at_least_one(latency_ms, run_count):
+    assert run_ms(latency_ms, PLAN) == pytest.approx(run_count * latency_ms)
 
 
 def test_what_was_fitted_on_a_profile_gives_its_clock_back():
@@ -141,7 +141,7 @@ def test_a_clock_shorter_than_the_runs_is_an_error():
 def test_a_process_a_round_loads_and_warms_up_in_each():
     one = RunnerCost(model_session_s=0.0, sessions_per_model=1.0, start_ms=50.0)
     each = RunnerCost(model_session_s=0.0, sessions_per_model=1.0, start_ms=50.0, has_process_per_round=True)
-    assert one.profile_s([100.0], PLAN) == pytest.approx(0.05 + 1.5)
+    assert one.profile_s([100.0], PLAN) == pytest.approx(0.05 + 2.7)
     assert each.profile_s([100.0], PLAN) == pytest.approx(10 * (0.05 + 0.5) + 1.0)
 
 
