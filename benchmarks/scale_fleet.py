@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from profiler_agent.device import TimingPlan
 from profiler_agent.schedule import MODELS_PER_JOB
@@ -94,6 +94,16 @@ class ProfileClock:
             sessions_per_model=self.sessions_per_model,
             process_s=self.start_up_s / process_total,
         )
+
+
+def mean_cost(before: RunnerCost, after: RunnerCost) -> RunnerCost:
+    """Of two profiles that bracket a third: a shared machine is busier in one minute than in another."""
+    return replace(
+        before,
+        model_session_s=(before.model_session_s + after.model_session_s) / 2,
+        sessions_per_model=(before.sessions_per_model + after.sessions_per_model) / 2,
+        process_s=(before.process_s + after.process_s) / 2,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.scale_fleet import PhoneJob, ProfileClock, RunnerCost, few_shot_share, process_count, run_ms
+from benchmarks.scale_fleet import PhoneJob, ProfileClock, RunnerCost, few_shot_share, mean_cost, process_count, run_ms
 from benchmarks.scale_fleet_rows import Lowered, PhoneWork, phone_claims
 from benchmarks.scale_model import cluster_claims, preset_schedule
 from benchmarks.scale_search import (
@@ -130,6 +130,14 @@ def test_a_round_is_a_run_for_the_caches_and_a_burst_of_at_least_one(latency_ms,
 def test_what_was_fitted_on_a_profile_gives_its_clock_back():
     clock = ProfileClock(clock_s=30.0, start_up_s=3.0, latency_ms=[1.0, 20.0, 3.0], session_counts=[3, 3, 3], plan=PLAN)
     assert clock.cost().profile_s(clock.latency_ms, PLAN) == pytest.approx(30.0)
+
+
+def test_profiles_before_and_after_count_alike():
+    before = RunnerCost(model_session_s=0.1, sessions_per_model=3.0, process_s=0.2)
+    after = RunnerCost(model_session_s=0.3, sessions_per_model=4.0, process_s=0.4)
+    both = mean_cost(before, after)
+    assert (both.model_session_s, both.sessions_per_model) == (pytest.approx(0.2), 3.5)
+    assert both.process_s == pytest.approx(0.3)
 
 
 def test_a_clock_shorter_than_the_runs_is_an_error():
