@@ -124,10 +124,10 @@ def local_claims(cost: RunnerCost, small: ProfileClock, check: ProfileClock) -> 
         unit="ratio",
         aim=f"{low:g} to {high:g}",
         holds=low <= ratio <= high,
-        note=f"clock {check.clock_s:.0f} s; fitted on {len(small.latency_ms)} others, timed before and after: {cost.model_session_s:.2f} s for "
-        f"each model and session beside its runs, {cost.process_s:.2f} s for each process, "
-        f"{cost.sessions_per_model:.2f} sessions each, while these took {check.sessions_per_model:.2f}; what else runs "
-        f"on the machine in either minute counts",
+        note=f"clock {check.clock_s:.0f} s; fitted on {len(small.latency_ms)} others, timed before and after: "
+        f"{cost.model_session_s:.2f} s for each model and session beside its runs, {cost.process_s:.2f} s for each "
+        f"process, {cost.sessions_per_model:.2f} sessions each, while these took {check.sessions_per_model:.2f}; what "
+        "else runs on the machine in either minute counts",
     )
     op_count, timed_count = len(imagenet_space().unique_ops()), len(small.latency_ms) + len(check.latency_ms)
     seconds = (small.clock_s + check.clock_s) / timed_count
