@@ -50,3 +50,10 @@ def peers_python(limit_s: float) -> Path:
             raise PeersUnavailable(f"the peers could not be installed: {last}")
     READY.write_text(wanted, encoding="utf-8")
     return PYTHON
+
+
+def peers_versions(python: str | Path) -> str:
+    """What is installed there, as a note."""
+    names = ("nni", "torch", "pytorch_lightning")
+    asked = f"from importlib.metadata import version; print(', '.join(f'{{n}} {{version(n)}}' for n in {names}))"
+    return subprocess.run([str(python), "-c", asked], capture_output=True, text=True, check=True).stdout.strip()

@@ -25,8 +25,7 @@ DIGITS_SIDE, DIGITS_HELD_OUT = 16, 0.3
 
 def peer_space(name: str, data: SplitData) -> SearchSpace:
     """``skip-7``, ``skip-13``: the small space, with each MBConv once or twice, and skip where it is legal (that one is
-    counted). ``plain-6``: that many MBConvs at every position and no skip, as in ``search_setting``, so that their number
-    alone differs between spaces."""
+    counted). ``plain-6``: so many MBConvs at every position and no skip, as in ``search_setting``."""
     kind, _, count = name.partition("-")
     if kind == "plain":
         return make_setting("small", int(count)).space
