@@ -22,6 +22,7 @@ IntArray = npt.NDArray[np.int64]
 PRIOR_LOG_SCALE = {
     "constant": 0.0,
     "sources": -1.0,
+    "near_sources": -1.0,
     "mean_source": -2.0,
     "mean_source_by_class": -3.0,
     "mean_source_by_stage": -3.0,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from latency_model.errors import TooFewSamplesError
 from latency_model.features import FloatArray
 from latency_model.few_shot.items import FeatureGroup
+from latency_model.few_shot.near_sources import with_near_sources
 
 LEAST_SAMPLES = 3
 _PRIOR_STD = 1.0
@@ -31,6 +32,7 @@ class StructuredFit:
     """The posterior over all networks of the pool, in units of the samples' median latency.
 
     Attributes:
+        groups: those that were given, then the sources weighted by their likeness to the samples.
         level_ms: the samples' median latency.
         log_scales: one per group, then the noise's.
         alpha: (samples,) dual weights.
@@ -79,11 +81,14 @@ def fit_structured_gp(
 ) -> StructuredFit:
     """Fit to the networks ``rows`` of the pool, measured at ``latency_ms``.
 
+    Args:
+        groups: as ``feature_groups`` makes them; the sources weighted by their likeness to the samples are added.
     Raises:
         TooFewSamplesError: fewer than 3 samples.
     """
     if len(rows) < LEAST_SAMPLES:
         raise TooFewSamplesError(f"{len(rows)} measured networks; a new device needs {LEAST_SAMPLES}, better 10 to 20.")
+    groups = with_near_sources(groups, rows, latency_ms)
     level = float(np.median(latency_ms))
     targets = latency_ms / level
     grams = np.stack([group.columns[rows] @ group.columns[rows].T for group in groups])
@@ -94,7 +99,7 @@ def fit_structured_gp(
         weights = _student_weights(grams, targets, weights, log_scales)
     inverse = np.linalg.inv(_covariance(grams, weights, log_scales))
     return StructuredFit(
-        groups=tuple(groups),
+        groups=groups,
         level_ms=level,
         log_scales=log_scales,
         alpha=inverse @ targets,

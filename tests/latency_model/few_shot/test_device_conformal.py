@@ -54,3 +54,21 @@ def test_without_a_second_source_the_own_errors_set_the_width():
     table = source_table(counts, latency[:, 0])[None]
     assert rehearse(counts, items, table, labels, 15, np.random.default_rng(0)) == []
     assert rehearsed_factor(fit, [], 0.9) == own_factor(fit, 0.9)
+
+
+def test_where_sources_have_twins_the_rehearsal_shows_it_and_intervals_are_narrow_and_hold():
+    counts, items, latency = devices(6, 1)
+    twins = np.concatenate([latency, 2.0 * latency], axis=1)
+    half_widths = []
+    for known in (latency, twins):
+        tables = np.array([source_table(counts, ms) for ms in known.T])
+        labels = [SourceLabels(np.arange(NETWORKS), ms) for ms in known.T]
+        scores = rehearse(counts, items, tables, labels, 15, np.random.default_rng(0))
+        groups = feature_groups(counts, items, tables[1:])
+        rows = choose_samples(groups, 15, pool_size=NETWORKS, rng=np.random.default_rng(0))
+        fit = fit_structured_gp(groups, rows, latency[rows, 0])
+        half = rehearsed_factor(fit, scores, 0.9) * fit.standard_deviation_ms()
+        half_widths.append(np.median(half))
+        rest = np.setdiff1d(np.arange(NETWORKS), rows)
+        assert np.mean((np.abs(fit.predict_ms() - latency[:, 0]) <= half)[rest]) >= 0.85
+    assert half_widths[1] < 0.5 * half_widths[0]

@@ -85,7 +85,7 @@ def test_left_out_scores_equal_those_of_refitting_without_the_sample(world):
     rows = np.arange(0, 400, 20)
     fit = fit_structured_gp(groups, rows, latency[rows])
     variances = np.exp(2 * fit.log_scales)
-    gram = sum(v * g.columns[rows] @ g.columns[rows].T for v, g in zip(variances, groups))
+    gram = sum(v * g.columns[rows] @ g.columns[rows].T for v, g in zip(variances, fit.groups))
     noise = variances[-1] / fit.weights
     kept = np.arange(1, len(rows))
     inverse = np.linalg.inv(gram[np.ix_(kept, kept)] + np.diag(noise[kept]))
