@@ -27,7 +27,7 @@ from search.allocator import keep_freed_memory
 from search.architecture_step import LatencyTarget
 from search.spaces.small import small_space
 
-COUNTED_BATCHES = 3
+COUNTED_BATCHES = 1
 EXPORTS = 1000
 LANDING_LEARNING_RATE, LARGEST_GRADIENT_NORM = 0.1, 5.0
 

@@ -47,9 +47,9 @@ from search.space import SearchSpace
 from search.spaces.small import small_space
 from search.trainer import SearchFiles, SearchTrainer
 
-COUNTED_SPACE, COUNTED_STEPS = "plain-6", 3
+COUNTED_SPACE, COUNTED_STEPS = "plain-6", 1
 WITHIN = 0.01
-DERIVATIONS = 3
+DERIVATIONS = 2
 NNI_PENALTIES: dict[str, list[str]] = {"as shipped": [], "with its penalty repaired": ["--repaired"]}
 EPOCHS, QUICK_EPOCHS = (2, 6), (1, 1)
 """Passes of warm-up and of search."""

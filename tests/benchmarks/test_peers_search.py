@@ -45,7 +45,6 @@ def test_candidates_that_run_in_backward_are_counted_with_the_pass_that_asked_fo
 @pytest.mark.parametrize(("estimator", "expected"), [("full", 3.0), ("two-path", 2.0)])
 def test_an_architecture_step_of_ours_runs_the_candidates_that_its_estimator_asks_for(estimator, expected, monkeypatch):
     monkeypatch.setattr(peers_search, "BATCH", 4)
-    monkeypatch.setattr(peers_search, "COUNTED_STEPS", 1)
     assert our_forwards(estimator, "plain-3") == {"weight": 1.0, "architecture": expected}
 
 
