@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,7 +89,13 @@ for policy in {self.clusters}/policy*; do echo $khz >$policy/scaling_max_freq; d
         (run / "lease").write_text("0\n")
         program = [str(shutil.which(shell[0])), *shell[1:], str(self.agent), str(run), "s", str(lease_s), "1", clocks]
         environment = {**os.environ, "PATH": self.path}
-        return subprocess.Popen(program, env=environment, stdin=subprocess.DEVNULL, start_new_session=True), run
+        # A shell cannot trap a signal that it was started with as ignored, as everything under nohup is.
+        heard = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            agent = subprocess.Popen(program, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+        finally:
+            signal.signal(signal.SIGHUP, heard)
+        return agent, run
 
 
 def make_fake_android(folder: Path) -> FakeAndroid:
