@@ -114,7 +114,7 @@ def measured_on(name: str, thread_count: int, dtype: Dtype) -> MeasuredDevice:
     device = load_device(ROOT / "device_configs" / f"{name}.yaml")
     if thread_count != device.runtime.thread_count:
         runtime = dataclasses.replace(device.runtime, thread_count=thread_count)
-        device = dataclasses.replace(device, name=f"{name} {thread_count} threads", runtime=runtime)
+        device = dataclasses.replace(device, name=f"{name}_{thread_count}_threads", runtime=runtime)
     folder = BUILD / f"{name}-{thread_count}-{dtype}"
     return MeasuredDevice(folder=folder, device=device, dtype=dtype)
 

@@ -1,6 +1,6 @@
 """Who wins on a device: by its budget first, then by published accuracy."""
 
-from benchmarks.specialisation import Timed, outcome
+from benchmarks.specialisation import COLUMNS, Timed, measured_on, outcome
 
 OWN = Timed(choices=(1, 2), budget_share=1.0, accuracy=90.0)
 
@@ -25,3 +25,9 @@ def test_the_same_network_is_a_draw_even_where_it_is_too_slow():
 def test_a_latency_that_repeats_within_two_per_cent_does_not_miss_the_budget():
     assert Timed(choices=(1,), budget_share=1.019, accuracy=1.0).is_within
     assert not Timed(choices=(1,), budget_share=1.021, accuracy=1.0).is_within
+
+
+def test_every_column_is_a_device_of_its_own_with_a_folder_of_its_own():
+    devices = [measured_on(*column) for column in COLUMNS]
+    assert len({device.label for device in devices}) == len({device.folder for device in devices}) == len(COLUMNS)
+    assert [device.device.runtime.thread_count for device in devices] == [column[1] for column in COLUMNS]
