@@ -146,6 +146,9 @@ def matrix_claims(what: str, columns: Mapping[str, Column], own: Mapping[str, Ch
     gains = []
     for label, column in columns.items():
         on_device = timed(column, own)
+        if label not in on_device:
+            yield not_measured(beaten_text(what, label), "<= 0", "its own network has no usable timing: it slowed down")
+            continue
         others = {made_for: network for made_for, network in on_device.items() if made_for != label}
         results = {made_for: outcome(on_device[label], network) for made_for, network in others.items()}
         outcomes += results.values()
@@ -156,7 +159,7 @@ def matrix_claims(what: str, columns: Mapping[str, Column], own: Mapping[str, Ch
         print("\n  ".join([f"{what}, on {label} (budget {column.budget_ms:.4g} ms)", *rows]), flush=True)
         won, same = (list(results.values()).count(kind) for kind in ("wins", "draws"))
         yield at_most(
-            f"{what}: those made for other devices that beat its own on {label}",
+            beaten_text(what, label),
             len(results) - won - same,
             0,
             unit=f"of {len(results)}",
@@ -172,6 +175,10 @@ def matrix_claims(what: str, columns: Mapping[str, Column], own: Mapping[str, Ch
             spread=(min(gains), max(gains)),
             note=f"{outcomes.count('wins')} won, {outcomes.count('draws')} the same, {outcomes.count('loses')} lost",
         )
+
+
+def beaten_text(what: str, label: str) -> str:
+    return f"{what}: those made for other devices that beat its own on {label}"
 
 
 def timed(column: Column, own: Mapping[str, Choices]) -> dict[str, Timed]:

@@ -1,5 +1,8 @@
 """Who wins on a device: by its budget first, then by published accuracy."""
 
+from types import SimpleNamespace
+
+from benchmarks import specialisation
 from benchmarks.specialisation import COLUMNS, Timed, measured_on, outcome
 
 OWN = Timed(choices=(1, 2), budget_share=1.0, accuracy=90.0)
@@ -31,3 +34,10 @@ def test_every_column_is_a_device_of_its_own_with_a_folder_of_its_own():
     devices = [measured_on(*column) for column in COLUMNS]
     assert len({device.label for device in devices}) == len({device.folder for device in devices}) == len(COLUMNS)
     assert [device.device.runtime.thread_count for device in devices] == [column[1] for column in COLUMNS]
+
+
+def test_a_device_that_could_not_time_its_own_network_is_a_row_that_says_so(monkeypatch):
+    monkeypatch.setattr(specialisation, "timed", lambda column, own: {"b": OWN})
+    columns = {"a": SimpleNamespace(budget_ms=1.0)}
+    (claim,) = specialisation.matrix_claims("networks", columns, {"a": (0, 0), "b": OWN.choices})
+    assert claim.value is None and not claim.holds and "slowed down" in claim.note
