@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from latency_model.campaign import run_campaign
 from latency_model.measurement import Measurement, paid_ops
 from latency_model.network import NetworkSpec
 from profiler_agent.session import Session, open_session
@@ -25,6 +24,7 @@ from search.progress import progress
 from search.run import Run
 from search.space import Choices, SearchSpace
 from search.steps.search import finished_trainer, fix_targets, own_states
+from search.steps.timing import usable_measurements
 
 SHORTLIST = 8
 RANDOM_CANDIDATES = 8
@@ -109,8 +109,8 @@ def choose_on_device(
     if best is None:
         raise TargetError(
             f"No derived network met {target_ms:.4g} ms on {run.device.name}; the fastest took "
-            f"{min(latencies_ms):.4g} ms. The device is slower now than when it was profiled: let it cool or rest, "
-            f"and run proxyless derive {run.folder.path} again."
+            f"{min(latencies_ms):.4g} ms. The device is slower now than when it was profiled: let it cool or rest "
+            f"and profile it in a new run folder, or allow a larger budget there."
         )
     return best
 
@@ -160,11 +160,10 @@ def random_networks(space: SearchSpace, target: LatencyTarget, rng: random.Rando
 
 def measured_ms(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> dict[tuple[Any, ...], float]:
     """The first usable latency of each, so that a resumed run, or one that shares the file, decides by the same
-    numbers; what is not in the file yet is timed, all in one batch."""
+    numbers."""
     first: dict[tuple[Any, ...], Measurement] = {}
-    for measurement in run_campaign(session, networks, run.measurements).measurements:
-        if measurement.is_usable:
-            first.setdefault(measurement.paid_ops, measurement)
+    for measurement in usable_measurements(run, session, networks):
+        first.setdefault(measurement.paid_ops, measurement)
     return {paid_ops(network): first[paid_ops(network)].latency_ms for network in networks}
 
 

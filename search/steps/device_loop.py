@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from latency_model.campaign import run_campaign
 from latency_model.fit import fit_network_latency
 from latency_model.measurement import Measurement, paid_ops
 from profiler_agent.session import Session, open_session
@@ -19,6 +18,7 @@ from search.settings import SearchSettings
 from search.space import Choices
 from search.steps.profile import planned_measurements
 from search.steps.search import latency_target, own_states
+from search.steps.timing import usable_measurements
 from search.trainer import SearchFiles, SearchTrainer
 
 VISITS = 6
@@ -74,9 +74,9 @@ def _ask_one(
     networks = {
         (width, chosen): widths[width].network(chosen, "derived") for width, chosen in dict.fromkeys([*asked, *now])
     }
-    measurements = run_campaign(one.session, list(networks.values()), run.measurements).measurements
-    measured: dict[object, Measurement] = {m.paid_ops: m for m in measurements if m.is_usable}
-    known = [measured[key] for key in dict.fromkeys(map(paid_ops, networks.values())) if key in measured]
+    usable = usable_measurements(run, one.session, list(networks.values()))
+    measured: dict[object, Measurement] = {m.paid_ops: m for m in usable}
+    known = [measured[key] for key in dict.fromkeys(map(paid_ops, networks.values()))]
     planned = planned_measurements(run).network_measurements()
     corrected = fit_network_latency(run.predictor.op_predictor, [*planned, *known])
     return {

@@ -234,7 +234,8 @@ class _Shell(_Stream):
         """As adbd does: only the direct child is told."""
         super().hang_up()
         if self._process.poll() is None:
-            os.kill(self._process.pid, signal.SIGHUP)
+            with suppress(ProcessLookupError):  # it may end between the question and the signal
+                os.kill(self._process.pid, signal.SIGHUP)
 
 
 class _Sync(_Stream):
