@@ -41,6 +41,10 @@ class DeviceTooHot(DeviceNotReady):
     """The device did not cool below its limit in the time that its file allows."""
 
 
+class DeviceThrottled(DeviceNotReady):
+    """The device slowed itself, or was slowed, whenever something was timed on it."""
+
+
 class DeviceTooBusy(DeviceNotReady):
     """Other programs keep the processor so busy that timings with several threads would be noise."""
 
