@@ -134,10 +134,15 @@ facts() {
 # file $mark, beside the lock, says that we may have set it, from before we ask until it is let go, and the clocks'
 # limits from before are kept as facts.
 
-# set_mode true|false: the phone's answer as exit code, within a bounded time
+# set_mode true|false: the phone's answer as exit code, within a bounded time (124: none came). The answer is printed,
+# since the timeout of toybox 0.8.9 loses the exit code of a command that ends at once.
 set_mode() {
-    # shellcheck disable=SC2086 # two words or none
-    $patience cmd power set-fixed-performance-mode-enabled "$1" </dev/null >/dev/null 2>&1
+    # shellcheck disable=SC2016,SC2086 # the inner shell's words; two words or none
+    answer=$($patience sh -c 'trap "kill \$!; exit" TERM
+        cmd power set-fixed-performance-mode-enabled "$1" </dev/null >/dev/null 2>&1 &
+        wait $!
+        echo $?' sh "$1" 2>/dev/null)
+    return "${answer:-124}"
 }
 
 fix_clocks() {
@@ -219,7 +224,7 @@ stop_group() {
 # its own sleeps, so that a clock that is set does no harm. Beside that it reads the clusters' clocks, since after the
 # work they fall on any device.
 watch() {
-    left=$2 lease_left=$lease_s last='' newest='' older=''
+    left=$2 lease_left=$lease_s last=''
     while :; do
         sleep 1
         [ -d "/proc/$1" ] || break
@@ -251,12 +256,23 @@ age_lease() {
     [ "$now" = "$last" ] || { last=$now lease_left=$lease_s; }
 }
 
-# The last three readings: in one alone the runner may have been between two models.
+# Appends a reading in one write, since this process may be ended at any moment; a semicolon ends what is whole.
 note_clocks() {
-    oldest=$older older=$newest
     read_khz scaling_cur_freq
-    newest=$khz
-    [ "$khz" = '[]' ] || printf '[%s]\n' "${oldest:+$oldest,}${older:+$older,}$newest" >working
+    khz=${khz#\[}
+    khz=${khz%\]}
+    [ -z "$khz" ] || printf '%s;\n' "$khz" >>working
+}
+
+# Fills $working with the last three readings (in one alone the runner may have been between two models); null when
+# there is none, as in a job below a second.
+read_working() {
+    working=
+    for reading in $(tail -n 3 working 2>/dev/null); do
+        case $reading in *';') working=$working${working:+,}[${reading%;}] ;; esac
+    done
+    working=${working:+[$working]}
+    working=${working:-null}
 }
 
 is_forsaken() {
@@ -289,8 +305,7 @@ run_job() {
     sum=$(sha256sum <"$1.out" 2>/dev/null)
     size=$(wc -c <"$1.out" 2>/dev/null)
     after=$(facts)
-    working=$(first working)
-    case $working in '[['*']]') ;; *) working=null ;; esac # none in a job below a second; torn on a full disk
+    read_working
     say "{\"t\":\"res\",\"id\":\"$1\",\"rc\":$rc,\"limit\":$limit,\"out_bytes\":$(number "${size##* }"),\"out_sha256\":\"${sum%% *}\",\"before\":$before,\"after\":${after%\}},\"working_frequencies_khz\":$working}}"
 }
 

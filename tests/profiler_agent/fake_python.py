@@ -2,8 +2,8 @@
 
 ok: 1 ms. us:N: N microseconds. crash, oom: dies of SIGSEGV, SIGKILL while loading. hang: sleeps for ever.
 once-crash: crashes the first process that loads it. slow:S: takes S seconds. heating: slower from process to process.
-junk, nan, negative, control,
-oversized, traversal: hostile output. fail: exit code 3.
+write:FILE=LINE: writes a file. until:TEXT: waits until the agent has noted such a reading of the clocks.
+junk, nan, negative, control, oversized, traversal: hostile output. fail: exit code 3.
 """
 
 import json
@@ -21,7 +21,7 @@ def emit(record):
     sys.stdout.flush()
 
 
-def obey(order, index):
+def obey(order, index, run_folder):
     word, _, value = order.partition(":")
     if word == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -34,6 +34,15 @@ def obey(order, index):
         time.sleep(600)
     elif word == "slow":
         time.sleep(float(value))
+    elif word == "write":
+        file, _, line = value.partition("=")
+        Path(file).write_text(line + "\n")
+    elif word == "until":
+        deadline_s = time.monotonic() + 30
+        while not ((notes := run_folder / "working").exists() and value in notes.read_text()):
+            if time.monotonic() > deadline_s:
+                sys.exit(f"no reading with {value} was noted")
+            time.sleep(0.02)
     elif word == "fail":
         sys.stderr.write("the runtime \x1b[31mrefused\x1b[0m this model\n")
         sys.exit(3)
@@ -64,7 +73,7 @@ def run(job_path):
     times = []
     for index, order in enumerate(orders):
         emit({"t": "begin", "m": index})
-        times.append(obey(order, index))
+        times.append(obey(order, index, Path(job_path).parent))
         emit({"t": "ready", "m": index, "runs": 10})
     rounds = job["plan"]["round_count"]
     for index, (order, run_ns) in enumerate(zip(orders, times)):

@@ -45,6 +45,16 @@ if [ "$kind" = arm64 ]; then
 fi
 chroot=$(command -v chroot || echo /usr/sbin/chroot)
 mount -t tmpfs -o "mode=771,size=256m,$owner" tmpfs "$root/data/local/tmp"
+# Each phone has cores and clocks of its own, since tests of two phones run side by side.
+mount -t tmpfs -o "mode=755,$owner" tmpfs "$root/sys"
+cpu=$root/sys/devices/system/cpu policy=$root/sys/devices/system/cpu/cpufreq/policy0
+mkdir -p "$policy"
+for name in possible present online; do echo 0-1 >"$cpu/$name"; done
+echo 0 1 >"$policy/related_cpus"
+echo 300000 >"$policy/scaling_min_freq"
+echo 1000000 >"$policy/scaling_cur_freq"
+echo 2400000 >"$policy/scaling_max_freq"
+chmod 666 "$policy"/*
 # shellcheck disable=SC2086 # a word or none
 env -i PATH=/system/bin:/usr/bin ADBD_PORT=6555 HOME=/data/local/tmp TMPDIR=/data/local/tmp \
     LD_LIBRARY_PATH=/usr/lib/x86_64-linux-gnu/android \

@@ -71,13 +71,6 @@ case $3 in true) khz=1400000 ;; *) khz=2400000 ;; esac
 for policy in /sys/devices/system/cpu/cpufreq/policy*; do echo $khz >$policy/scaling_max_freq; done
 END
     chmod 755 "$root/system/bin/getprop" "$root/system/bin/dumpsys" "$root/system/bin/cmd"
-    policy=$root/sys/devices/system/cpu/cpufreq/policy0
-    mkdir -p "$policy"
-    echo 0 1 >"$policy/related_cpus"
-    echo 300000 >"$policy/scaling_min_freq"
-    echo 1000000 >"$policy/scaling_cur_freq"
-    echo 2400000 >"$policy/scaling_max_freq"
-    chown -R 2000:2000 "$policy"
 }
 
 build_phone() {
@@ -93,11 +86,10 @@ build_phone() {
     fetch_trixie "$out/phone" >"$out/phone/apt.log" 2>&1 || { say "trixie's packages could not be had (see $out/phone/apt.log)"; return 0; }
     for name in bin lib lib64 sbin; do ln -s "usr/$name" "$root/$name"; done
     for package in "$out"/phone/apt/debs/*.deb; do dpkg-deb -x "$package" "$root"; done
-    mkdir -p "$root/system/bin" "$root/data/local/tmp" "$root/dev" "$root/proc" "$root/tmp" "$root/sys/devices/system/cpu"
+    mkdir -p "$root/system/bin" "$root/data/local/tmp" "$root/dev" "$root/proc" "$root/tmp" "$root/sys"
     ln -s /usr/bin/mksh "$root/system/bin/sh"
     ln -sf mksh "$root/usr/bin/sh"
     for name in $(chroot "$root" /usr/bin/toybox); do [ -e "$root/system/bin/$name" ] || ln -s /usr/bin/toybox "$root/system/bin/$name"; done
-    for name in possible present online; do echo 0-1 >"$root/sys/devices/system/cpu/$name"; done
     printf 'root:x:0:0::/:/system/bin/sh\nshell:x:2000:2000::/data/local/tmp:/system/bin/sh\n' >"$root/etc/passwd"
     printf 'root:x:0:\nshell:x:2000:\n' >"$root/etc/group"
     write_stubs

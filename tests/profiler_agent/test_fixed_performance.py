@@ -312,39 +312,36 @@ def test_an_opening_does_not_let_go_under_a_living_agent(phone, android):
 # ---- the clocks beside a session ---------------------------------------------------------------------------------
 
 
-def test_the_clocks_are_read_while_the_runner_works(phone, android, models, fake_python):
-    def raise_clock():
-        wait_for((fake_python.parent / "runs.log").exists)
-        (android.cluster(4) / "scaling_cur_freq").write_text("2000000\n")
-
-    threading.Thread(target=raise_clock, daemon=True).start()
-    (timing,), _ = time_all(phone, models("slow:2.5"))
-    clocks = timing.sessions[-1].clocks
+def test_the_clocks_are_read_while_the_runner_works(phone, android, models):
+    clock = android.cluster(4) / "scaling_cur_freq"
+    timings, _ = time_all(phone, models(f"write:{clock}=2000000", "until:1000000,2000000;"))
+    clocks = timings[0].sessions[-1].clocks
     assert clocks.working_khz[-1] == (1_000_000, 2_000_000)
     assert clocks.allowed_khz == ((FIXED_KHZ, FIXED_KHZ), (FIXED_KHZ, FIXED_KHZ))
 
 
-def test_a_clock_that_is_capped_in_mid_run_makes_a_throttled_verdict(phone, android, models, fake_python):
-    def cap():
-        wait_for((fake_python.parent / "runs.log").exists)
-        (android.cluster(4) / "scaling_max_freq").write_text("1000000\n")
+def test_no_more_than_the_last_three_clocks_are_told(phone, android, models):
+    clock = android.cluster(4) / "scaling_cur_freq"
+    orders = [order for khz in range(1, 5) for order in (f"write:{clock}={khz}", f"until:1000000,{khz};")]
+    timings, _ = time_all(phone, models(*orders))
+    readings = timings[0].sessions[-1].clocks.working_khz
+    assert len(readings) == 3
+    assert readings[-1] == (1_000_000, 4)
 
-    threading.Thread(target=cap, daemon=True).start()
+
+def test_a_clock_that_is_capped_in_mid_run_makes_a_throttled_verdict(phone, android, models):
+    cap = f"write:{android.cluster(4) / 'scaling_max_freq'}=1000000"
     device = replace(phone, runtime=replace(phone.runtime, core_mask=None))
-    (timing,), _ = time_all(device, models("slow:1"))
+    (timing,), _ = time_all(device, models(cap))
     report = judge_timing(timing, device.plan)
     assert report.verdict == "throttled"
     assert "cores 4, 5, 6, 7 were allowed 1.00 GHz at one time and 1.40 GHz at another" in report.reason
 
 
-def test_a_cap_on_a_cluster_that_the_core_mask_leaves_out_is_no_throttling(phone, android, models, fake_python):
-    def cap():
-        wait_for((fake_python.parent / "runs.log").exists)
-        (android.cluster(4) / "scaling_max_freq").write_text("1000000\n")
-
-    threading.Thread(target=cap, daemon=True).start()
+def test_a_cap_on_a_cluster_that_the_core_mask_leaves_out_is_no_throttling(phone, android, models):
+    cap = f"write:{android.cluster(4) / 'scaling_max_freq'}=1000000"
     device = replace(phone, runtime=replace(phone.runtime, core_mask="1"))
-    (timing,), _ = time_all(device, models("slow:1"))
+    (timing,), _ = time_all(device, models(cap))
     assert timing.sessions[0].clocks.allowed_khz == ((FIXED_KHZ, FIXED_KHZ), (FIXED_KHZ, 1_000_000))
     assert judge_timing(timing, device.plan).verdict == "accepted"
 
