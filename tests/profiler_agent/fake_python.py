@@ -21,9 +21,27 @@ def emit(record):
     sys.stdout.flush()
 
 
+def write(order, _):
+    file, _, line = order.partition("=")
+    Path(file).write_text(line + "\n")
+
+
+def wait_for_reading(text, run_folder):
+    deadline_s = time.monotonic() + 30
+    while not ((notes := run_folder / "working").exists() and text in notes.read_text()):
+        if time.monotonic() > deadline_s:
+            sys.exit(f"no reading with {text} was noted")
+        time.sleep(0.02)
+
+
+ACTIONS = {"write": write, "until": wait_for_reading, "slow": lambda seconds, _: time.sleep(float(seconds))}
+
+
 def obey(order, index, run_folder):
     word, _, value = order.partition(":")
-    if word == "crash":
+    if word in ACTIONS:
+        ACTIONS[word](value, run_folder)
+    elif word == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
     elif word == "once-crash" and not (HERE / "crashed").exists():
         (HERE / "crashed").touch()
@@ -32,17 +50,6 @@ def obey(order, index, run_folder):
         os.kill(os.getpid(), signal.SIGKILL)
     elif word == "hang":
         time.sleep(600)
-    elif word == "slow":
-        time.sleep(float(value))
-    elif word == "write":
-        file, _, line = value.partition("=")
-        Path(file).write_text(line + "\n")
-    elif word == "until":
-        deadline_s = time.monotonic() + 30
-        while not ((notes := run_folder / "working").exists() and value in notes.read_text()):
-            if time.monotonic() > deadline_s:
-                sys.exit(f"no reading with {value} was noted")
-            time.sleep(0.02)
     elif word == "fail":
         sys.stderr.write("the runtime \x1b[31mrefused\x1b[0m this model\n")
         sys.exit(3)
