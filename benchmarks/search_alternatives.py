@@ -10,7 +10,7 @@ import torch
 from benchmarks.macro_bench import MacroBench
 from search.architecture_step import LatencyTarget, TargetState
 from search.batches import SplitData
-from search.derive import derive, held_out_score, judging_batches
+from search.derive import Judging, derive, held_out_score, judging_batches
 from search.paths import fixed_paths
 from search.settings import SearchSettings
 from search.space import Choices
@@ -42,12 +42,13 @@ def best_of_random(
 
 
 def evolved(supernet: SuperNet, target: LatencyTarget, data: SplitData, settings: SearchSettings) -> Choices:
-    """Evolution under the budget: our derivation, with as many networks judged, from logits that say nothing."""
+    """Evolution under the budget: our derivation, with as many networks judged, from logits that say nothing, and
+    ranked as evolution does, by each network's own loss."""
     state = TargetState(supernet.space, target, settings)
     with torch.no_grad():
         for logits in state.logits.positions:
             logits.zero_()
-    return derive(supernet, state, data, settings).best.choices
+    return derive(supernet, state, data, settings, Judging(smooth=lambda _, losses: losses)).best.choices
 
 
 def trainings_to_equal(bench: MacroBench, target: LatencyTarget, accuracy: float) -> float:

@@ -92,8 +92,8 @@ class Plan:
         )
 
 
-FULL = Plan(name="full", image_count=10_000, warmup_passes=6, search_passes=6, stem_stride=2)
-DOUBLE = dataclasses.replace(FULL, name="double", image_count=20_000)
+FULL = Plan(name="full", image_count=10_000, warmup_passes=6, search_passes=6, seeds=(0, 1, 2, 3, 4), stem_stride=2)
+DOUBLE = dataclasses.replace(FULL, name="double", image_count=20_000, seeds=(0, 1, 2))
 """Twice the images and steps: where a uniform supernet, too, is trained well enough to be trusted."""
 QUICK = Plan(
     name="quick",
@@ -182,7 +182,7 @@ def find(plan: Plan, bench: MacroBench, data_folder: Path, seed: int) -> Found:
         return {"evolved": {t.name: evolved(supernet, t, data, settings) for t in targets}}
 
     kept = {
-        **stage(folder / f"searched-{derived_by}.json", searched),
+        **stage(folder / f"searched-{derived_by}-smoothed.json", searched),
         **stage(folder / f"drawn-{derived_by}.json", drawn),
         **stage(folder / f"evolved-{derived_by}.json", evolved_too),
     }

@@ -6,9 +6,11 @@ import dataclasses
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,6 +19,7 @@ from search.batches import SplitData
 from search.budget import Scores, best_under_budget
 from search.paths import PathSample, fixed_paths
 from search.settings import SearchSettings
+from search.smoothing import smoothed_losses
 from search.space import Choices
 from search.supernet import SuperNet
 from search.workers import ALONE, Workers
@@ -28,16 +31,38 @@ LIKENESS = 100.0
 """A neighbour keeps its parent's choices first; log probabilities, divided by this, decide between equal ones."""
 FORCED = 1e3
 
+Smooth: TypeAlias = Callable[[Sequence[Choices], Sequence[float]], Sequence[float] | NDArray[np.float64]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """One network under the budget and its held-out loss with the supernet's weights."""
+    """One network under the budget and its held-out loss with the supernet's weights.
+
+    Attributes:
+        ranked_loss: what the network is ranked by: its loss in the light of all losses judged beside it.
+    """
 
     choices: Choices
     predicted_ms: float
     held_out_loss: float
     held_out_accuracy: float
+    ranked_loss: float
     width: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """How networks are judged.
+
+    Attributes:
+        workers: who shares the images.
+        on_judged: is told how many of how many networks are judged.
+        smooth: (networks, their losses) -> the losses they are ranked by.
+    """
+
+    workers: Workers = ALONE
+    on_judged: Callable[[int, int], None] | None = None
+    smooth: Smooth = smoothed_losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,43 +82,50 @@ def derive(
     state: TargetState,
     data: SplitData,
     settings: SearchSettings,
-    on_judged: Callable[[int, int], None] | None = None,
-    workers: Workers = ALONE,
+    judging: Judging = Judging(),
 ) -> Derivation:
     """The network with the lowest held-out loss among the most probable ones that use the budget, and their neighbours.
 
     A network uses the budget when its latency is between ``settings.least_budget_share`` of the target and the target
     (where the space has no such network: anywhere under the target). First comes the most probable one (exact), then
     draws from the distribution, then changes of one or two positions of the best so far, repaired to the budget. All
-    are judged with the supernet's weights and batch norm on the statistics of large held-out batches. Ties and draws
-    depend on the seed alone; with several workers each judges a share of the images, so that all derive one network.
+    are judged with the supernet's weights and batch norm on the statistics of large held-out batches, and ranked by
+    their losses once similar networks have corrected each other. Ties and draws depend on the seed alone; with several
+    workers each judges a share of the images, so that all derive one network.
 
     Raises:
         TargetError: no network of the space fits the budget.
     """
-    judge = _Judge(supernet, state.target, data, settings, on_judged, workers)
+    judge = _Judge(supernet, state.target, data, settings, judging)
     budget = _Budget(state.target, settings.least_budget_share)
     log_probabilities = [np.log(np.maximum(p.detach().double().numpy(), 1e-12)) for p in state.logits.probabilities()]
     rng = random.Random(f"{settings.seed}/derive/{state.target.name}")
     judge.add(budget.best(log_probabilities))
     sampled_count = max(1, round(settings.derive_candidates * SAMPLED_SHARE))
     _until(judge, sampled_count, lambda: _perturbed(log_probabilities, budget, rng))
-    _until(judge, settings.derive_candidates, lambda: _neighbour(judge.best(PARENTS), log_probabilities, budget, rng))
+    _until(
+        judge, settings.derive_candidates, lambda: _neighbour(judge.ranked()[:PARENTS], log_probabilities, budget, rng)
+    )
     probabilities = [np.exp(values) for values in log_probabilities]
     argmax = state.logits.most_probable()
     return Derivation(
-        best=judge.best(1)[0],
+        best=judge.ranked()[0],
         argmax=argmax,
         argmax_ms=state.target.network_ms(argmax),
         entropy=tuple(float(-(p * np.log(p)).sum()) for p in probabilities),
         margin=tuple(float(np.diff(np.sort(np.append(p, 0.0))[-2:])[0]) for p in probabilities),
-        judged=tuple(judge.judged.values()),
+        judged=tuple(judge.ranked()),
     )
+
+
+def rank(judged: Judged) -> tuple[float, Choices]:
+    """The key to sort by, the best network first."""
+    return judged.ranked_loss, judged.choices
 
 
 def derive_among_widths(derivations: Sequence[Derivation]) -> Derivation:
     """Of the derivations of each width under one budget, that of the best network; what was judged is joined."""
-    best = min(derivations, key=lambda one: (one.best.held_out_loss, one.best.choices))
+    best = min(derivations, key=lambda one: rank(one.best))
     return dataclasses.replace(best, judged=tuple(judged for one in derivations for judged in one.judged))
 
 
@@ -106,10 +138,9 @@ class _Judge:
         target: LatencyTarget,
         data: SplitData,
         settings: SearchSettings,
-        on_judged: Callable[[int, int], None] | None,
-        workers: Workers,
+        judging: Judging,
     ) -> None:
-        self.supernet, self.target, self.on_judged, self.workers = supernet, target, on_judged, workers
+        self.supernet, self.target, self.judging = supernet, target, judging
         self.batches = judging_batches(data, settings.derive_images)
         self.total = settings.derive_candidates
         self.judged: dict[Choices, Judged] = {}
@@ -119,20 +150,27 @@ class _Judge:
         if choices in self.judged:
             return False
         width = self.target.width
-        loss, accuracy = held_out_score(self.supernet, fixed_paths(choices, width), self.batches, self.workers)
+        loss, accuracy = held_out_score(self.supernet, fixed_paths(choices, width), self.batches, self.judging.workers)
         self.judged[choices] = Judged(
             choices=choices,
             predicted_ms=self.target.network_ms(choices),
             held_out_loss=loss,
             held_out_accuracy=accuracy,
+            ranked_loss=loss,
             width=width,
         )
-        if self.on_judged is not None:
-            self.on_judged(len(self.judged), self.total)
+        if self.judging.on_judged is not None:
+            self.judging.on_judged(len(self.judged), self.total)
         return True
 
-    def best(self, count: int) -> list[Judged]:
-        return sorted(self.judged.values(), key=lambda one: (one.held_out_loss, one.choices))[:count]
+    def ranked(self) -> list[Judged]:
+        """All that were judged, the best first."""
+        ranked_losses = self.judging.smooth(list(self.judged), [one.held_out_loss for one in self.judged.values()])
+        ranked = [
+            dataclasses.replace(one, ranked_loss=float(loss))
+            for one, loss in zip(self.judged.values(), ranked_losses, strict=True)
+        ]
+        return sorted(ranked, key=rank)
 
 
 def judging_batches(data: SplitData, image_count: int) -> list[tuple[Tensor, Tensor]]:

@@ -16,7 +16,7 @@ from profiler_agent.session import Session, open_session
 from search.architecture import Architecture, write_architecture
 from search.architecture_step import LatencyTarget
 from search.budget import best_under_budget
-from search.derive import Derivation, Judged, derive, derive_among_widths
+from search.derive import Derivation, Judged, Judging, derive, derive_among_widths, rank
 from search.errors import TargetError
 from search.files import write_json
 from search.networks import reference_network, scaled_network
@@ -63,7 +63,9 @@ def derive_networks(run: Run, console: Console) -> None:
             for state in own_states(run, trainer):
                 state.target = replace(state.target, target_ms=target_ms)
                 with progress(console, "derive") as update:
-                    derivations.append(derive(trainer.supernet, state, trainer.data, trainer.settings, update))
+                    derivations.append(
+                        derive(trainer.supernet, state, trainer.data, trainer.settings, Judging(on_judged=update))
+                    )
             return derive_among_widths(derivations)
 
         derivation, chosen = choose_on_device(run, session, fix_targets(run), derive_for)
@@ -121,7 +123,7 @@ def _corrected_target_ms(target_ms: float, measured_over_predicted: float) -> fl
 
 
 def _shortlist(derivation: Derivation) -> list[Judged]:
-    return sorted(derivation.judged, key=lambda one: (one.held_out_loss, one.choices))[:SHORTLIST]
+    return sorted(derivation.judged, key=rank)[:SHORTLIST]
 
 
 def _candidates(

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from search.budget import best_under_budget, latency_range_ms
-from search.derive import derive
+from search.derive import Judging, derive
 from search.errors import TargetError
 from search.settings import SearchSettings
+from search.smoothing import smoothed_losses
 from search.spaces.small import small_space
 from search.trainer import SearchFiles, SearchTrainer
 from tests.search.conftest import target_from_macs
@@ -65,11 +66,20 @@ def test_deriving_twice_gives_the_same_network(space, data, tmp_path):
     assert first.judged == second.judged
 
 
-def test_the_derived_network_has_the_lowest_held_out_loss_of_those_judged_and_fits(space, data, tmp_path):
+def test_the_derived_network_is_the_best_ranked_of_those_judged_and_fits(space, data, tmp_path):
     trainer = make(space, data, tmp_path, 0.06)
     derivation = derive(trainer.supernet, trainer.states[0], data, SETTINGS)
-    assert derivation.best.held_out_loss == min(one.held_out_loss for one in derivation.judged)
+    losses = [one.held_out_loss for one in derivation.judged]
+    ranked = smoothed_losses([one.choices for one in derivation.judged], losses)
+    assert [one.ranked_loss for one in derivation.judged] == pytest.approx(sorted(ranked))
+    assert derivation.best == derivation.judged[0]
     assert all(one.predicted_ms <= 0.06 for one in derivation.judged)
+
+
+def test_ranked_by_their_own_losses_the_lowest_loss_is_derived(space, data, tmp_path):
+    trainer = make(space, data, tmp_path, 0.06)
+    derivation = derive(trainer.supernet, trainer.states[0], data, SETTINGS, Judging(smooth=lambda _, losses: losses))
+    assert derivation.best.held_out_loss == min(one.held_out_loss for one in derivation.judged)
 
 
 def test_margin_and_entropy_are_reported_for_each_position(space, data, tmp_path):

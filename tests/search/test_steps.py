@@ -84,7 +84,13 @@ def test_random_baselines_lie_just_under_the_target(space):
 
 
 def judged(space, target, choices, loss):
-    return Judged(choices=choices, predicted_ms=target.network_ms(choices), held_out_loss=loss, held_out_accuracy=0.5)
+    return Judged(
+        choices=choices,
+        predicted_ms=target.network_ms(choices),
+        held_out_loss=loss,
+        held_out_accuracy=0.5,
+        ranked_loss=loss,
+    )
 
 
 def derivation_of(space, target, fitting):

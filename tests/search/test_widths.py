@@ -126,7 +126,7 @@ def test_a_search_over_widths_derives_the_best_network_of_any_width_under_the_bu
     derivations = [derive(trainer.supernet, state, data, settings) for state in fitting]
     best = derive_among_widths(derivations)
     assert len(derivations) > 1
-    assert best.best.held_out_loss == min(one.best.held_out_loss for one in derivations)
+    assert best.best.ranked_loss == min(one.best.ranked_loss for one in derivations)
     assert best.best.predicted_ms <= budget_ms
     width = space.widths[best.best.width]
     network = Architecture.of(width, best.best.choices).network(space)

@@ -20,7 +20,7 @@ SEARCH = """
     from pathlib import Path
     import torch
     torch.set_num_threads(1)
-    from search.derive import derive
+    from search.derive import Judging, derive
     from search.settings import SearchSettings
     from search.trainer import SearchFiles, SearchTrainer
     from search.workers import join_workers
@@ -42,7 +42,7 @@ SEARCH = """
         while trainer.step < stop:
             trainer.take_step()
         trainer.save()
-        derived = derive(trainer.supernet, trainer.states[0], trainer.data, settings, workers=workers).best
+        derived = derive(trainer.supernet, trainer.states[0], trainer.data, settings, Judging(workers=workers)).best
         found = {
             "logits": [alpha.tolist() for alpha in trainer.states[0].logits.positions],
             "weights": sum(float(p.detach().double().abs().sum()) for p in trainer.supernet.parameters()),
