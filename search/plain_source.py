@@ -86,10 +86,16 @@ def plain_source(network: NetworkSpec, facts: ImageFacts) -> str:
     )
     functional = "import torch.nn.functional as F\n" if "F." in blocks + body else ""
     head = f'"""The network {network.name!r}, found by proxyless. It needs torch and nothing else.\n\n'
-    head += f"model = load()  # reads {network.name}.safetensors beside this file\n"
+    head += f"model = load()  # reads {file_stem(network.name)}.safetensors beside this file\n"
     head += "logits = model(preprocess(images))  # images: uint8, (n, channels, height, width)\n"
     head += '"""\n\nimport json\nfrom pathlib import Path\n\nimport torch\n' + functional + "from torch import nn\n\n"
     return head + "\n".join(constants) + "\n" + blocks + "\n\n" + body + "\n\n\n" + LOADING.replace("TITLE", title)
+
+
+def file_stem(network_name: str) -> str:
+    """What the written file is called, without its suffix. Python looks beside a script first: a ``random.py`` there
+    would be imported by torch in place of the standard module, so only the derived network keeps its bare name."""
+    return network_name if network_name == "derived" else re.sub(r"\W", "_", network_name) + "_network"
 
 
 def plain_state(network: NetworkSpec, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from search.export_formats import (
 )
 from search.files import read_json, write_json, write_text
 from search.plain_network import PlainNetwork, folded_weights
-from search.plain_source import ImageFacts, plain_source, plain_state
+from search.plain_source import ImageFacts, file_stem, plain_source, plain_state
 from search.progress import progress
 from search.run import NETWORK_NAMES, Run
 from search.train_network import TrainFiles, load_trained
@@ -83,13 +83,17 @@ def export_network(
 
 
 def write_plain_network(model: PlainNetwork, data: SplitData, folder: Path) -> None:
-    """NAME.py, which needs torch alone, NAME.safetensors beside it, and the layers as NAME.json."""
+    """One Python file that needs torch alone, its weights beside it, and the layers as NAME.json."""
     network = model.network
-    beside = folder / f"{network.name}.safetensors.part"
+    stem = file_stem(network.name)
+    beside = folder / f"{stem}.safetensors.part"
     save_file(plain_state(network, model.state_dict()), beside)
-    beside.replace(folder / f"{network.name}.safetensors")
-    write_text(folder / f"{network.name}.py", plain_source(network, image_facts(data)))
+    beside.replace(folder / f"{stem}.safetensors")
+    write_text(folder / f"{stem}.py", plain_source(network, image_facts(data)))
     write_json(folder / f"{network.name}.json", network_to_json(network))
+    if stem != network.name:  # earlier versions wrote random.py, for which no file beside it could import torch
+        for suffix in (".py", ".safetensors"):
+            (folder / f"{network.name}{suffix}").unlink(missing_ok=True)
 
 
 def image_facts(data: SplitData) -> ImageFacts:

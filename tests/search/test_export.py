@@ -167,6 +167,22 @@ def test_the_plain_file_describes_itself_when_run(model, data, tmp_path):
     assert network_from_json(json.loads((tmp_path / "derived.json").read_text())) == model.network
 
 
+def test_a_plain_file_runs_in_the_folder_where_all_of_a_run_are_written(space, data, tmp_path):
+    for name in ("random.py", "random.safetensors"):  # as earlier versions wrote them
+        (tmp_path / name).write_text("")
+    for name in ("derived", "random", "handmade", "random-2"):
+        network = PlainNetwork(space.network((1, 0), name), seeded_generator(1, name)).eval()
+        export_network(network, data, tmp_path, (), seed=0)
+    written = sorted(path.stem for path in tmp_path.glob("*.py"))
+    assert written == ["derived", "handmade_network", "random_2_network", "random_network"]
+    assert written == sorted(path.stem for path in tmp_path.glob("*.safetensors"))
+    for name in ("derived", "random_network"):
+        done = subprocess.run(
+            [sys.executable, f"{name}.py"], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0 and "a black image is" in done.stdout, done.stderr
+
+
 def every_op() -> NetworkSpec:
     """One layer of each kind, and names that Python would not take as they are."""
     at = {"in_height": 8, "in_width": 8}
