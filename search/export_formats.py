@@ -69,7 +69,7 @@ class Reference:
 def reference_of(model: torch.nn.Module, data: SplitData) -> Reference:
     """Run the trained module on what every file of it will be checked on."""
     images, _ = data.held_out_batch(0, min(CHECKED_IMAGES, len(data.held_out_index)))
-    batches = data.test_batches(CHECKED_IMAGES)[: -(-ACCURACY_IMAGES // CHECKED_IMAGES)]
+    batches = _drawn_test_batches(data)
     with torch.no_grad():
         logits = model(images).numpy()
         correct = sum(int((model(batch).argmax(1) == labels).sum()) for batch, labels in batches)
@@ -79,6 +79,17 @@ def reference_of(model: torch.nn.Module, data: SplitData) -> Reference:
         test=tuple((_plain(batch), labels.numpy()) for batch, labels in batches),
         accuracy=correct / sum(len(labels) for _, labels in batches),
     )
+
+
+def _drawn_test_batches(data: SplitData) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """At most ACCURACY_IMAGES test images, drawn at random: image folders are ordered by class, so the first ones would
+    be of a few classes only, and a draw has each class as often as the whole part has it."""
+    labels = data.data.test_labels
+    order = torch.randperm(len(labels), generator=seeded_generator(data.seed, "export accuracy"))
+    return [
+        (normalise(data.data.test_images[index], data.mean, data.std), labels[index])
+        for index in torch.split(order[:ACCURACY_IMAGES], CHECKED_IMAGES)
+    ]
 
 
 def calibrated(network: NetworkSpec, weights: Weights, data: SplitData, seed: int) -> Int8Options:

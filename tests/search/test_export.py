@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -78,6 +79,17 @@ def test_the_accuracy_of_a_file_is_that_of_the_file_itself(model, data, tmp_path
     images, labels = data.test_batches(1000)[0]
     found = open_exported(tmp_path / "derived.onnx").logits(images.contiguous().numpy())
     assert checks["onnx"]["accuracy"] == pytest.approx((found.argmax(1) == labels.numpy()).mean())
+
+
+def test_the_accuracy_is_that_of_all_classes_also_where_the_images_are_ordered_by_class(model, data, monkeypatch):
+    order = data.data.test_labels.argsort(stable=True)
+    ordered = replace(data.data, test_images=data.data.test_images[order], test_labels=data.data.test_labels[order])
+    monkeypatch.setattr("search.export_formats.ACCURACY_IMAGES", 30)
+    reference = reference_of(model, replace(data, data=ordered))
+    labels = np.concatenate([labels for _, labels in reference.test])
+    assert len(labels) == 30 and all(5 <= count <= 15 for count in np.bincount(labels, minlength=CLASSES))
+    again = reference_of(model, replace(data, data=ordered))
+    np.testing.assert_array_equal(reference.test[0][0], again.test[0][0])
 
 
 def test_labels_and_preprocessing_travel_in_every_file(model, data, tmp_path):
