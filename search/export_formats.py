@@ -18,6 +18,7 @@ from search.data.augment import normalise
 from search.data.batches import seeded_generator
 from search.errors import ExportError
 from search.exported_model import Images, Logits, open_exported
+from search.file_metadata import network_metadata
 
 CALIBRATION_IMAGES = 512
 CALIBRATION_BATCH = 128
@@ -109,11 +110,11 @@ def write_format(
     int8: Int8Options | None,
     metadata: Mapping[str, str],
 ) -> None:
-    """Write one file."""
+    """Write one file; it says which network it holds."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    form.write(
-        with_dtype(network, form.dtype), weights, path, int8=int8 if form.dtype == "int8" else None, metadata=metadata
-    )
+    held = with_dtype(network, form.dtype)
+    metadata = {**metadata, **network_metadata(held)}
+    form.write(held, weights, path, int8=int8 if form.dtype == "int8" else None, metadata=metadata)
 
 
 def check_file(path: Path, dtype: Dtype, reference: Reference) -> dict[str, Any]:

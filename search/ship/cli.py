@@ -105,7 +105,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - one option each
     target_ms: TargetMsOption = None,
     predictor: Annotated[Path | None, typer.Option("--predictor", help="For a file: what to predict it by.")] = None,
     network: Annotated[
-        Path | None, typer.Option("--network", help="For a file: its network; by default the .json beside it.")
+        Path | None, typer.Option("--network", help="For a file: the network that it must hold.")
     ] = None,
     measurements: Annotated[
         Path | None, typer.Option("--measurements", help="For a file: a measurements file that the timing joins.")
@@ -187,14 +187,14 @@ def _verify_file(
     from profiler_agent.device import load_device
     from search.errors import RunFolderError
     from search.progress import progress
-    from search.ship.verify_file import KnownNetwork, network_beside, verify_file
+    from search.ship.verify_file import KnownNetwork, known_network, verify_file
 
     if device is None:
         raise RunFolderError(f"Name the device that {path.name} is to be timed on: --device device_configs/NAME.yaml.")
     predictor, network, measurements = known
     held = None
     if any(known):
-        held = KnownNetwork(network=network_beside(path, network), predictor=predictor, measurements=measurements)
+        held = KnownNetwork(network=known_network(path, network), predictor=predictor, measurements=measurements)
     with progress(Console(), "verify") as update:
         verified = verify_file(path, load_device(device), target_ms=target_ms, known=held, update=update)
     typer.echo(str(verified))

@@ -15,10 +15,10 @@ from profiler_agent.session import ModelFile, open_session
 from profiler_agent.stability import judge_timing
 from search.errors import RunFolderError
 from search.export_formats import ALL_FORMATS, calibrated, write_format
+from search.file_metadata import preprocessing
 from search.plain_network import folded_weights
 from search.progress import Update
 from search.run import Run, open_run
-from search.steps.export import preprocessing
 from search.steps.verify import MODEL_SUFFIX, time_files
 from search.train_network import TrainFiles, load_trained, read_result
 

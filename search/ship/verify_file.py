@@ -5,16 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from latency_model.campaign import identity_of
-from latency_model.measurement import append_measurement, measurement_of
-from latency_model.network import NetworkSpec, network_from_json
-from latency_model.network_latency import LatencyEstimate, load_network_latency
+from latency_model.campaign import identity_of, run_campaign
+from latency_model.errors import PredictorMismatchError
+from latency_model.measurement import append_measurement, measurement_of, paid_ops
+from latency_model.network import NetworkSpec, with_dtype
+from latency_model.network_latency import (
+    LatencyEstimate,
+    NetworkLatency,
+    check_predictor_matches,
+    load_network_latency,
+)
+from latency_model.pricing import measured_ops
 from profiler_agent.device import Device
 from profiler_agent.session import ModelFile, open_session
 from profiler_agent.stability import StabilityReport, judge_timing
 from search.errors import BudgetMissed, RunFolderError
-from search.files import read_json
+from search.file_metadata import network_in_file
 from search.progress import Update
+from search.ship.train_any import read_network_file
 from search.steps.verify import MODEL_SUFFIX, TOLERANCE, time_files
 
 
@@ -72,6 +80,8 @@ def verify_file(
         RunFolderError: no such file, or one that the device's runtime does not execute.
         DeviceNotReady: the device is absent or busy.
         UnknownOpError: a prediction was asked for, and the predictor does not know an op of the network.
+        PredictorMismatchError: the predictor is another device's, or knows the ops in other numbers only.
+        MixedMeasurementsError: the measurements are another device's.
     """
     suffix = MODEL_SUFFIX[device.runtime.name]
     if not path.is_file():
@@ -79,10 +89,17 @@ def verify_file(
     if path.suffix != suffix:
         raise RunFolderError(f"{device.name} runs {device.runtime.name}, which takes {suffix} files, not {path.name}.")
     predictor = None if known is None or known.predictor is None else load_network_latency(known.predictor)
-    predicted = None if predictor is None or known is None else predictor.predict_network(known.network.ops)
+    predicted = None
+    if predictor is not None and known is not None:
+        require_numbers(predictor, known.network)
+        predicted = predictor.predict_network(known.network.ops)
     with open_session(device) as session:
-        timing = time_files(session, [ModelFile(model_id=path.stem, path=path)], update)[path.stem]
         identity = identity_of(session)
+        if predictor is not None:
+            check_predictor_matches(predictor, identity)
+        if known is not None and known.measurements is not None:
+            run_campaign(session, (), known.measurements)  # times nothing; refuses a set of another device
+        timing = time_files(session, [ModelFile(model_id=path.stem, path=path)], update)[path.stem]
     if known is not None and known.measurements is not None:
         append_measurement(known.measurements, measurement_of(known.network, identity, device.plan, timing))
     return VerifiedFile(
@@ -94,10 +111,40 @@ def verify_file(
     )
 
 
-def network_beside(path: Path, network: Path | None) -> NetworkSpec:
-    """The network that a file holds: as named, or from the JSON file that ``export`` writes beside it.
+def known_network(path: Path, named: Path | None) -> NetworkSpec:
+    """The network that a file says it holds.
+
+    Args:
+        named: a network file of which the user says that it is this one.
+    Raises:
+        RunFolderError: the file does not say, or holds another than the named one.
+    """
+    held = network_in_file(path)
+    if named is not None:
+        other = read_network_file(named)
+        if (_in_fp32(held).layers, held.wiring) != (_in_fp32(other).layers, other.wiring):
+            raise RunFolderError(
+                f"{path} holds the network {held.name!r} with other layers than those of {named}. Name the network "
+                f"that it was exported from, or leave --network out: the file says itself what it holds."
+            )
+    return held
+
+
+def require_numbers(predictor: NetworkLatency, network: NetworkSpec) -> None:
+    """Raise when a predictor was fitted on ops of other numbers only: of 8-bit ops single precision tells nothing.
 
     Raises:
-        RunFolderError: there is none.
+        PredictorMismatchError: it was.
     """
-    return network_from_json(read_json(network if network is not None else path.with_suffix(".json")))
+    fitted = {op.dtype for op in (*measured_ops(predictor.op_predictor), *predictor.correction.ops)}
+    unknown = {op.dtype for op in paid_ops(network)} - fitted
+    if fitted and unknown:
+        raise PredictorMismatchError(
+            f"The file holds {network.name!r} in {', '.join(sorted(unknown))}; the predictor was fitted on "
+            f"{', '.join(sorted(fitted))} alone, which says nothing about it. Leave --predictor out, or fit one on "
+            f"measurements of such ops."
+        )
+
+
+def _in_fp32(network: NetworkSpec) -> NetworkSpec:
+    return with_dtype(network, "fp32")

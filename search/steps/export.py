@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,13 @@ from search.export_formats import (
     reference_of,
     write_format,
 )
+from search.file_metadata import image_facts, preprocessing
 from search.files import read_json, write_json, write_text
 from search.plain_network import PlainNetwork, folded_weights
-from search.plain_source import ImageFacts, file_stem, plain_source, plain_state
+from search.plain_source import file_stem, plain_source, plain_state
 from search.progress import progress
 from search.run import NETWORK_NAMES, Run
 from search.train_network import TrainFiles, load_trained
-
-DIGITS = 6
 
 
 def formats_of(name: str) -> tuple[ExportFormat, ...]:
@@ -94,23 +92,6 @@ def write_plain_network(model: PlainNetwork, data: SplitData, folder: Path) -> N
     if stem != network.name:  # earlier versions wrote random.py, for which no file beside it could import torch
         for suffix in (".py", ".safetensors"):
             (folder / f"{network.name}{suffix}").unlink(missing_ok=True)
-
-
-def image_facts(data: SplitData) -> ImageFacts:
-    mean, std = (tuple(round(float(value), DIGITS) for value in values) for values in (data.mean, data.std))
-    return ImageFacts(class_names=tuple(data.data.class_names), mean=mean, std=std)
-
-
-def preprocessing(data: SplitData) -> dict[str, str]:
-    """What a user of the file must know: classes, and how pixels become inputs."""
-    facts = image_facts(data)
-    return {
-        "proxyless.class_names": json.dumps(facts.class_names),
-        "proxyless.image_shape_chw": json.dumps(list(data.data.image_shape)),
-        "proxyless.mean": json.dumps(facts.mean),
-        "proxyless.std": json.dumps(facts.std),
-        "proxyless.normalisation": "(pixel / 255 - mean) / std, per channel",
-    }
 
 
 def describe_losses(name: str, checks: dict[str, Any]) -> str:

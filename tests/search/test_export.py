@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from latency_model.lowering import read_metadata, write_onnx, write_tflite
-from latency_model.network import NetworkSpec, network_from_json
+from latency_model.network import NetworkSpec, network_from_json, with_dtype
 from latency_model.ops import (
     ActivationSpec,
     ConvSpec,
@@ -31,6 +31,7 @@ from search.data.batches import seeded_generator
 from search.errors import ExportError
 from search.export_formats import ALL_FORMATS, calibrated, check_file, reference_of
 from search.exported_model import open_exported
+from search.file_metadata import network_in_file
 from search.plain_network import PlainNetwork, folded_weights
 from search.plain_source import ImageFacts, plain_source, plain_state
 from search.quiet import without_chatter
@@ -92,11 +93,12 @@ def test_the_accuracy_is_that_of_all_classes_also_where_the_images_are_ordered_b
     np.testing.assert_array_equal(reference.test[0][0], again.test[0][0])
 
 
-def test_labels_and_preprocessing_travel_in_every_file(model, data, tmp_path):
+def test_labels_preprocessing_and_the_network_itself_travel_in_every_file(model, data, tmp_path):
     checks = export_network(model, data, tmp_path, ALL_FORMATS, seed=0)
     for check in checks.values():
         metadata = read_metadata(tmp_path / check["path"].partition("/")[2])
         assert json.loads(metadata["proxyless.class_names"]) == ["low", "middle", "high"]
+        assert network_in_file(tmp_path / check["path"].partition("/")[2]) == with_dtype(model.network, check["dtype"])
         assert json.loads(metadata["proxyless.mean"]) == pytest.approx(data.mean.tolist(), abs=1e-6)
 
 

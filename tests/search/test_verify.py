@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from latency_model.lowering import random_weights, write_onnx
-from latency_model.measurement import read_measurements
-from latency_model.network import network_to_json
+from latency_model.errors import MixedMeasurementsError, PredictorMismatchError
+from latency_model.fit import fit_network_latency
+from latency_model.lowering import Int8Options, nominal_ranges, random_weights, write_onnx
+from latency_model.measurement import append_measurement, paid_ops, read_measurements
+from latency_model.network import network_to_json, single_op_network, with_dtype
+from latency_model.predictors import TablePredictor
 from profiler_agent.device import load_device
 from profiler_agent.stability import StabilityReport
 from search.errors import BudgetMissed, RunFolderError
+from search.export_formats import ALL_FORMATS, write_format
 from search.files import write_json
-from search.ship.verify_file import KnownNetwork, VerifiedFile, network_beside, verify_file
+from search.ship.verify_file import KnownNetwork, VerifiedFile, known_network, require_numbers, verify_file
+from tests.latency_model.conftest import AnalyticDevice
 from tests.search.quick_device import QUICK_DEVICE
 
 
@@ -23,10 +28,24 @@ def device(tmp_path):
 
 @pytest.fixture
 def exported(space, tmp_path):
-    network = space.network((1, 0), "derived")
-    write_onnx(network, random_weights(network), tmp_path / "derived.onnx")
-    write_json(tmp_path / "derived.json", network_to_json(network))
-    return tmp_path / "derived.onnx"
+    return export(space.network((1, 0), "derived"), tmp_path / "derived.onnx")
+
+
+def export(network, path, key="onnx"):
+    form = next(form for form in ALL_FORMATS if form.key == key)
+    int8 = Int8Options(ranges=nominal_ranges(), io="float")
+    write_format(form, network, random_weights(network), path, int8=int8, metadata={})
+    return path
+
+
+@pytest.fixture
+def predictor(space):
+    """Of single-precision ops, of a made-up device."""
+    networks = [space.network((first, second)) for first in range(2) for second in range(3)]
+    ops = dict.fromkeys(op for network in networks for op in paid_ops(network))
+    made_up = AnalyticDevice()
+    table = TablePredictor.fit(made_up.measure([single_op_network(op) for op in ops]).op_timings())
+    return fit_network_latency(table, made_up.measure(networks).measurements)
 
 
 def test_any_exported_file_is_timed_on_a_device(exported, device):
@@ -35,11 +54,55 @@ def test_any_exported_file_is_timed_on_a_device(exported, device):
     assert verified.predicted is None and "derived.onnx on quick_cpu: measured" in str(verified)
 
 
-def test_a_timing_joins_the_measurements_that_it_is_given(exported, device, tmp_path):
-    known = KnownNetwork(network=network_beside(exported, None), measurements=tmp_path / "measurements.jsonl")
-    verified = verify_file(exported, device, known=known)
+@pytest.mark.parametrize("key, dtype", [("onnx", "fp32"), ("onnx-int8", "int8")])
+def test_a_timing_joins_its_measurements_as_the_network_and_numbers_that_the_file_holds(
+    space, device, tmp_path, key, dtype
+):
+    network = space.network((1, 0), "derived")
+    path = export(network, tmp_path / "renamed.onnx", key)
+    known = KnownNetwork(network=known_network(path, None), measurements=tmp_path / "measurements.jsonl")
+    verified = verify_file(path, device, known=known)
     (joined,) = read_measurements(tmp_path / "measurements.jsonl").measurements
-    assert joined.network == known.network and joined.latency_ms == verified.report.latency_ms
+    assert joined.network == with_dtype(network, dtype) and joined.latency_ms == verified.report.latency_ms
+
+
+def test_the_network_that_a_file_is_said_to_hold_must_be_its_own(space, exported, tmp_path):
+    for name, choices in (("same", (1, 0)), ("other", (0, 0))):
+        write_json(tmp_path / f"{name}.json", network_to_json(space.network(choices, name)))
+    assert known_network(exported, tmp_path / "same.json").name == "derived"
+    with pytest.raises(RunFolderError, match=r"'derived' with other layers than those of .*other\.json"):
+        known_network(exported, tmp_path / "other.json")
+
+
+def test_a_file_that_does_not_say_what_it_holds_is_neither_predicted_nor_kept(space, tmp_path):
+    network = space.network((1, 0), "derived")
+    write_onnx(network, random_weights(network), tmp_path / "foreign.onnx")
+    write_json(tmp_path / "derived.json", network_to_json(network))
+    with pytest.raises(RunFolderError, match="does not say which network it holds"):
+        known_network(tmp_path / "foreign.onnx", tmp_path / "derived.json")
+
+
+def test_a_predictor_of_other_numbers_is_refused(predictor, space):
+    network = space.network((1, 0), "derived")
+    require_numbers(predictor, network)
+    with pytest.raises(PredictorMismatchError, match="in int8; the predictor was fitted on fp32 alone"):
+        require_numbers(predictor, with_dtype(network, "int8"))
+
+
+def test_a_predictor_of_another_device_is_refused(predictor, exported, device, tmp_path):
+    predictor.save(tmp_path / "predictor")
+    known = KnownNetwork(network=known_network(exported, None), predictor=tmp_path / "predictor")
+    with pytest.raises(PredictorMismatchError, match="made-up"):
+        verify_file(exported, device, known=known)
+
+
+def test_measurements_of_another_device_are_refused_and_stay_as_they_are(exported, device, tmp_path):
+    network, path = known_network(exported, None), tmp_path / "measurements.jsonl"
+    append_measurement(path, AnalyticDevice().measurement(network))
+    before = path.read_bytes()
+    with pytest.raises(MixedMeasurementsError, match="give another file"):
+        verify_file(exported, device, known=KnownNetwork(network=network, measurements=path))
+    assert path.read_bytes() == before
 
 
 def test_a_file_for_another_runtime_is_refused(device, tmp_path):
