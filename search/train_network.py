@@ -197,8 +197,11 @@ class NetworkTrainer:
             append_json_line(self.files.events, event)
 
     def _save(self, seconds: float) -> None:
-        """Write the checkpoint that ``resume`` takes up; all workers go on from the first one's batch statistics."""
-        self.workers.from_first_(list(self.model.buffers()))
+        """Write the checkpoint that ``resume`` takes up (the first worker does).
+
+        Nothing may be communicated here: each worker comes here by its own clock. Nothing has to be: weights are equal
+        everywhere, and of the batch statistics only the first worker's are ever judged or shipped.
+        """
         if not self.workers.is_first:
             return
         state = {

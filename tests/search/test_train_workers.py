@@ -1,0 +1,125 @@
+"""Several processes train one network: whatever their clocks say, killed and started again, they end alike."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from search.files import read_json, read_json_lines
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAINING = """
+    import os, sys
+    from pathlib import Path
+    import torch
+    torch.set_num_threads(1)
+    from search import train_network as module
+    from search.settings import TrainSettings
+    from search.workers import join_workers
+    from tests.search.small_search import small_data, tiny_space
+
+    # The clocks of two processes never agree; here they disagree as much as they can.
+    module.CHECKPOINT_EVERY_S = float(sys.argv[2 + int(os.environ.get("RANK", "0"))])
+    settings = TrainSettings(
+        epochs=16, batch_size=36, dropout=0.2, held_out_fraction=0.25, seed=2, ema_decay=0.9, mixup_alpha=0.3
+    )
+    with join_workers() as workers:
+        files = module.TrainFiles(folder=Path(sys.argv[1]))
+        network = tiny_space().network((1, 0), "derived")
+        module.NetworkTrainer(network, small_data(), settings, files, workers).run()
+"""
+NEVER_S = 1e9
+
+
+def start_training(folder: Path, save_every_s: tuple[float, float]) -> subprocess.Popen[bytes]:
+    """Two processes that save after so many seconds of their own clocks."""
+    folder.mkdir(exist_ok=True)
+    script = folder / "one_worker.py"
+    script.write_text(textwrap.dedent(TRAINING))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    return subprocess.Popen(
+        [*launcher, str(script), str(folder), *map(str, save_every_s)],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    )
+
+
+def workers_of(launcher: subprocess.Popen[bytes]) -> list[int]:
+    found = subprocess.run(["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def end(launcher: subprocess.Popen[bytes]) -> None:
+    """Kill all three; the launcher first, as it would end the others politely."""
+    workers = workers_of(launcher)
+    launcher.kill()
+    for pid in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    launcher.wait()
+
+
+def finish_training(folder: Path, save_every_s: tuple[float, float]) -> None:
+    process = start_training(folder, save_every_s)
+    try:
+        assert process.wait(timeout=120) == 0
+    except BaseException:
+        end(process)
+        raise
+
+
+def wait_for_step(process: subprocess.Popen[bytes], folder: Path, step: int) -> None:
+    """Return when the training has logged a step from ``step`` on; it must still be at work then."""
+    for _ in range(2400):
+        assert process.poll() is None, "the training ended before it could be killed"
+        if any(event["step"] >= step for event in read_json_lines(folder / "events.jsonl")):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no step {step} after {2400 * 0.02:.0f} seconds")
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    finish_training(folder, (NEVER_S, NEVER_S))
+    return folder
+
+
+def require_equal(folder: Path, expected: Path) -> None:
+    found, wanted = (load_file(one / "weights.safetensors") for one in (folder, expected))
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())
+    results = [{**read_json(one / "result.json"), "seconds": None} for one in (folder, expected)]
+    assert results[0] == results[1]
+    steps = [[event["step"] for event in read_json_lines(one / "events.jsonl")] for one in (folder, expected)]
+    assert steps[0] == steps[1] == sorted(set(steps[0]))
+
+
+@pytest.mark.slow
+def test_processes_whose_clocks_disagree_train_to_the_same_end(unbroken, tmp_path):
+    finish_training(tmp_path / "disagree", (NEVER_S, 0.0))
+    require_equal(tmp_path / "disagree", unbroken)
+
+
+@pytest.mark.slow
+def test_processes_killed_with_sigkill_and_started_again_end_like_unbroken_ones(unbroken, tmp_path):
+    folder, save_every_s = tmp_path / "killed", (0.05, 0.02)
+    launcher = start_training(folder, save_every_s)
+    wait_for_step(launcher, folder, 10)
+    end(launcher)
+    launcher = start_training(folder, save_every_s)
+    wait_for_step(launcher, folder, 30)
+    os.kill(workers_of(launcher)[-1], signal.SIGKILL)
+    assert launcher.wait(timeout=60) != 0, "one worker was killed, and the others went on"
+    assert (folder / "checkpoint.pt").exists() and not (folder / "result.json").exists()
+    finish_training(folder, save_every_s)
+    require_equal(folder, unbroken)
