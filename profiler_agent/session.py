@@ -23,6 +23,7 @@ from profiler_agent.resume import ResumeStore
 from profiler_agent.runner import Runner
 from profiler_agent.runners import make_runner
 from profiler_agent.schedule import MODELS_PER_JOB
+from profiler_agent.stopwatch import Stopwatch
 from profiler_agent.timing import Timing
 from profiler_agent.transport import Transport
 from profiler_agent.transports import open_transport
@@ -55,7 +56,9 @@ def open_session(
     try:
         with tempfile.TemporaryDirectory(prefix="proxyless-host-") as temporary:
             store = ResumeStore(work_dir if work_dir is not None else Path(temporary) / "work")
-            session = Session(device, link, store, Path(temporary))
+            use = Stopwatch()
+            with use.running():
+                session = Session(device, link, store, Path(temporary), use)
             try:
                 yield session
             except BaseException:
@@ -82,8 +85,9 @@ def clean_device(device: Device, *, transport: Transport | None = None) -> str:
 class Session:
     """Made by ``open_session``. ``facts`` says which device answered."""
 
-    def __init__(self, device: Device, transport: Transport, store: ResumeStore, folder: Path) -> None:
+    def __init__(self, device: Device, transport: Transport, store: ResumeStore, folder: Path, use: Stopwatch) -> None:
         self.device = device
+        self._use = use
         self._store = store
         self._shell = RemoteShell(transport, reconnect_limit_s=device.guard.lease_s)
         details = identify(self._shell)
@@ -133,6 +137,12 @@ class Session:
         return self._timer.runner_s
 
     @property
+    def device_s(self) -> float:
+        """How long the device was in use so far, by our clock: while it was opened, and while models were brought to
+        it and timed, with the rests between. What we did meanwhile with what was timed is not in it."""
+        return self._use.total_s
+
+    @property
     def start_up_s(self) -> float:
         """How much of ``runner_s`` was the start of their interpreters."""
         return self._timer.start_up_s
@@ -180,7 +190,7 @@ class Session:
                 files = first_batch(todo)
                 batch = ModelBatch(files=files, canary=canary_file, plan=plan)
                 self._store.set_batch({m: file.sha256 for m, file in files.items()}, canary_file.sha256, plan)
-            for timing in self._timer.time(batch, progress):
+            for timing in self._use.until_each(self._timer.time(batch, progress)):
                 if timing.model_id in todo:
                     yield timing
             self._store.clear_batch()

@@ -19,6 +19,7 @@ from search.run_settings import RunSettings, Target, keep_settings, read_setting
 if TYPE_CHECKING:
     from latency_model.network_latency import NetworkLatency
     from profiler_agent.device import Device
+    from profiler_agent.session import Session
     from search.batches import SplitData
     from search.data.image_data import ImageData
     from search.space import SearchSpace
@@ -82,6 +83,10 @@ class RunFolder:
     @property
     def seconds(self) -> Path:
         return self.path / "seconds.json"
+
+    @property
+    def device_seconds(self) -> Path:
+        return self.path / "device_seconds.json"
 
     @property
     def summary(self) -> Path:
@@ -195,12 +200,39 @@ class Run:
         try:
             yield
         finally:
-            seconds = self.seconds()
-            seconds[step] = round(seconds.get(step, 0.0) + time.monotonic() - started, 2)
-            write_json(self.folder.seconds, seconds)
+            _add_seconds(self.folder.seconds, step, time.monotonic() - started)
+
+    @contextmanager
+    def open_device(self, step: str) -> Iterator[Session]:
+        """The run's device, open; how long it was in use is added to the step's device time, also after an error.
+
+        Raises:
+            DeviceNotReady: it is absent, refuses, is full, or lacks the runtime.
+        """
+        from profiler_agent.session import open_session  # noqa: PLC0415 - only steps that time something need it
+
+        with open_session(self.device) as session:
+            try:
+                yield session
+            finally:
+                _add_seconds(self.folder.device_seconds, step, session.device_s)
 
     def seconds(self) -> dict[str, Any]:
-        return dict(read_json(self.folder.seconds)) if self.folder.seconds.exists() else {}
+        """What each step took, by our clock."""
+        return _read_seconds(self.folder.seconds)
+
+    def device_seconds(self) -> dict[str, Any]:
+        """How long each step had the device in use; steps done before this was written down are not there."""
+        return _read_seconds(self.folder.device_seconds)
+
+
+def _read_seconds(path: Path) -> dict[str, Any]:
+    return dict(read_json(path)) if path.exists() else {}
+
+
+def _add_seconds(path: Path, step: str, more_s: float) -> None:
+    seconds = _read_seconds(path)
+    write_json(path, seconds | {step: round(seconds.get(step, 0.0) + more_s, 2)})
 
 
 def start_run(folder: Path, settings: RunSettings) -> Run:

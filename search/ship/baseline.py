@@ -10,7 +10,6 @@ from rich.console import Console
 
 from latency_model.measurement import paid_ops
 from latency_model.network import NetworkSpec
-from profiler_agent.session import open_session
 from search.errors import TargetError
 from search.files import read_json
 from search.run import Run
@@ -61,7 +60,7 @@ def _choose(run: Run, count: int) -> list[NetworkSpec]:
     known = [run.read_network(name) for name in ("derived", "random", *baseline_names(run))]
     seen = {paid_ops(network) for network in known}
     fitting: list[NetworkSpec] = []
-    with open_session(run.device) as session:
+    with run.timed("baseline"), run.open_device("baseline") as session:
         for draw in range(DRAWS):
             rng = random.Random(f"{run.settings.seed}/more baselines/{run.space.hash}/{len(known)}/{draw}")
             target = dataclasses.replace(rng.choice(targets), target_ms=corrected_ms)

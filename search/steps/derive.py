@@ -12,7 +12,7 @@ from rich.console import Console
 
 from latency_model.measurement import Measurement, paid_ops
 from latency_model.network import NetworkSpec
-from profiler_agent.session import Session, open_session
+from profiler_agent.session import Session
 from search.architecture import Architecture, write_architecture
 from search.architecture_step import LatencyTarget
 from search.budget import best_under_budget
@@ -56,7 +56,7 @@ def derive_networks(run: Run, console: Console) -> None:
     if run.folder.architecture.exists():
         return
     trainer = finished_trainer(run)
-    with run.timed("derive"), open_session(run.device) as session:
+    with run.timed("derive"), run.open_device("derive") as session:
 
         def derive_for(target_ms: float) -> Derivation:
             derivations = []

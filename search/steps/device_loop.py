@@ -9,7 +9,7 @@ from pathlib import Path
 
 from latency_model.fit import fit_network_latency
 from latency_model.measurement import Measurement, paid_ops
-from profiler_agent.session import Session, open_session
+from profiler_agent.session import Session
 from search.architecture_step import LatencyTarget
 from search.device_loop import DeviceAnswer, DeviceLoop
 from search.files import read_json_lines
@@ -45,7 +45,7 @@ def device_loop(runs: Sequence[Run], trainer: SearchTrainer, stack: ExitStack) -
     for run in runs:
         device_file = run.device.source_file.resolve()
         if device_file not in sessions:
-            sessions[device_file] = stack.enter_context(open_session(run.device))
+            sessions[device_file] = stack.enter_context(run.open_device("search"))
         names = frozenset(state.target.name for state in own_states(run, trainer))
         asked.append(_Asked(run=run, session=sessions[device_file], target_names=names))
 

@@ -10,7 +10,6 @@ from latency_model.campaign import identity_of
 from latency_model.evaluate import summarize
 from latency_model.fit import fit_predictor
 from latency_model.network_latency import NetworkLatency, check_predictor_matches, load_network_latency
-from profiler_agent.session import open_session
 from search.run import Run
 from search.steps.profile import plan_of, planned_measurements
 
@@ -35,7 +34,7 @@ def adopt_predictor(run: Run, folder: Path) -> None:
     if run.folder.predictor.is_dir():
         return
     predictor = load_network_latency(folder)
-    with run.timed("fit"), open_session(run.device) as session:
+    with run.timed("fit"), run.open_device("fit") as session:
         check_predictor_matches(predictor, identity_of(session), run.space.unique_ops())
         save_predictor(run, predictor)
 

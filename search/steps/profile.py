@@ -11,7 +11,6 @@ from latency_model.campaign import CampaignPlan, plan_campaign, run_campaign
 from latency_model.measurement import OVERHEAD_PROBE, Measurement, MeasurementSet, paid_ops, read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import OpSpec
-from profiler_agent.session import open_session
 from search.errors import RunFolderError, SpaceError
 from search.networks import reference_network, spread_choices
 from search.progress import progress
@@ -81,7 +80,7 @@ def profile(run: Run, console: Console) -> None:
         return
     with (
         run.timed("profile"),
-        open_session(run.device) as session,
+        run.open_device("profile") as session,
         progress(console, "profile") as update,
     ):
         for _ in range(ATTEMPTS):
