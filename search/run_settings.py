@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -90,20 +92,35 @@ class RunSettings:
     seed: int = 0
 
 
-def keep_settings(path: Path, settings: RunSettings) -> None:
-    """Write the settings of a new run; for one that is there, check that they are the same (a target may be added).
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def keep_settings(path: Path, settings: RunSettings, now: Callable[[], datetime] = _now) -> None:
+    """Write the settings of a new run, and when it started; for one that is there, check that they are the same (a
+    target may be added).
 
     Raises:
         RunFolderError: the folder belongs to a run with other settings; what differs is named.
     """
     if not path.exists():
-        write_json(path, {"schema": SCHEMA, **asdict(settings)})
+        _write_settings(path, settings, now().isoformat(timespec="seconds"))
         return
     kept = read_settings(path)
     if kept.target is None and settings.target is not None:
         kept = replace(kept, target=settings.target)
-        write_json(path, {"schema": SCHEMA, **asdict(kept)})
+        _write_settings(path, kept, read_started(path))
     require_same(path.parent, kept, settings)
+
+
+def _write_settings(path: Path, settings: RunSettings, started: str | None) -> None:
+    write_json(path, {"schema": SCHEMA, "started": started, **asdict(settings)})
+
+
+def read_started(path: Path) -> str | None:
+    """When the run of this settings file was begun; None for one that was begun before this was written down."""
+    started: str | None = read_json(path).get("started")
+    return started
 
 
 def require_same(folder: Path, kept: RunSettings, settings: RunSettings) -> None:
@@ -131,6 +148,7 @@ def read_settings(path: Path) -> RunSettings:
     data: dict[str, Any] = read_json(path)
     if data.pop("schema", None) != SCHEMA:
         raise RunFolderError(f"{path} is of another version of proxyless; start a new run.")
+    data.pop("started", None)
     try:
         target = None if data["target"] is None else Target(**data["target"])
         return RunSettings(**{**data, "target": target})

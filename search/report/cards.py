@@ -8,7 +8,8 @@ from typing import Any
 
 from search.report.charts import network_title
 from search.report.headline import measured, predicted
-from search.report.numbers import MISSING, format_percent, format_seconds, relative_gap, significant
+from search.report.numbers import MISSING, format_moment, format_percent, format_seconds, relative_gap, significant
+from search.report.recipe import start_of
 from search.report.run_folder import Json, NetworkRecord, RunRecord, number
 
 Fact = tuple[str, str]
@@ -51,20 +52,33 @@ class NetworkRow:
     macs: float | None
     passes: float | None
     seconds: float | None
+    start: str | None
     exports: tuple[ExportRow, ...]
+
+
+_NEEDS_DEVICE = ("profile", "derive", "verify")
 
 
 @dataclass(frozen=True)
 class CostRow:
+    """One step; the shares are percent of the longest. ``device_s`` is None where the device was not in use, or where
+    that was not recorded."""
+
     step: str
     seconds: float
     share: float
+    device_s: float | None
+    device_share: float | None
 
 
 @dataclass(frozen=True)
 class CostCard:
+    """``device_total_s`` is None when the device time of a step in ``unrecorded`` is not known."""
+
     rows: tuple[CostRow, ...]
     total_s: float
+    device_total_s: float | None
+    unrecorded: tuple[str, ...]
     passes: tuple[Fact, ...]
 
 
@@ -85,6 +99,7 @@ def network_rows(run: RunRecord) -> list[NetworkRow]:
             macs=number(result, "macs"),
             passes=number(result, "passes"),
             seconds=number(result, "seconds"),
+            start=start_of(record.result),
             exports=_exports(record),
         )
         if any((record.spec, record.result, record.verification, record.accuracy is not None)):
@@ -133,7 +148,9 @@ def predictor_rows(card: Json) -> list[tuple[str, str, str]]:
 
 def cost_card(run: RunRecord) -> CostCard | None:
     """Where the time went, and how often the images were seen; None when nothing is known."""
-    seconds = {key: value for key in (run.summary or {}).get("seconds") or {} if (value := _seconds(run, key))}
+    seconds = {
+        key: value for key in (run.summary or {}).get("seconds") or {} if (value := _number_of(run, "seconds", key))
+    }
     passes: list[Fact] = []
     if run.events and (epoch := number(run.events[-1], "epoch")) is not None:
         passes.append(("Search", f"{epoch:.1f} passes over the training part"))
@@ -146,9 +163,23 @@ def cost_card(run: RunRecord) -> CostCard | None:
             passes.append((f"Training, {network_title(name).lower()}", f"{count:.1f} passes in {taken}"))
     if not seconds and not passes:
         return None
+    device_s = {step: _number_of(run, "device_seconds", step) for step in seconds}
+    unrecorded = tuple(step for step in seconds if step in _NEEDS_DEVICE and device_s[step] is None)
     longest = max(seconds.values(), default=1.0)
-    rows = tuple(CostRow(step, value, 100 * value / longest) for step, value in seconds.items())
-    return CostCard(rows, sum(seconds.values()), tuple(passes))
+    rows = tuple(
+        CostRow(step, value, 100 * value / longest, used, None if used is None else 100 * used / longest)
+        for step, value in seconds.items()
+        for used in (device_s[step],)
+    )
+    return CostCard(rows, sum(seconds.values()), device_total_s(run), unrecorded, tuple(passes))
+
+
+def device_total_s(run: RunRecord) -> float | None:
+    """How long the run had its device in use; None when a step that needs it did not record that."""
+    used = {step: _number_of(run, "device_seconds", step) for step in (run.summary or {}).get("seconds") or {}}
+    if not used or any(used[step] is None for step in _NEEDS_DEVICE if step in used):
+        return None
+    return sum(value for value in used.values() if value is not None)
 
 
 def _shared_cost(cost: Json) -> str:
@@ -158,8 +189,8 @@ def _shared_cost(cost: Json) -> str:
     )
 
 
-def _seconds(run: RunRecord, step: str) -> float | None:
-    return number((run.summary or {})["seconds"], step)
+def _number_of(run: RunRecord, table: str, step: str) -> float | None:
+    return number((run.summary or {}).get(table) or {}, step)
 
 
 def run_card(run: RunRecord) -> list[Fact]:
@@ -181,7 +212,7 @@ def run_card(run: RunRecord) -> list[Fact]:
         ("Space", _joined(space.get("name"), space.get("hash"))),
         ("Target", (record.get("target") or {}).get("text")),
         ("Seed", record.get("seed")),
-        ("Started", record.get("started")),
+        ("Started", format_moment(record.get("started"))),
         ("Versions", ", ".join(f"{name} {version}" for name, version in (record.get("versions") or {}).items())),
         ("Folder", run.folder),
     ]

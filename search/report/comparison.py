@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from search.report.cards import device_total_s
 from search.report.headline import headline, measured, predicted
-from search.report.numbers import format_change, format_ms, format_percent, format_seconds, relative_gap
+from search.report.numbers import MISSING, format_change, format_ms, format_percent, format_seconds, relative_gap
+from search.report.recipe import start_of
 from search.report.run_folder import RunRecord, number
 
 Cell = tuple[str, float | None]
@@ -29,8 +31,11 @@ def comparison_rows(runs: Sequence[RunRecord]) -> list[tuple[str, list[Cell]]]:
         ("Accuracy, derived", lambda run: _accuracy(run, "derived")),
         ("Accuracy, random", lambda run: _accuracy(run, "random")),
         ("Accuracy, hand-made", lambda run: _accuracy(run, "handmade")),
+        ("Training, derived", lambda run: (start_of(run.networks["derived"].result) or MISSING, None)),
+        ("Training, random and hand-made", _baseline_starts),
         ("Predictor's error on whole networks", _predictor_error),
         ("Time in all", _total_time),
+        ("Device in use", lambda run: (format_seconds(device_total_s(run)), device_total_s(run))),
         ("Seed", lambda run: (str(run.run.get("seed")), None)),
     ]
     return [(heading, [cell(run) for run in runs]) for heading, cell in rows]
@@ -47,6 +52,11 @@ def _change(value: float | None) -> Cell:
 def _accuracy(run: RunRecord, name: str) -> Cell:
     value = run.networks[name].accuracy
     return format_percent(value), value
+
+
+def _baseline_starts(run: RunRecord) -> Cell:
+    starts = [start_of(run.networks[name].result) for name in ("random", "handmade")]
+    return ", ".join(dict.fromkeys(start for start in starts if start)) or MISSING, None
 
 
 def _predictor_error(run: RunRecord) -> Cell:

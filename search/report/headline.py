@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from search.report.charts import NETWORK_TITLES, network_colour
 from search.report.numbers import format_change, format_ms, format_percent, relative_gap
+from search.report.recipe import start_of, starts_note
 from search.report.run_folder import NetworkRecord, RunRecord, number
 
 TOLERANCE = 0.03  # how far above the budget a measurement may lie and still count as noise
@@ -129,6 +130,8 @@ def _figures(run: RunRecord, derived: NetworkRecord) -> tuple[Figure, ...]:
         if run.networks[name].accuracy is not None
     ]
     accuracy_note = ", ".join(baselines) or "test images, looked at once"
+    if note := starts_note({name: start_of(run.networks[name].result) for name in NETWORK_TITLES}):
+        accuracy_note += f". {note}"
     return (
         Figure("Budget", run.target_ms, format_ms(run.target_ms), budget_note),
         Figure(

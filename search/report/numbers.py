@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -65,6 +66,13 @@ def format_seconds(value: float | None) -> str:
     if value < _HOUR_S:
         return f"{int(value // _MINUTE_S)} min {int(value % _MINUTE_S)} s"
     return f"{int(value // _HOUR_S)} h {int(value % _HOUR_S // _MINUTE_S)} min"
+
+
+def format_moment(text: str | None) -> str:
+    """2026-03-01T09:30:05+00:00 -> 2026-03-01 09:30 UTC."""
+    if not text:
+        return ""
+    return f"{datetime.fromisoformat(text).astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC"
 
 
 def relative_gap(value: float | None, reference: float | None) -> float | None:

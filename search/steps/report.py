@@ -10,8 +10,10 @@ from rich.console import Console
 
 from search.files import read_json, write_json
 from search.report import write_report
+from search.report.recipe import start_of
 from search.report.terminal import summary_table
 from search.run import NETWORK_NAMES, Run
+from search.run_settings import read_started
 from search.shared_search import seen_from, share_of
 from search.train_network import TrainFiles, read_result
 
@@ -62,6 +64,7 @@ def write_card(run: Run) -> None:
         "shared_search": shared_search_card(run),
         "preset": settings.preset,
         "seed": settings.seed,
+        "started": read_started(run.folder.settings),
         "versions": versions(),
     }
     write_json(run.folder.card, card)
@@ -86,7 +89,7 @@ def make_summary(run: Run) -> dict[str, Any]:
     """What the last table shows (see the design of run folders in search/README.md)."""
     verified = {name: read_json(run.folder.verification(name)) for name in NETWORK_NAMES}
     derived = verified["derived"]
-    accuracy = {name: read_result(TrainFiles(folder=run.folder.training(name)))["accuracy"] for name in NETWORK_NAMES}
+    trained = {name: read_result(TrainFiles(folder=run.folder.training(name))) for name in NETWORK_NAMES}
     card = read_json(run.folder.card)
     return {
         "schema": 1,
@@ -95,9 +98,11 @@ def make_summary(run: Run) -> dict[str, Any]:
         "predicted_interval_ms": derived["predicted_interval_ms"],
         "predicted_ms_baselines": {name: verified[name]["predicted_ms"] for name in ("random", "handmade")},
         "measured_ms": derived["measured_ms"],
-        "accuracy": accuracy,
+        "accuracy": {name: result["accuracy"] for name, result in trained.items()},
+        "start": {name: start_of(result) for name, result in trained.items()},
         "measured_ms_baselines": {name: verified[name]["measured_ms"] for name in ("random", "handmade")},
         "seconds": run.seconds(),
+        "device_seconds": run.device_seconds(),
         "shared_search": card["shared_search"] and card["shared_search"]["cost"],
         "device": card["device"]["name"],
         "runtime": f"{card['runtime']['name']} {card['runtime']['version']}",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
+from contextlib import contextmanager
+from datetime import datetime, timezone
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +15,8 @@ import pytest
 from latency_model.network import NetworkSpec
 from search.derive import Derivation, Judged
 from search.errors import TargetError
-from search.run_settings import RunSettings, Target, keep_settings, parse_target, read_settings
+from search.run import Run
+from search.run_settings import RunSettings, Target, keep_settings, parse_target, read_settings, read_started
 from search.steps import derive as derive_step
 from search.steps.derive import choose_on_device, random_networks
 from search.steps.profile import profile_plan
@@ -67,6 +71,37 @@ def test_settings_are_read_back_and_a_target_may_be_added_later(tmp_path):
     with_target = dataclasses.replace(settings, target=Target(milliseconds=0.8))
     keep_settings(path, with_target)
     assert read_settings(path) == with_target
+
+
+def test_a_run_remembers_when_it_was_first_started(tmp_path):
+    path = tmp_path / "settings.json"
+    settings = RunSettings(device="d.yaml", data="digits", target=None)
+    first, later = (datetime(2026, 3, day, 9, 30, 0, 250, tzinfo=timezone.utc) for day in (1, 2))
+    keep_settings(path, settings, now=lambda: first)
+    keep_settings(path, dataclasses.replace(settings, target=Target(milliseconds=0.8)), now=lambda: later)
+    assert read_started(path) == "2026-03-01T09:30:00+00:00"
+
+
+def test_a_run_begun_before_starts_were_kept_says_so_and_is_read(tmp_path):
+    path = tmp_path / "settings.json"
+    settings = RunSettings(device="d.yaml", data="digits", target=Target(milliseconds=0.8))
+    path.write_text(json.dumps({"schema": 1, **dataclasses.asdict(settings)}))
+    assert read_started(path) is None and read_settings(path) == settings
+
+
+def test_the_time_that_a_step_had_the_device_in_use_adds_up_also_after_an_error(tmp_path, monkeypatch):
+    @contextmanager
+    def opened(device):
+        yield SimpleNamespace(device=device, device_s=1.25)
+
+    monkeypatch.setattr("profiler_agent.session.open_session", opened)
+    run = Run(tmp_path, RunSettings(device="d.yaml", data="digits", target=None))
+    run.device = "d"
+    with run.open_device("verify") as session:
+        assert session.device == "d"
+    with pytest.raises(KeyError), run.open_device("verify"):
+        raise KeyError
+    assert run.device_seconds() == {"verify": 2.5} and run.seconds() == {}
 
 
 def test_a_profile_plan_depends_on_space_and_seed_alone(space):

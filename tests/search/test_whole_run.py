@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from tests.search.quick_device import QUICK_DEVICE
+from tests.search.report.page_dom import ALL_PLOTS, READY, WIDTHS, data_value, drawn_plots, path_percents, row_values
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ["onnx", "tflite", "onnx-fp16", "tflite-fp16", "onnx-int8", "tflite-int8"]
@@ -134,8 +136,12 @@ def test_the_summary_says_what_the_files_of_the_run_say(unbroken):
         assert summary["predicted_ms_baselines"][name] == verified[name]["predicted_ms"]
     for name, accuracy in summary["accuracy"].items():
         assert accuracy == unbroken.read(f"train/{name}/result.json")["accuracy"]
+    assert set(summary["start"].values()) == {"from scratch"}
     assert summary["target_ms"] == pytest.approx(0.7 * unbroken.read("run.json")["target"]["reference_ms"])
     assert {"fit", "search", "derive", "train", "export", "verify"} <= set(summary["seconds"])
+    for step in ("derive", "verify"):
+        assert 0 < summary["device_seconds"][step] <= summary["seconds"][step]
+    assert "train" not in summary["device_seconds"]
     assert summary["device"] == "quick_cpu" and summary["runtime"].startswith("onnxruntime ")
 
 
@@ -163,6 +169,40 @@ def test_the_run_ends_with_a_table_and_a_page_and_no_chatter(unbroken):
     assert "INFO" not in unbroken.err and "Traceback" not in unbroken.err
     page = (unbroken.folder / "report.html").read_text()
     assert str(unbroken.read("summary.json")["measured_ms"]) in page and "https://" not in page.split("<script>")[0]
+
+
+@pytest.mark.slow
+def test_the_page_of_a_run_opens_in_a_browser_and_shows_the_numbers_of_its_files(unbroken, browser):
+    page = browser.open(unbroken.folder / "report.html")
+    assert page.console == []
+    assert drawn_plots(page.dom) == ALL_PLOTS and 'class="missing"' not in page.dom
+    summary, card = unbroken.read("summary.json"), unbroken.read("run.json")
+    figures = {"budget": summary["target_ms"], "predicted": summary["predicted_ms"]}
+    figures |= {"measured": summary["measured_ms"], "test-accuracy": summary["accuracy"]["derived"]}
+    assert {name: data_value(page.dom, f"figure-{name}") for name in figures} == figures
+    for name in ("derived", "random", "handmade"):
+        verified, gap = unbroken.read(f"verify/{name}.json"), row_values(page.dom, f"network-{name}")[2]
+        known = [verified["predicted_ms"], verified["measured_ms"], gap, summary["accuracy"][name]]
+        assert row_values(page.dom, f"network-{name}") == known
+        assert gap == pytest.approx(verified["measured_ms"] / summary["target_ms"] - 1)
+        for key, check in unbroken.read("export/export.json")[name].items():
+            shown = row_values(page.dom, f"export-{name}-{key}")
+            assert [shown[0], shown[2]] == [check["bytes"], check["accuracy"]]
+    for step, seconds in summary["seconds"].items():
+        used = [s for name, s in summary["device_seconds"].items() if name == step]
+        assert row_values(page.dom, f"cost-{step}") == [seconds, *used]
+    last = json.loads((unbroken.folder / "search" / "probabilities.jsonl").read_text().splitlines()[-1])
+    probabilities = [100 * p for row in last["probabilities"] for p in row]
+    assert path_percents(page.dom) == pytest.approx(probabilities, abs=0.51)
+    begun = datetime.fromisoformat(card["started"])
+    assert timedelta(0) < datetime.now(timezone.utc) - begun < timedelta(hours=2)
+    assert f"Started</dt><dd>{begun:%Y-%m-%d %H:%M} UTC<" in page.dom
+
+
+@pytest.mark.slow
+def test_the_page_of_a_run_is_no_wider_than_a_phone(unbroken, browser):
+    page = browser.open_framed(unbroken.folder / "report.html", width=390, ready=READY, probe=WIDTHS)
+    assert len(page.probed) > len(ALL_PLOTS) and max(page.probed) <= 390 and page.console == []
 
 
 @pytest.mark.slow

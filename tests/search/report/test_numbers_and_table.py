@@ -74,6 +74,14 @@ def test_the_last_table_holds_latencies_budget_and_accuracies(run_folder):
     assert "—" in handmade  # a network that the predictor could not speak of
 
 
+def test_the_last_table_says_when_the_trainings_did_not_begin_alike(run_folder):
+    scratch = {"derived": "from scratch", "random": "from scratch", "handmade": "from scratch"}
+    alike, ahead = scratch, scratch | {"derived": "from the supernet's weights"}
+    assert "began" not in printed(summary_table(run_folder.summary() | {"start": alike}))
+    text = printed(summary_table(run_folder.summary() | {"start": ahead}))
+    assert "Derived began from the supernet's weights, random and hand-made from scratch." in " ".join(text.split())
+
+
 def test_the_last_table_shows_dashes_for_what_is_missing():
     text = printed(summary_table({"target_ms": 0.12}))
 

@@ -13,19 +13,12 @@ from search.report.layers import layer_table
 from search.report.network_figure import draw_tall, draw_wide
 from search.report.path_map import entropy_share, path_map
 from search.report.run_folder import LayerLatency, read_run
+from tests.search.report.page_dom import section, text_of
 
 
 def own_part(page: str) -> str:
     """The page without the plotting library."""
     return re.sub(r"<script>.*?plotly\.js.*?</script>", "", page, count=1, flags=re.DOTALL)
-
-
-def section(page: str, name: str) -> str:
-    return re.search(rf'<section id="{name}">.*?</section>', page, re.DOTALL)[0]
-
-
-def text_of(fragment: str) -> str:
-    return " ".join(re.sub(r"<[^>]+>", " ", fragment).replace("\u00a0", " ").split())
 
 
 def test_the_page_is_one_file_below_six_megabytes_that_loads_nothing(run_folder):
@@ -51,9 +44,22 @@ def test_the_page_speaks_of_a_finished_run(run_folder):
     assert "Derived ONNX int8 232 kB 4.1e-02 90.6 % \u22120.7 2,000" in text_of(section(page, "exports"))
     layers = text_of(section(page, "layers"))
     assert "Share of the network, predicted, µs Alone, measured, µs" in layers
-    assert "In all 10 min 55 s" in text_of(section(page, "cost"))
-    assert "12.0 passes in 2 min 31 s" in text_of(section(page, "cost"))
+    costs = text_of(section(page, "cost"))
+    assert "In all 10 min 55 s 1 min 19 s" in costs and "derive 21.0 s 12.6 s train 6 min 42 s — " in costs
+    assert "Not recorded" not in costs
+    assert "12.0 passes in 2 min 31 s" in costs
     assert "3f9a1c07" in text_of(section(page, "run"))
+    assert "Started 2026-03-01 09:30 UTC" in text_of(section(page, "run"))
+
+
+def test_of_a_run_that_did_not_record_its_device_time_the_page_says_so(run_folder):
+    run_folder.finish()
+    run_folder.write("summary.json", run_folder.summary() | {"device_seconds": {"verify": 8.0}})
+
+    costs = text_of(section(write_report(run_folder.folder).read_text(), "cost"))
+
+    assert "In all 10 min 55 s — " in costs and "verify 9.7 s 8.0 s" in costs
+    assert "Not recorded for profile, derive: done by a version that did not keep it." in costs
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,7 @@ import re
 import pytest
 
 from search.report import write_comparison, write_report
-
-
-def data_value(dom: str, element_id: str) -> float:
-    """The machine-readable value of the first number inside the element."""
-    found = re.search(rf'id="{element_id}".*?<data value="([^"]+)"', dom, re.DOTALL)
-    assert found, f"no number in #{element_id}"
-    return float(found[1])
-
-
-def drawn_plots(dom: str) -> set[str]:
-    """The plots that hold at least one drawn trace."""
-    parts = re.split(r'id="plot-([a-z-]+)"', dom)
-    return {name for name, content in zip(parts[1::2], parts[2::2]) if re.search(r'class="trace scatter', content)}
+from tests.search.report.page_dom import ALL_PLOTS, READY, WIDTHS, data_value, drawn_plots, path_percents, row_values
 
 
 @pytest.mark.slow
@@ -26,24 +14,14 @@ def test_a_finished_run_is_shown_whole_and_says_what_its_summary_says(run_folder
     page = browser.open(write_report(run_folder.finish()))
 
     assert page.console == []
-    assert drawn_plots(page.dom) == {
-        "trade-off",
-        "latency",
-        "multiplier",
-        "entropy",
-        "loss",
-        "judged",
-        "predictor",
-        "training",
-    }
+    assert drawn_plots(page.dom) == ALL_PLOTS
     summary = json.loads((run_folder.folder / "summary.json").read_text())
     assert data_value(page.dom, "figure-budget") == summary["target_ms"]
     assert data_value(page.dom, "figure-predicted") == summary["predicted_ms"]
     assert data_value(page.dom, "figure-measured") == summary["measured_ms"]
     assert data_value(page.dom, "figure-test-accuracy") == summary["accuracy"]["derived"]
     for name, measured_ms in summary["measured_ms_baselines"].items():
-        row = re.search(rf'id="network-{name}".*?</tr>', page.dom, re.DOTALL)[0]
-        values = [float(value) for value in re.findall(r'<data value="([^"]+)"', row)]
+        values = row_values(page.dom, f"network-{name}")
         assert measured_ms in values and summary["accuracy"][name] in values
     assert 'class="missing"' not in page.dom
 
@@ -59,22 +37,13 @@ def test_the_slider_goes_back_to_the_first_probabilities(run_folder, browser):
 
     assert len(page.console) == 1 and "moved" in page.console[0]
     first = json.loads((run_folder.folder / "search" / "probabilities.jsonl").read_text().split("\n")[0])
-    table = re.search(r'<table id="path-map">.*?</table>', page.dom, re.DOTALL)[0]
-    shown = [int(text) for text in re.findall(r'<td class="cell[^>]*>(\d+)</td>', table)]
-    assert shown == [round(100 * p) for row in first["probabilities"] for p in row]
+    assert path_percents(page.dom) == [round(100 * p) for row in first["probabilities"] for p in row]
     assert re.search(r'id="frame-step"[^>]*>300<', page.dom)
 
 
 @pytest.mark.slow
 def test_nothing_is_wider_than_a_phone(run_folder, browser):
-    probe = (
-        "[inner.documentElement.scrollWidth, ...[...inner.querySelectorAll('.main-svg')]"
-        ".map((svg) => svg.getBoundingClientRect().right)]"
-    )
-
-    ready = "inner.documentElement.dataset.plots !== undefined"
-
-    page = browser.open_framed(write_report(run_folder.finish()), width=390, ready=ready, probe=probe)
+    page = browser.open_framed(write_report(run_folder.finish()), width=390, ready=READY, probe=WIDTHS)
 
     assert len(page.probed) > 8
     assert max(page.probed) <= 390
