@@ -19,7 +19,7 @@ from profiler_agent.readiness import wait_until_ready
 from profiler_agent.runner import Batch, Runner
 from profiler_agent.schedule import BatchSchedule, Group, reason_of
 from profiler_agent.stability import quantile_of
-from profiler_agent.timing import Timing
+from profiler_agent.timing import SessionSamples, Timing
 
 _MOST_GIVEN_UP_IN_A_ROW = 6
 _FIRST_BACK_OFF_S = 0.5
@@ -132,6 +132,7 @@ class BatchTimer:
         files = [*(batch.files[model_id] for model_id in group.model_ids), batch.canary]
         return Batch(
             model_paths=tuple(f"{self.folder.path}/{self.models_place}/{file.sha256}" for file in files),
+            model_ids=(*group.model_ids, "canary"),
             seed=group.number,
             plan=batch.plan,
             model_limit_s=self.device.guard.model_limit_s,
@@ -147,7 +148,8 @@ class BatchTimer:
         if result.return_code == 0 and not result.hit_limit:
             samples = self.runner.read(result.output, batch)
             schedule.succeeded(group, samples.sessions, result)
-            self._note_canary(samples.sessions[-1].canary_ms, schedule.plan)
+            timed = [session for session in samples.sessions if isinstance(session, SessionSamples)]
+            self._note_canary(timed[-1].canary_ms if timed else (), schedule.plan)
             self.ran_on = samples.ran_on
             self.runner_s += samples.runner_s or 0.0
             self.start_up_s += samples.start_up_s or 0.0

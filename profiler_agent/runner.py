@@ -15,9 +15,11 @@ from profiler_agent.timing import SessionSamples
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The models of one job, as paths on the device, the canary last, and the seed of order and inputs."""
+    """The models of one job, as paths on the device and with their names, the canary last, and the seed of order and
+    inputs."""
 
     model_paths: tuple[str, ...]
+    model_ids: tuple[str, ...]
     seed: int
     plan: TimingPlan
     model_limit_s: float
@@ -31,11 +33,19 @@ class RuntimeFound:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchSamples:
-    """One ``SessionSamples`` per model of the batch, without the canary; what the runtime said it ran on; how long
-    the runner's process worked, and how much of that was its start, where it tells."""
+class Refused:
+    """Stands for the samples of a model that ran but whose latency is not the wanted one, such as one of the wrong
+    processor. It will not be another time, so the model is not tried again."""
 
-    sessions: tuple[SessionSamples, ...]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSamples:
+    """The samples of each model of the batch, without the canary; what the runtime said it ran on; how long the
+    runner's process worked, and how much of that was its start, where it tells."""
+
+    sessions: tuple[SessionSamples | Refused, ...]
     ran_on: str
     runner_s: float | None = None
     start_up_s: float | None = None
@@ -61,7 +71,8 @@ class Runner(Protocol):
         """When the agent ends the job."""
 
     def read(self, output: bytes, batch: Batch) -> BatchSamples:
-        """Read a finished job's output; ``AgentOutputError`` when anything is odd."""
+        """Read a finished job's output; ``AgentOutputError`` when anything is odd, with the model's name where it is
+        one model's."""
 
     def culprit(self, output: bytes) -> int | None:
         """Which model of the batch a job that failed was working on, where its output tells."""

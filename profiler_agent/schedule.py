@@ -10,6 +10,7 @@ from typing import Any
 from profiler_agent.agent_run import JobResult
 from profiler_agent.clocks import clocks_of_facts
 from profiler_agent.device import TimingPlan
+from profiler_agent.runner import Refused
 from profiler_agent.stability import judge_timing
 from profiler_agent.timing import SessionSamples, Timing
 
@@ -68,9 +69,13 @@ class BatchSchedule:
         """Those that the plan asks of every model, then one at a time."""
         return max(self.plan.session_count - len(self.sessions.get(model_id, ())), 1)
 
-    def succeeded(self, group: Group, sessions: Sequence[SessionSamples], result: JobResult) -> None:
+    def succeeded(self, group: Group, sessions: Sequence[SessionSamples | Refused], result: JobResult) -> None:
         clocks = clocks_of_facts(result.facts_before, result.facts_after)
         for model_id, samples in zip(group.model_ids, sessions, strict=True):
+            if isinstance(samples, Refused):
+                self.failures[model_id] = samples.reason
+                self.sessions.pop(model_id, None)
+                continue
             self.sessions.setdefault(model_id, []).append(replace(samples, clocks=clocks))
             first = self.facts.get(model_id)
             self.facts[model_id] = (first[0] if first else result.facts_before, result.facts_after)

@@ -6,17 +6,54 @@ import random
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from profiler_agent.bundle import DeviceFile, file_sha256
 from profiler_agent.deploy import DeviceFolder
 from profiler_agent.device import BenchmarkModelRunner, Device, RuntimeOptions, TimingPlan
-from profiler_agent.errors import AgentOutputError, ConfigError, RuntimeMissing
+from profiler_agent.errors import AgentFailed, AgentOutputError, ConfigError, RuntimeMissing
 from profiler_agent.remote_shell import RemoteShell, printable
-from profiler_agent.runner import Batch, BatchSamples, RuntimeFound
-from profiler_agent.runners.benchmark_text import BenchmarkResult, OpTime, parse_benchmark, parse_op_profile
+from profiler_agent.runner import Batch, BatchSamples, Refused, RuntimeFound
+from profiler_agent.runners.benchmark_text import BenchmarkResult, ModelRefused, parse_benchmark
+from profiler_agent.runners.op_profile_text import OpTime, parse_op_profile
+from profiler_agent.runners.pinning import pin_words, require_cores
 from profiler_agent.timing import SessionSamples
 
+# A job's file: the limit of one invocation in seconds; the flags; then a line "round model path" for each invocation.
+# The path is the rest of its line, so that it may hold spaces. An invocation that hangs is ended by the watcher and not
+# by timeout, whose toybox version loses exit codes. Of one that fails the words go to standard error, without chatter.
+_LAUNCHER = r"""
+exec <"$1.job"
+read -r limit_s
+read -r flags
+watch() {
+    last=''
+    while sleep 1 && [ -d "/proc/$$" ]; do
+        read -r turn pid <turn
+        [ "$turn" = "$last" ] || { last=$turn left=$limit_s && continue; }
+        left=$((left - 1))
+        [ "$left" -gt 0 ] || { : >slow && kill -KILL "$pid"; }
+    done
+}
+rm -f slow
+echo none >turn
+watch >/dev/null 2>&1 &
+watcher=$!
+trap 'kill "$watcher" 2>/dev/null' EXIT
+while read -r round model path; do
+    echo "proxyless-run $round $model"
+    PROGRAM --graph="$path" $flags 2>&1 </dev/null &
+    pid=$!
+    echo "$round.$model $pid" >turn
+    wait "$pid"
+    rc=$?
+    [ "$rc" = 0 ] && continue
+    sed -n '/^INFO:/d;/^VERBOSE:/d;/^proxyless-run /{s/.*//;h;d;};H;${x;p;}' "$1.out" | tail -c 1500 >&2
+    [ -e slow ] && echo "Timeout ($limit_s s)" >&2
+    exit "$rc"
+done
+echo proxyless-runs-end
+"""
 _JOB_MARGIN_S = 60
 _MARK = re.compile(r"^proxyless-run (?P<round>[0-9]+) (?P<model>[0-9]+)$", re.MULTILINE)
 _END = "proxyless-runs-end"
@@ -63,17 +100,13 @@ class BenchmarkModelHostRunner:
                 f"benchmark_model does not run on {shell.transport.address} ({words.strip()[-200:]}). Is it built for "
                 "this machine (phones: android_aarch64)?"
             )
+        require_cores(shell, self.runtime)
         # The binary does not tell its version; its hash does.
         return RuntimeFound(name="litert", version=f"benchmark_model {self.binary.sha256[:12]}")
 
     def launcher(self, folder: DeviceFolder) -> str:
-        return (
-            "while read -r round model flags; do\n"
-            '    echo "proxyless-run $round $model"\n'
-            f"    {self._pin}'{folder.cached(self.binary.sha256)}' $flags 2>&1 || exit 1\n"
-            'done <"$1.job"\n'
-            f"echo {_END}\n"
-        )
+        program = f"{pin_words(self.runtime)}{shlex.quote(folder.cached(self.binary.sha256))}"
+        return _LAUNCHER.replace("PROGRAM", program)
 
     def job_content(self, batch: Batch) -> bytes:
         order = list(range(len(batch.model_paths)))
@@ -81,77 +114,109 @@ class BenchmarkModelHostRunner:
         lines = []
         for round_index in range(batch.plan.round_count):
             shuffle(order)
-            lines += [f"{round_index} {m} {self._flags(batch.model_paths[m], batch.plan)}\n" for m in order]
-        return "".join(lines).encode()
+            lines += [f"{round_index} {m} {batch.model_paths[m]}" for m in order]
+        return _job(batch.model_limit_s, self._flags(batch.plan), lines)
 
     def job_limit_s(self, batch: Batch) -> int:
-        return int(_JOB_MARGIN_S + batch.model_limit_s * len(batch.model_paths))
+        # The launcher ends each invocation at the model's limit; this is for a launcher that cannot.
+        return int(_JOB_MARGIN_S + batch.model_limit_s * len(batch.model_paths) * batch.plan.round_count)
 
     def read(self, output: bytes, batch: Batch) -> BatchSamples:
         text = output.decode("utf-8", "replace")
         body, end, rest = text.rpartition(_END)
         if not end or rest.strip():
             raise AgentOutputError("The output of benchmark_model's runs has no end; nothing of this job was used.")
-        results = _by_model_and_round(body, len(batch.model_paths), batch.plan.round_count)
-        canary_ms = tuple(result.average_ms for result in results[-1])
-        sessions = tuple(
-            SessionSamples(
-                samples_ms=tuple(result.average_ms for result in rounds),
-                runs_per_burst=min(result.run_count for result in rounds),
-                involuntary_switches=(None,) * len(rounds),
-                canary_ms=canary_ms,
+        models = [self._samples(rounds) for rounds in _by_model_and_round(body, batch)]
+        canary = models.pop()
+        if isinstance(canary, Refused):
+            raise AgentFailed(
+                "The canary model runs beside all others, and benchmark_model gives no latency of it: "
+                f"{canary.reason} Name another canary."
             )
-            for rounds in results[:-1]
+        places = dict.fromkeys(
+            place for model in (*models, canary) if isinstance(model, _Model) for place in model.places
         )
-        places = dict.fromkeys(result.ran_on for rounds in results for result in rounds)
-        self._require_accelerator(places)
-        return BatchSamples(sessions=sessions, ran_on=printable(", ".join(places), 200))
+        return BatchSamples(
+            sessions=tuple(
+                model if isinstance(model, Refused) else replace(model.samples, canary_ms=canary.samples.samples_ms)
+                for model in models
+            ),
+            ran_on=printable(", ".join(places), 200),
+        )
+
+    def _samples(self, rounds: Sequence[BenchmarkResult | Refused]) -> _Model | Refused:
+        """What one model's rounds gave; a refusal in one of them is the model's."""
+        results: list[BenchmarkResult] = []
+        for result in rounds:
+            if isinstance(result, Refused):
+                return result
+            results.append(result)
+        places = tuple(dict.fromkeys(result.ran_on for result in results))
+        if self.runtime.accelerator == "gpu" and places != ("GPU",):
+            where = printable(", ".join(places), 200)
+            return Refused(
+                reason=f"The device file asks for the GPU, but benchmark_model ran it on {where}. A latency of the "
+                "wrong place is worse than none: leave it out, or use a device file for the processor."
+            )
+        samples = SessionSamples(
+            samples_ms=tuple(result.average_ms for result in results),
+            runs_per_burst=min(result.run_count for result in results),
+            involuntary_switches=(None,) * len(results),
+            canary_ms=(),
+        )
+        return _Model(samples=samples, places=places)
 
     def culprit(self, output: bytes) -> int | None:
         marks = _MARK.findall(output.decode("utf-8", "replace"))
         return int(marks[-1][1]) if marks else None
 
-    def profile_ops(self, shell: RemoteShell, folder: DeviceFolder, model_path: str) -> tuple[OpTime, ...]:
-        """What ran of one model, op by op. For looking, not for latencies: profiling slows the model by 3-27 %."""
-        flags = f"{self._flags(model_path, TimingPlan())} --enable_op_profiling=true"
-        program = f"{self._pin}'{folder.cached(self.binary.sha256)}' {flags} 2>&1"
-        return parse_op_profile(printable(shell.insist(program, timeout_s=60).stdout.replace(b"\t", b"  "), 1 << 20))
+    def op_profile_content(self, model_path: str, limit_s: float) -> bytes:
+        """A job's file for what ran of one model, op by op. For looking, not for latencies: profiling slows the model
+        by 3-27 %."""
+        flags = [*self._flags(TimingPlan()), "--enable_op_profiling=true"]
+        return _job(limit_s, flags, [f"0 0 {model_path}"])
 
-    @property
-    def _pin(self) -> str:
-        return f"taskset {self.runtime.core_mask} " if self.runtime.core_mask else ""
+    def read_op_profile(self, output: bytes) -> tuple[OpTime, ...]:
+        return parse_op_profile(output.decode("utf-8", "replace"))
 
-    def _flags(self, model_path: str, plan: TimingPlan) -> str:
-        """Words without spaces only: the launcher splits them."""
-        seconds = f"{plan.burst_ms / 1000:.4f}"
+    def _flags(self, plan: TimingPlan) -> list[str]:
         flags = [
-            f"--graph={model_path}",
             f"--num_threads={self.runtime.thread_count}",
             f"--warmup_runs={plan.warmup_runs}",
             "--warmup_min_secs=0",
             "--num_runs=1",
-            f"--min_secs={seconds}",
+            f"--min_secs={plan.burst_ms / 1000:.4f}",
         ]
-        if self.runtime.accelerator == "gpu":
-            flags.append("--use_gpu=true")
-        words = " ".join(flags)
-        assert words == " ".join(shlex.quote(flag) for flag in flags), "our own paths hold nothing to quote"
-        return words
-
-    def _require_accelerator(self, places: dict[str, None]) -> None:
-        if self.runtime.accelerator == "gpu" and not all(place.startswith("GPU") for place in places):
-            raise AgentOutputError(
-                f"The device file asks for the GPU, but benchmark_model ran on {', '.join(places)}. Nothing was used."
-            )
+        return [*flags, "--use_gpu=true"] if self.runtime.accelerator == "gpu" else flags
 
 
-def _by_model_and_round(body: str, model_count: int, round_count: int) -> list[list[BenchmarkResult]]:
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    samples: SessionSamples
+    places: tuple[str, ...]
+
+
+def _job(limit_s: float, flags: Sequence[str], runs: Sequence[str]) -> bytes:
+    return "\n".join([str(max(1, round(limit_s))), " ".join(flags), *runs, ""]).encode()
+
+
+def _by_model_and_round(body: str, batch: Batch) -> list[list[BenchmarkResult | Refused]]:
     marks = list(_MARK.finditer(body))
-    found: dict[tuple[int, int], BenchmarkResult] = {}
+    texts: dict[tuple[int, int], str] = {}
     for mark, following in zip(marks, [*marks[1:], None], strict=True):
         text = body[mark.end() : following.start() if following else len(body)]
-        found[int(mark["model"]), int(mark["round"])] = parse_benchmark(text)
-    wanted = {(model, round_index) for model in range(model_count) for round_index in range(round_count)}
-    if set(found) != wanted or len(marks) != len(wanted):
+        texts[int(mark["model"]), int(mark["round"])] = text
+    models, rounds = range(len(batch.model_paths)), range(batch.plan.round_count)
+    wanted = {(model, round_index) for model in models for round_index in rounds}
+    if set(texts) != wanted or len(marks) != len(wanted):
         raise AgentOutputError(f"{len(marks)} runs of benchmark_model came back, {len(wanted)} were asked for.")
-    return [[found[model, round_index] for round_index in range(round_count)] for model in range(model_count)]
+    return [[_result(texts[m, round_index], batch.model_ids[m], round_index) for round_index in rounds] for m in models]
+
+
+def _result(text: str, model_id: str, round_index: int) -> BenchmarkResult | Refused:
+    try:
+        return parse_benchmark(text)
+    except ModelRefused as error:
+        return Refused(reason=str(error))
+    except AgentOutputError as error:
+        raise AgentOutputError(f"{model_id}, round {round_index}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from profiler_agent.journal import load_object
 from profiler_agent.remote_shell import RemoteShell
 from profiler_agent.runner import Batch, BatchSamples, RuntimeFound
 from profiler_agent.runners.output_lines import culprit_of, read_output
+from profiler_agent.runners.pinning import pin_words, require_cores
 
 _JOB_MARGIN_S = 60
 _DESCRIPTION = "runner.json"
@@ -72,11 +74,11 @@ class NativeHostRunner:
                 f"The native runner ({self.machine}) does not run on {shell.transport.address}: "
                 f"{result.stderr.strip()[-300:] or 'it said nothing'}. Is the machine the right one?"
             )
+        require_cores(shell, self.runtime)
         return RuntimeFound(name="litert", version=self.litert, details={"runner": f"native {self.machine}"})
 
     def launcher(self, folder: DeviceFolder) -> str:
-        pin = f"taskset {self.runtime.core_mask} " if self.runtime.core_mask else ""
-        return f'set -- run "$PWD/$1.job"\n{self._program(folder, pin)}\n'
+        return f'set -- run "$PWD/$1.job"\n{self._program(folder, pin_words(self.runtime))}\n'
 
     def job_content(self, batch: Batch) -> bytes:
         plan = batch.plan
@@ -102,6 +104,8 @@ class NativeHostRunner:
 
     def _program(self, folder: DeviceFolder, pin: str = "") -> str:
         """sh that runs the program: its libraries are found by name, so each gets a link beside the job."""
-        links = "\n".join(f"ln -sf '{folder.cached(part.sha256)}' 'lib/{name}'" for name, part in self.parts.items())
+        links = "\n".join(
+            shlex.join(["ln", "-sf", folder.cached(part.sha256), f"lib/{name}"]) for name, part in self.parts.items()
+        )
         loader = f'"$PWD/lib/{self.loader}" --library-path "$PWD/lib"'
         return f'mkdir -p lib\n{links}\nexec {pin}{loader} "$PWD/lib/runner" "$@"'

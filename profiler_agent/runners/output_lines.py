@@ -31,7 +31,7 @@ def read_output(output: bytes, batch: Batch) -> BatchSamples:
         if fields is None or ran_on is not None:
             _refuse(line)
         if fields.get("t") == "samples":
-            _check_samples(line, fields, len(samples), batch.plan.round_count)
+            _check_samples(line, fields, len(samples), batch)
             samples.append(fields)
         elif fields.get("t") == "end":
             ran_on = _ran_on(line, fields, len(samples))
@@ -58,7 +58,7 @@ def culprit_of(output: bytes) -> int | None:
     return begun
 
 
-def _check_samples(line: bytes, fields: dict[str, Any], index: int, round_count: int) -> None:
+def _check_samples(line: bytes, fields: dict[str, Any], index: int, batch: Batch) -> None:
     bursts, switches = fields.get("burst_ns"), fields.get("switches")
     is_right = (
         set(fields) == {"t", "m", "runs", "burst_ns", "switches"}
@@ -67,12 +67,12 @@ def _check_samples(line: bytes, fields: dict[str, Any], index: int, round_count:
         and fields["runs"] > 0
         and isinstance(bursts, list)
         and isinstance(switches, list)
-        and len(bursts) == len(switches) == round_count
+        and len(bursts) == len(switches) == batch.plan.round_count
         and all(is_count(burst, _HOUR_NS) and burst > 0 for burst in bursts)
         and all(count is None or is_count(count) for count in switches)
     )
     if not is_right:
-        _refuse(line)
+        _refuse(line, f" where the samples of {batch.model_ids[index]} belong" if index < len(batch.model_ids) else "")
 
 
 def _ran_on(line: bytes, fields: dict[str, Any], count: int) -> str:
@@ -107,8 +107,8 @@ def _session(fields: dict[str, Any], canary_ms: tuple[float, ...]) -> SessionSam
     )
 
 
-def _refuse(line: bytes) -> NoReturn:
+def _refuse(line: bytes, place: str = "") -> NoReturn:
     raise AgentOutputError(
-        f"The runner wrote a line that the protocol does not allow: {printable(line[:200])!r}. "
+        f"The runner wrote a line{place} that the protocol does not allow: {printable(line[:200])!r}. "
         "Nothing of this job was used."
     )

@@ -17,6 +17,7 @@ from profiler_agent.journal import load_object
 from profiler_agent.remote_shell import RemoteShell, printable
 from profiler_agent.runner import Batch, BatchSamples, RuntimeFound
 from profiler_agent.runners.output_lines import culprit_of, read_output
+from profiler_agent.runners.pinning import pin_words, require_cores
 
 JOB_MARGIN_S = 60
 _PACKAGES = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert (or tflite-runtime)", "torch": "torch"}
@@ -56,6 +57,7 @@ class PythonHostRunner:
                 f"(Python {fields.get('python')}). Install it there with that interpreter's pip, or name another "
                 "interpreter under runner.python in the device file."
             )
+        require_cores(shell, self.runtime)
         words = {key: printable(str(fields.get(key)), 200) for key in ("package", "version", "python", "executable")}
         return RuntimeFound(
             name=self.runtime.name,
@@ -66,10 +68,9 @@ class PythonHostRunner:
     def launcher(self, folder: DeviceFolder) -> str:
         # Idle helper threads of the numeric libraries are not started: the runner makes its inputs and times.
         words = [self.python, folder.cached(self.zipapp.sha256), "run"]
-        pin = f"taskset {self.runtime.core_mask} " if self.runtime.core_mask else ""
         return (
             "export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1\n"
-            f'exec {pin}{shlex.join(words)} "$PWD/$1.job"\n'
+            f'exec {pin_words(self.runtime)}{shlex.join(words)} "$PWD/$1.job"\n'
         )
 
     def job_content(self, batch: Batch) -> bytes:

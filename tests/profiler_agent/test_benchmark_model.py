@@ -1,14 +1,22 @@
 """The benchmark_model runner: its parser on real recorded text, and the whole way through a binary that prints it."""
 
 import hashlib
+import re
+import shutil
+import subprocess
+import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from profiler_agent.device import BenchmarkModelRunner, RuntimeOptions
-from profiler_agent.errors import AgentOutputError, ConfigError, ModelsFailed
-from profiler_agent.runners.benchmark_text import parse_benchmark, parse_op_profile
+from profiler_agent.errors import AgentFailed, AgentOutputError, ConfigError, ModelsFailed
+from profiler_agent.runner import Batch
+from profiler_agent.runners.benchmark_model import BenchmarkModelHostRunner
+from profiler_agent.runners.benchmark_text import ModelRefused, parse_benchmark
 from profiler_agent.session import open_session
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -16,7 +24,6 @@ RECORDED = Path(__file__).parent / "recorded"
 ANDROID_2021 = (RECORDED / "benchmark_android_2021.txt").read_text()
 X86_2022 = (RECORDED / "benchmark_x86_2022.txt").read_text()
 AARCH64_2025 = (RECORDED / "benchmark_aarch64_2025.txt").read_text()
-OP_PROFILE = (RECORDED / "benchmark_op_profile.txt").read_text()
 
 
 @pytest.mark.parametrize(
@@ -61,20 +68,36 @@ def test_text_that_is_not_understood_is_an_error(damage):
 
 def test_a_delegate_that_took_nothing_is_an_error():
     line = "Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate.\n"
-    with pytest.raises(AgentOutputError, match="GPU delegate took none"):
+    with pytest.raises(ModelRefused, match="GPU delegate took none"):
         parse_benchmark(line + AARCH64_2025)
 
 
-def test_the_op_profile_of_the_steady_state_is_read():
-    ops = parse_op_profile(OP_PROFILE)
-    assert [(op.kind, op.average_ms) for op in ops] == [("CONV_2D", 4.269), ("DEPTHWISE_CONV_2D", 2.150)]
-    assert ops[0].name == "MobilenetV1/Conv2d_0/Relu6"
+def counted(line: str, average_us: str) -> str:
+    """The output of a run whose statistics are ``line``."""
+    summary = f"Init: 10, First inference: 1, Warmup (avg): 1, Inference (avg): {average_us}"
+    return f"{line}\n\nInference timings in us: {summary}\n"
 
 
-@pytest.mark.parametrize("text", ["", OP_PROFILE.replace("4.269\t    4.269", "a lot")])
-def test_an_op_profile_that_is_not_understood_is_an_error(text):
-    with pytest.raises(AgentOutputError):
-        parse_op_profile(text)
+def test_runs_below_a_microsecond_have_a_mean():
+    text = counted("count=2500 first=1 curr=0 min=0 max=2 avg=0.4 std=0", "0.4")
+    assert parse_benchmark(text).average_ms == pytest.approx(0.0004)
+
+
+@pytest.mark.parametrize("line", ["count=9 first=0 curr=0 min=0 max=0 avg=0 std=0", "count=9 curr=0 (all same)"])
+def test_a_model_that_took_no_whole_microsecond_once_has_no_latency(line):
+    with pytest.raises(ModelRefused, match="took less than one"):
+        parse_benchmark(counted(line, "0"))
+
+
+def test_a_mean_that_is_not_the_one_of_the_summary_is_an_error():
+    with pytest.raises(AgentOutputError, match="do not fit"):
+        parse_benchmark(counted("count=2500 first=1 curr=0 min=0 max=2 avg=0.4 std=0", "0.9"))
+
+
+def test_what_is_shown_of_text_that_is_not_understood_is_printable():
+    with pytest.raises(AgentOutputError) as caught:
+        parse_benchmark("\x1b]0;owned\x07")
+    assert "\x1b" not in str(caught.value)
 
 
 # ---- the whole way -----------------------------------------------------------------------------------------------
@@ -90,6 +113,10 @@ for flag in "$@"; do
 done
 case $order in
 crash) kill -SEGV $$ ;;
+oom) kill -KILL $$ ;;
+fails) echo "INFO: STARTING!" && echo "ERROR: Failed to load the model: op version 12 is unknown" >&2 && exit 1 ;;
+hangs) exec sleep 6174 ;;
+partly) delegate="Explicitly applied GPU delegate, and the model graph will be partially executed." ;;
 refuses) delegate="Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate." ;;
 odd) echo "count=lots" && exit 0 ;;
 esac
@@ -107,6 +134,7 @@ def phone(local_device, tmp_path):
     """This machine as a device of the benchmark_model runner, with a binary that prints what the real one prints."""
     binary = tmp_path / "benchmark_model"
     binary.write_text(BINARY)
+    binary.chmod(0o755)
     runner = BenchmarkModelRunner(
         kind="benchmark_model", binary=binary, sha256=hashlib.sha256(BINARY.encode()).hexdigest()
     )
@@ -125,27 +153,124 @@ def test_models_are_timed_round_by_round(phone, models):
     assert timings[0].sessions[0].involuntary_switches == (None,) * 4
 
 
-def test_the_gpu_delegate_is_asked_for_and_its_work_is_checked(phone, models):
-    device = replace(phone, runtime=RuntimeOptions(name="litert", accelerator="gpu"))
-    files = models("ok")
+@pytest.fixture
+def gpu(phone):
+    return replace(phone, runtime=RuntimeOptions(name="litert", accelerator="gpu"))
+
+
+def time_all(device, files, canary):
+    """What was timed, and the failures."""
+    timed = []
     with open_session(device) as session:
+        try:
+            for timing in session.time_models(files, canary=canary):
+                timed.append(timing.model_id)
+        except ModelsFailed as error:
+            return timed, error.failures
+    return timed, {}
+
+
+def test_the_gpu_delegate_is_asked_for(gpu, models):
+    files = models("ok")
+    with open_session(gpu) as session:
         list(session.time_models(files, canary=files[0]))
         assert session.ran_on == "GPU"
-    with pytest.raises(AgentOutputError, match="took none of the model"), open_session(device) as session:
-        list(session.time_models(models("refuses"), canary=files[0]))
 
 
-def test_a_model_that_crashes_the_binary_is_named(phone, models):
-    files = models("ok", "crash")
-    timings = []
-    with open_session(phone) as session, pytest.raises(ModelsFailed, match="exit code 1"):
-        for timing in session.time_models(files, canary=files[0]):
-            timings.append(timing)
-    assert len(timings) == 1
+@pytest.mark.parametrize(
+    ("order", "reason"), [("refuses", "took none of the model"), ("partly", r"ran it on GPU \(part")]
+)
+def test_a_model_that_the_gpu_does_not_run_whole_fails_alone_and_by_its_name(gpu, models, order, reason):
+    files = models("ok", order, "ok")
+    timed, failures = time_all(gpu, files, canary=files[0])
+    assert sorted(timed) == ["m0-ok", "m2-ok"]
+    assert list(failures) == [f"m1-{order}"]
+    assert re.search(reason, failures[f"m1-{order}"])
 
 
-def test_output_that_is_not_understood_stops_the_run(phone, models):
-    with pytest.raises(AgentOutputError, match="count="), open_session(phone) as session:
+def test_a_canary_that_the_gpu_does_not_run_is_named_as_such(gpu, models):
+    with pytest.raises(AgentFailed, match=r"The canary model .* took none of the model"):
+        time_all(gpu, models("ok"), canary=models("refuses")[0])
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        ("crash", r"crashed \(signal 11\)"),
+        ("oom", "ran out of memory"),
+        ("fails", r"exit code 1: ERROR: Failed to load the model: op version 12 is unknown"),
+    ],
+)
+def test_a_model_that_the_binary_cannot_run_is_named_with_the_cause(phone, models, order, reason):
+    files = models("ok", order)
+    timed, failures = time_all(phone, files, canary=files[0])
+    assert timed == ["m0-ok"]
+    assert list(failures) == [f"m1-{order}"]
+    assert re.search(reason, failures[f"m1-{order}"])
+    assert "STARTING" not in failures[f"m1-{order}"]
+
+
+def is_running(command_line: bytes) -> bool:
+    """Whether a process of that command line is left."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if path.read_bytes() == command_line:
+                return True
+    return False
+
+
+def test_a_model_that_hangs_costs_its_own_limit_and_not_the_jobs(phone, models):
+    device = replace(phone, guard=replace(phone.guard, model_limit_s=1.0))
+    files = models("ok", "hangs", "ok")
+    started_s = time.monotonic()
+    timed, failures = time_all(device, files, canary=files[0])
+    assert timed == ["m0-ok", "m2-ok"]
+    assert failures == {"m1-hangs": "it did not end within its time limit"}
+    assert time.monotonic() - started_s < 15
+    assert not is_running(b"sleep\x006174\x00")
+
+
+@pytest.mark.parametrize("shell", ["dash", "mksh", "busybox sh"])
+@pytest.mark.parametrize(("order", "code"), [("ok", 0), ("crash", 139), ("oom", 137), ("fails", 1), ("hangs", 137)])
+def test_the_launcher_gives_the_binarys_own_exit_code_under_every_shell(phone, models, tmp_path, shell, order, code):
+    if shutil.which(shell.split()[0]) is None:
+        pytest.skip(f"{shell.split()[0]} is not installed; tests/profiler_agent/setup_system.sh installs it")
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    runner = BenchmarkModelHostRunner.build(phone)
+    program = runner.launcher(SimpleNamespace(cached=lambda sha256: str(phone.runner.binary)))
+    (model,) = models(order)
+    paths = (str(model.path),)
+    batch = Batch(model_paths=paths, model_ids=("m",), seed=0, plan=phone.plan, model_limit_s=1.0)
+    (folder / "runner").write_text(program)
+    (folder / "j.job").write_bytes(runner.job_content(batch))
+    with (folder / "j.out").open("wb") as out:
+        words = [*shell.split(), "./runner", "j"]
+        done = subprocess.run(words, cwd=folder, stdout=out, stderr=subprocess.PIPE, timeout=20, check=False)
+    assert done.returncode == code
+    assert (folder / "j.out").read_bytes().endswith(b"proxyless-runs-end\n") == (code == 0)
+    assert (b"Timeout (1 s)" in done.stderr) == (order == "hangs")
+
+
+@pytest.mark.parametrize("fixture", ["phone", "local_device"])
+def test_a_mask_without_a_core_of_the_device_is_refused_before_the_first_model(request, fixture):
+    device = request.getfixturevalue(fixture)
+    far = "1" + "0" * 30  # core 120
+    with (
+        pytest.raises(ConfigError, match=r"does not take runtime.core_mask .*core\(s\)"),
+        open_session(replace(device, runtime=replace(device.runtime, core_mask=far))),
+    ):
+        pass
+
+
+def test_a_folder_with_odd_characters_in_its_name_is_no_obstacle(phone, models, tmp_path):
+    device = replace(phone, directory=str(tmp_path / "it's my device" / "proxyless"))
+    files = models("ok")
+    assert time_all(device, files, canary=files[0]) == (["m0-ok"], {})
+
+
+def test_output_that_is_not_understood_stops_the_run_and_names_the_model(phone, models):
+    with pytest.raises(AgentOutputError, match=r"m0-odd, round 0: .*count="), open_session(phone) as session:
         list(session.time_models(models("odd"), canary=models("ok")[0]))
 
 
