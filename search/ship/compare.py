@@ -12,14 +12,15 @@ from latency_model.lowering.torchscript import write_torchscript
 from latency_model.ops import Dtype
 from profiler_agent.device import Device, load_device
 from profiler_agent.session import ModelFile, open_session
-from profiler_agent.stability import judge_timing
+from profiler_agent.stability import StabilityReport, Verdict, judge_timing
 from search.errors import RunFolderError
 from search.export_formats import ALL_FORMATS, calibrated, write_format
 from search.file_metadata import preprocessing
 from search.plain_network import folded_weights
 from search.progress import Update
 from search.run import Run, open_run
-from search.steps.verify import MODEL_SUFFIX, time_files
+from search.steps.export import is_exported
+from search.steps.verify import MODEL_SUFFIX, usable_timings
 from search.train_network import TrainFiles, load_trained, read_result
 
 SCHEMA = 1
@@ -52,6 +53,7 @@ class Matrix:
     accuracy: tuple[float, ...]
     latency_ms: tuple[tuple[float, ...], ...]
     spread: tuple[tuple[float, ...], ...]
+    verdict: tuple[tuple[Verdict, ...], ...]
 
     def to_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **vars(self), "findings": self.findings()}
@@ -113,6 +115,7 @@ def compare_on_devices(folders: Sequence[Path], columns: Sequence[Column], updat
     Raises:
         RunFolderError: fewer than two runs, or one without a trained derived network.
         DeviceNotReady: a device is absent or busy.
+        DeviceThrottled: a network could be timed only while its device was throttled.
     """
     if len(folders) < LEAST_RUNS:
         raise RunFolderError(f"{len(folders)} run to compare; name two or more run folders.")
@@ -121,10 +124,10 @@ def compare_on_devices(folders: Sequence[Path], columns: Sequence[Column], updat
     everywhere: dict[str, Column] = {}
     for column in (*(make_column(run.device, "fp32") for run in runs), *columns):
         everywhere.setdefault(column.label, column)
-    measured: dict[str, list[tuple[float, float]]] = {}
+    measured: dict[str, list[StabilityReport]] = {}
     for done, (label, column) in enumerate(everywhere.items()):
         update(done, len(everywhere))
-        measured[label] = _time_on(column, runs, names)
+        measured[label] = _time_on(column, runs)
     update(len(everywhere), len(everywhere))
     rows = range(len(runs))
     return Matrix(
@@ -132,8 +135,9 @@ def compare_on_devices(folders: Sequence[Path], columns: Sequence[Column], updat
         columns=tuple(everywhere),
         own=tuple(run.device.name for run in runs),
         accuracy=tuple(read_result(TrainFiles(folder=run.folder.training("derived")))["accuracy"] for run in runs),
-        latency_ms=tuple(tuple(measured[label][row][0] for label in everywhere) for row in rows),
-        spread=tuple(tuple(measured[label][row][1] for label in everywhere) for row in rows),
+        latency_ms=tuple(tuple(measured[label][row].latency_ms for label in everywhere) for row in rows),
+        spread=tuple(tuple(measured[label][row].spread for label in everywhere) for row in rows),
+        verdict=tuple(tuple(measured[label][row].verdict for label in everywhere) for row in rows),
     )
 
 
@@ -142,23 +146,22 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
 
 
-def _time_on(column: Column, runs: Sequence[Run], names: Sequence[str]) -> list[tuple[float, float]]:
-    """(latency, spread) of each run's derived network on one device."""
+def _time_on(column: Column, runs: Sequence[Run]) -> list[StabilityReport]:
+    """What each run's derived network takes on one device."""
     with tempfile.TemporaryDirectory(prefix="proxyless-") as folder, open_session(column.device) as session:
         files = [
             ModelFile(model_id=f"run{index}", path=_model_file(column, run, Path(folder) / f"run{index}"))
             for index, run in enumerate(runs)
         ]
-        timings = time_files(session, files)
-    reports = [judge_timing(timings[f"run{index}"], column.device.plan) for index in range(len(names))]
-    return [(report.latency_ms, report.spread) for report in reports]
+        timings = {timing.model_id: timing for timing in usable_timings(session, files)}
+    return [judge_timing(timings[file.model_id], column.device.plan) for file in files]
 
 
 def _model_file(column: Column, run: Run, beside: Path) -> Path:
-    """The exported file where the run has it, else one that is written now from the trained weights."""
+    """The exported file where the run has one of its present weights, else one that is written now from them."""
     suffix = MODEL_SUFFIX[column.device.runtime.name]
     exported = run.folder.exported("derived", suffix if column.dtype == "fp32" else f"-{column.dtype}{suffix}")
-    if exported.exists():
+    if is_exported(run, "derived") and exported.exists():
         return exported
     network = run.read_network("derived")
     model = load_trained(network, TrainFiles(folder=run.folder.training("derived")))

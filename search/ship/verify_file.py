@@ -23,7 +23,7 @@ from search.errors import BudgetMissed, RunFolderError
 from search.file_metadata import network_in_file
 from search.progress import Update
 from search.ship.train_any import read_network_file
-from search.steps.verify import MODEL_SUFFIX, TOLERANCE, time_files
+from search.steps.verify import MODEL_SUFFIX, TOLERANCE, usable_timings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class VerifiedFile:
         if self.target_ms is not None and self.report.latency_ms > (1 + TOLERANCE) * self.target_ms:
             raise BudgetMissed(
                 f"{self.path} takes {self.report.latency_ms:.4g} ms on {self.device}; the budget is "
-                f"{self.target_ms:.4g} ms. Time it again when the device is cool and quiet, or ship a smaller network."
+                f"{self.target_ms:.4g} ms. Time it again when the device is quiet, or ship a smaller network."
             )
 
 
@@ -79,6 +79,7 @@ def verify_file(
     Raises:
         RunFolderError: no such file, or one that the device's runtime does not execute.
         DeviceNotReady: the device is absent or busy.
+        DeviceThrottled: it was throttled whenever the file was timed.
         UnknownOpError: a prediction was asked for, and the predictor does not know an op of the network.
         PredictorMismatchError: the predictor is another device's, or knows the ops in other numbers only.
         MixedMeasurementsError: the measurements are another device's.
@@ -99,7 +100,7 @@ def verify_file(
             check_predictor_matches(predictor, identity)
         if known is not None and known.measurements is not None:
             run_campaign(session, (), known.measurements)  # times nothing; refuses a set of another device
-        timing = time_files(session, [ModelFile(model_id=path.stem, path=path)], update)[path.stem]
+        (timing,) = usable_timings(session, [ModelFile(model_id=path.stem, path=path)], update)
     if known is not None and known.measurements is not None:
         append_measurement(known.measurements, measurement_of(known.network, identity, device.plan, timing))
     return VerifiedFile(

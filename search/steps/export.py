@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 
 from latency_model.lowering.torchscript import write_torchscript
 from latency_model.network import network_to_json
+from profiler_agent.bundle import file_sha256
 from search.batches import SplitData
 from search.export_formats import (
     ALL_FORMATS,
@@ -36,28 +38,52 @@ def formats_of(name: str) -> tuple[ExportFormat, ...]:
 
 
 def export(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES) -> None:
-    """Export what is not exported yet.
+    """Export what is not exported yet, or was trained anew since.
 
     Raises:
         ExportError: a file's logits differ from torch's by more than its numbers can explain.
         RunFolderError: a network is not trained yet.
     """
-    known: dict[str, Any] = read_json(run.folder.exports) if run.folder.exports.exists() else {}
-    left = [name for name in names if any(form.key not in known.get(name, {}) for form in formats_of(name))]
+    left = [name for name in names if not is_exported(run, name)]
     if not left:
         return
+    known = _known_exports(run)
     data = run.split(run.preset.train_settings(run.settings.seed).held_out_fraction)
     with run.timed("export"), progress(console, "export") as update:
         for done, name in enumerate(left):
             update(done, len(left))
             model = load_trained(run.read_network(name), TrainFiles(folder=run.folder.training(name)))
-            known[name] = export_network(model, data, run.folder.exports.parent, formats_of(name), run.settings.seed)
+            checks = export_network(model, data, run.folder.exports.parent, formats_of(name), run.settings.seed)
+            trained = trained_sha256(run, name)
+            known[name] = {key: {**check, "trained_sha256": trained} for key, check in checks.items()}
             if run.device.runtime.name == "torch":
                 write_torchscript(model.network, folded_weights(model), run.folder.exported(name, ".pt"))
             write_json(run.folder.exports, known)
         update(len(left), len(left))
     for name in left:
         console.print(describe_losses(name, known[name]), highlight=False, soft_wrap=True)
+
+
+def is_exported(run: Run, name: str) -> bool:
+    """Whether all files of a network are there, and hold the weights that it has now."""
+    if not TrainFiles(folder=run.folder.training(name)).weights.exists():
+        return False
+    known, trained = _known_exports(run).get(name, {}), trained_sha256(run, name)
+    files = [run.folder.exported(name, form.file_suffix) for form in formats_of(name)]
+    if run.device.runtime.name == "torch":
+        files.append(run.folder.exported(name, ".pt"))
+    of_now = (known.get(form.key, {}).get("trained_sha256") == trained for form in formats_of(name))
+    return all(of_now) and all(file.exists() for file in files)
+
+
+def trained_sha256(run: Run, name: str) -> str:
+    """Tells whether a file was made of the layers and weights that the network has now."""
+    weights = file_sha256(TrainFiles(folder=run.folder.training(name)).weights)
+    return hashlib.sha256(f"{weights} {network_to_json(run.read_network(name))}".encode()).hexdigest()
+
+
+def _known_exports(run: Run) -> dict[str, Any]:
+    return dict(read_json(run.folder.exports)) if run.folder.exports.exists() else {}
 
 
 def export_network(

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from latency_model.campaign import run_campaign
 from latency_model.measurement import Measurement, paid_ops
 from latency_model.network import NetworkSpec
+from profiler_agent.device import Device
 from profiler_agent.errors import DeviceThrottled
 from profiler_agent.session import Session
+from profiler_agent.stability import StabilityReport
 from search.run import Run
 
 ATTEMPTS = 3
@@ -29,8 +31,13 @@ def usable_measurements(run: Run, session: Session, networks: Sequence[NetworkSp
         if not missing:
             return usable
     last = next(one for one in reversed(measured) if one.paid_ops in missing)
-    raise DeviceThrottled(
-        f"{len(missing)} of {len(wanted)} networks were timed on {run.device.name} {ATTEMPTS} times, and only while it "
-        f"was throttled: {last.report.reason}. What could be timed is kept. Let the device cool, or end what else runs "
+    raise throttled_each_time(len(missing), len(wanted), run.device, last.report)
+
+
+def throttled_each_time(missing: int, wanted: int, device: Device, last: StabilityReport) -> DeviceThrottled:
+    """What to raise when some networks were timed only while the device was throttled."""
+    return DeviceThrottled(
+        f"{missing} of {wanted} networks were timed on {device.name} {ATTEMPTS} times, and only while it "
+        f"was throttled: {last.reason}. What could be timed is kept. Let the device cool, or end what else runs "
         f"on it, and give the same command again."
     )

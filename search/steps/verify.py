@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,17 @@ from latency_model.measurement import (
     read_measurements,
 )
 from latency_model.network import NetworkSpec, single_op_network
-from profiler_agent.session import ModelFile, Session, open_session
+from profiler_agent.bundle import file_sha256
+from profiler_agent.session import ModelFile, Session
+from profiler_agent.stability import StabilityReport, judge_timing
 from profiler_agent.timing import Timing
 from search.errors import BudgetMissed, RunFolderError
 from search.files import read_json, write_json
 from search.networks import layer_labels
 from search.progress import Update, progress
 from search.run import NETWORK_NAMES, Run
+from search.steps.export import is_exported
+from search.steps.timing import ATTEMPTS, throttled_each_time
 
 MODEL_SUFFIX = {"onnxruntime": ".onnx", "litert": ".tflite", "torch": ".pt"}
 TOLERANCE = 0.03
@@ -33,50 +37,76 @@ TOLERANCE = 0.03
 
 def verify(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES) -> None:
     """Time the exported files in one go and keep the result; the measurements join the run's set. Layers of the
-    derived network that were never timed alone are timed too.
+    derived network that were never timed alone are timed too. A file that was timed already is left alone.
 
     Raises:
-        RunFolderError: a file is not exported yet.
+        RunFolderError: a file is not exported yet, or the network was trained anew since.
         DeviceNotReady: the device is absent or busy.
+        DeviceThrottled: a file could be timed only while the device was throttled; all others are timed and kept.
     """
-    left = [name for name in names if not run.folder.verification(name).exists()]
+    left = [file for file in (exported_file(run, name) for name in names) if not is_verified(run, file)]
     if not left:
         return
-    files = [exported_file(run, name) for name in left]
     with (
         run.timed("verify"),
-        open_session(run.device) as session,
+        run.open_device("verify") as session,
         progress(console, "verify") as update,
     ):
-        measured = time_files(session, files, update)
-        if "derived" in left:
+        if any(file.model_id == "derived" for file in left):
             layers = [single_op_network(op) for op in dict.fromkeys(paid_ops(run.read_network("derived")))]
             run_campaign(session, layers, run.measurements)
-        for name in left:
-            network = run.read_network(name)
-            measurement = measurement_of(network, identity_of(session), run.device.plan, measured[name])
+        paths = {file.model_id: file.path for file in left}
+        for timing in usable_timings(session, left, update):
+            network = run.read_network(timing.model_id)
+            measurement = measurement_of(network, identity_of(session), run.device.plan, timing)
             append_measurement(run.measurements, measurement)
-            write_json(run.folder.verification(name), _record(run, network, measurement))
+            record = _record(run, network, measurement) | {"file_sha256": file_sha256(paths[timing.model_id])}
+            write_json(run.folder.verification(timing.model_id), record)
 
 
 def exported_file(run: Run, name: str) -> ModelFile:
     """The file that the run's runtime executes.
 
     Raises:
-        RunFolderError: it is not exported yet.
+        RunFolderError: it is not exported yet, or the network was trained anew since.
     """
-    path = run.folder.exported(name, MODEL_SUFFIX[run.device.runtime.name])
-    if not path.exists():
-        raise RunFolderError(f"{path} is not there; run proxyless export {run.folder.path} first.")
-    return ModelFile(model_id=name, path=path)
+    if not is_exported(run, name):
+        raise RunFolderError(
+            f"{name} is not exported as it is trained now, or was exported by an earlier version that did not keep of "
+            f"which weights; run proxyless export {run.folder.path} first."
+        )
+    return ModelFile(model_id=name, path=run.folder.exported(name, MODEL_SUFFIX[run.device.runtime.name]))
 
 
-def time_files(session: Session, files: Sequence[ModelFile], update: Update | None = None) -> dict[str, Timing]:
-    """Each file's timing by its id, interleaved with the canary."""
+def is_verified(run: Run, file: ModelFile) -> bool:
+    """Whether this very file was timed, and while the device was not throttled."""
+    path = run.folder.verification(file.model_id)
+    record = read_json(path) if path.exists() else {}
+    return record.get("file_sha256") == file_sha256(file.path) and record["verdict"] != "throttled"
+
+
+def usable_timings(session: Session, files: Sequence[ModelFile], update: Update | None = None) -> Iterator[Timing]:
+    """Each file's timing, interleaved with the canary; what the device was throttled for is timed again.
+
+    Raises:
+        DeviceThrottled: after all others were yielded, when it was throttled each time.
+    """
+    left = list(files)
     with tempfile.TemporaryDirectory(prefix="proxyless-") as folder:
         path = write_model(CANARY, session.device.runtime.name, Path(folder) / "canary")
         canary = ModelFile(model_id="canary", path=path)
-        return {timing.model_id: timing for timing in session.time_models(files, canary=canary, on_progress=update)}
+        for _ in range(ATTEMPTS):
+            throttled: dict[str, StabilityReport] = {}
+            for timing in list(session.time_models(left, canary=canary, on_progress=update)):
+                report = judge_timing(timing, session.device.plan)
+                if report.verdict == "throttled":
+                    throttled[timing.model_id] = report
+                else:
+                    yield timing
+            left = [file for file in left if file.model_id in throttled]
+            if not left:
+                return
+    raise throttled_each_time(len(left), len(files), session.device, throttled[left[-1].model_id])
 
 
 def require_budget(run: Run, name: str = "derived") -> None:
@@ -89,7 +119,7 @@ def require_budget(run: Run, name: str = "derived") -> None:
     if record["measured_ms"] > (1 + TOLERANCE) * record["target_ms"]:
         raise BudgetMissed(
             f"{name} takes {record['measured_ms']:.4g} ms on {run.device.name}; the budget is "
-            f"{record['target_ms']:.4g} ms. Verify again when the device is cool and quiet (remove "
+            f"{record['target_ms']:.4g} ms. Verify again when the device is quiet (remove "
             f"{run.folder.verification(name)}), or search with a lower target."
         )
 

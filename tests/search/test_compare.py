@@ -18,6 +18,7 @@ MATRIX = Matrix(
     accuracy=(0.90, 0.92),
     latency_ms=((1.0, 3.0, 5.0), (1.2, 4.0, 4.0)),
     spread=((0.01, 0.01, 0.01), (0.01, 0.01, 0.01)),
+    verdict=(("accepted",) * 3, ("noisy",) * 3),
 )
 
 

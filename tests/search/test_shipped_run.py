@@ -1,0 +1,196 @@
+"""Export and verify of a run folder: each is done once for the weights that a network has, and again for others."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rich.console import Console
+from safetensors.torch import save_file
+
+from latency_model.measurement import read_measurements
+from latency_model.network_latency import LatencyEstimate
+from profiler_agent.device import load_device
+from profiler_agent.errors import DeviceThrottled
+from profiler_agent.timing import SessionSamples, Timing
+from search import cli
+from search.data.batches import seeded_generator
+from search.errors import RunFolderError
+from search.export_formats import SINGLE_PRECISION
+from search.files import read_json, write_json
+from search.plain_network import PlainNetwork
+from search.run import start_run
+from search.run_settings import RunSettings, parse_target
+from search.ship.verify_file import verify_file
+from search.steps.export import export, is_exported
+from search.steps.timing import ATTEMPTS
+from search.steps.verify import verify
+from search.train_network import TrainFiles
+from tests.search.quick_device import QUICK_DEVICE
+
+SEVERE = (
+    QUICK_DEVICE.replace("canary_limit: 9", "canary_limit: 0.05")
+    .replace("session_count: 1", "session_count: 2")
+    .replace("max_sessions: 1", "max_sessions: 2")
+)
+CONSOLE = Console(quiet=True)
+
+
+class MadeUpSession:
+    """Each model takes 2 ms; the first ``throttled`` times that a model is timed, its canary becomes slower."""
+
+    def __init__(self, device, throttled=None):
+        self.device, self.throttled, self.timed = device, throttled or {}, []
+        self.facts = SimpleNamespace(fingerprint="f00d", runtime_name="onnxruntime", runtime_version="1.0")
+
+    def time_models(self, models, *, canary, plan=None, on_progress=None):
+        for model in models:
+            is_throttled = self.timed.count(model.model_id) < self.throttled.get(model.model_id, 0)
+            self.timed.append(model.model_id)
+            canaries_ms = (0.1, 0.2) if is_throttled else (0.1, 0.1)
+            sessions = (
+                SessionSamples(
+                    samples_ms=(2.0,) * 5, runs_per_burst=1, involuntary_switches=(0,) * 5, canary_ms=(canary_ms,) * 5
+                )
+                for canary_ms in canaries_ms
+            )
+            yield Timing(model_id=model.model_id, sessions=tuple(sessions))
+
+
+class FlatPredictor:
+    """Every network takes 1.9 ms."""
+
+    def predict_network(self, ops):
+        return LatencyEstimate(1.9, 1.8, 2.0)
+
+    def op_contribution_ms(self, ops):
+        return np.zeros(len(ops))
+
+
+@pytest.fixture
+def device(tmp_path):
+    (tmp_path / "device.yaml").write_text(SEVERE)
+    return load_device(tmp_path / "device.yaml")
+
+
+@pytest.fixture
+def run(tmp_path, device, monkeypatch):
+    """A run of which only the trained networks are there."""
+    settings = RunSettings(
+        device=str(tmp_path / "device.yaml"), data="digits", target=parse_target(None, 1.0), preset="smoke"
+    )
+    run = start_run(tmp_path / "run", settings)
+    monkeypatch.setattr("search.steps.export.ALL_FORMATS", SINGLE_PRECISION)
+    for name in ("derived", "random"):
+        run.write_network(run.space.network((0,) * len(run.space.positions), name))
+        train_anew(run, name)
+    write_json(run.folder.target, {"target_ms": 1.0, "reference_ms": None})
+    run.predictor = FlatPredictor()
+    return run
+
+
+def train_anew(run, name, seed=0):
+    files = TrainFiles(folder=run.folder.training(name))
+    files.folder.mkdir(parents=True, exist_ok=True)
+    model = PlainNetwork(run.read_network(name), seeded_generator(seed, "test"))
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, files.weights)
+
+
+def verify_on(run, session, names=("random",)):
+    run.open_device = lambda step: nullcontext(session)
+    verify(run, CONSOLE, names)
+
+
+def test_a_network_is_exported_once_and_again_when_it_was_trained_anew(run):
+    export(run, CONSOLE, ["random"])
+    path = run.folder.exported("random", ".onnx")
+    before, written = path.read_bytes(), path.stat().st_mtime_ns
+    export(run, CONSOLE, ["random"])
+    assert path.stat().st_mtime_ns == written
+    train_anew(run, "random", seed=1)
+    assert not is_exported(run, "random")
+    export(run, CONSOLE, ["random"])
+    assert path.read_bytes() != before and is_exported(run, "random")
+
+
+def test_a_file_that_was_lost_is_written_again(run):
+    export(run, CONSOLE, ["random"])
+    run.folder.exported("random", ".tflite").unlink()
+    export(run, CONSOLE, ["random"])
+    assert run.folder.exported("random", ".tflite").exists()
+
+
+def test_a_run_exported_by_an_earlier_version_is_exported_again(run):
+    export(run, CONSOLE, ["random"])
+    known = read_json(run.folder.exports)
+    for check in known["random"].values():
+        del check["trained_sha256"]
+    write_json(run.folder.exports, known)
+    with pytest.raises(RunFolderError, match="run proxyless export"):
+        verify(run, CONSOLE, ["random"])
+    export(run, CONSOLE, ["random"])
+    assert is_exported(run, "random")
+
+
+def test_a_file_is_timed_once_and_again_when_it_changed(run, device):
+    session = MadeUpSession(device)
+    export(run, CONSOLE, ["random"])
+    for _ in range(2):
+        verify_on(run, session)
+    assert session.timed == ["random"]
+    train_anew(run, "random", seed=1)
+    with pytest.raises(RunFolderError, match="not exported as it is trained now"):
+        verify_on(run, session)
+    export(run, CONSOLE, ["random"])
+    verify_on(run, session)
+    assert session.timed == ["random"] * 2 and len(read_measurements(run.measurements)) == 2
+
+
+def test_a_file_timed_while_the_device_was_throttled_is_timed_again_in_the_same_session(run, device):
+    export(run, CONSOLE, ["derived", "random"])
+    session = MadeUpSession(device, {"random": 1})
+    verify_on(run, session, ("derived", "random"))
+    assert session.timed.count("random") == session.timed.count("derived") + 1
+    assert read_json(run.folder.verification("random"))["verdict"] == "accepted"
+
+
+def test_a_throttled_timing_is_never_kept_as_a_verification_and_what_was_timed_well_is(run, device):
+    export(run, CONSOLE, ["derived", "random"])
+    session = MadeUpSession(device, {"derived": ATTEMPTS})
+    with pytest.raises(DeviceThrottled, match=r"canary model took 100% longer.*same command again") as caught:
+        verify_on(run, session, ("derived", "random"))
+    assert caught.value.exit_code == 3
+    assert run.folder.verification("random").exists() and not run.folder.verification("derived").exists()
+    verify_on(run, session, ("derived", "random"))
+    assert session.timed.count("random") == 1 and run.folder.verification("derived").exists()
+
+
+def test_a_throttled_verification_of_an_earlier_version_is_timed_again(run, device):
+    export(run, CONSOLE, ["random"])
+    session = MadeUpSession(device)
+    verify_on(run, session)
+    write_json(
+        run.folder.verification("random"), read_json(run.folder.verification("random")) | {"verdict": "throttled"}
+    )
+    verify_on(run, session)
+    assert session.timed == ["random"] * 2
+
+
+def test_a_single_file_on_a_throttled_device_is_an_error_of_the_device_and_no_missed_budget(run, device, monkeypatch):
+    export(run, CONSOLE, ["random"])
+    session = MadeUpSession(device, {"random": ATTEMPTS})
+    monkeypatch.setattr("search.ship.verify_file.open_session", lambda device: nullcontext(session))
+    with pytest.raises(DeviceThrottled):
+        verify_file(run.folder.exported("random", ".onnx"), device, target_ms=0.1)
+    assert session.timed == ["random"] * ATTEMPTS
+
+
+def test_a_derived_network_above_the_budget_ends_the_command_with_4(run, device, capsys):
+    export(run, CONSOLE, ["derived"])
+    verify_on(run, MadeUpSession(device), ["derived"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["verify", str(run.folder.path), "derived"])
+    assert ended.value.code == 4
+    assert "derived takes 2 ms on quick_cpu; the budget is 1 ms" in capsys.readouterr().err
