@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from profiler_agent.check import CheckReport
+    from profiler_agent.device import Device
 
 device_app = typer.Typer(
     no_args_is_help=True,
@@ -18,6 +19,11 @@ device_app = typer.Typer(
 )
 _DeviceFile = Annotated[Path, typer.Argument(help="A device file, such as device_configs/local_cpu_litert.yaml.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+
+_OpsModel = Annotated[
+    Path | None,
+    typer.Option("--ops", help="Instead, show what each op of this .tflite file takes (runner benchmark_model only)."),
+]
 
 
 @device_app.command("list")
@@ -36,7 +42,7 @@ def list_devices(as_json: _AsJson = False) -> None:
 
 
 @device_app.command("check")
-def check(device_file: _DeviceFile, as_json: _AsJson = False) -> None:
+def check(device_file: _DeviceFile, as_json: _AsJson = False, ops: _OpsModel = None) -> None:
     """Run the whole chain on one tiny model: link, agent, runtime, noise, and a verdict. Takes under 20 seconds.
 
     Example: proxyless device check device_configs/local_cpu_litert.yaml
@@ -44,7 +50,11 @@ def check(device_file: _DeviceFile, as_json: _AsJson = False) -> None:
     from profiler_agent.check import check_device, check_to_json
     from profiler_agent.device import load_device
 
-    report = check_device(load_device(device_file))
+    device = load_device(device_file)
+    if ops is not None:
+        _show_ops(device, ops, as_json=as_json)
+        return
+    report = check_device(device)
     typer.echo(json.dumps(check_to_json(report)) if as_json else _describe(report))
 
 
@@ -59,6 +69,19 @@ def clean(device_file: _DeviceFile) -> None:
 
     device = load_device(device_file)
     typer.echo(f"{device.name}: removed {clean_device(device)}.")
+
+
+def _show_ops(device: Device, model: Path, *, as_json: bool) -> None:
+    from profiler_agent.session import open_session
+
+    with open_session(device) as session:
+        ops = session.profile_ops(model)
+    if as_json:
+        typer.echo(json.dumps({"schema": 1, "device_name": device.name, "ops": [vars(op) for op in ops]}))
+        return
+    for op in ops:
+        typer.echo(f"{op.average_ms:>9.3f} ms {op.share:>7.1%}  {op.kind:<36} {op.name}")
+    typer.echo("Being watched slows the model: compare these figures with each other, not with latencies.")
 
 
 def _describe(report: CheckReport) -> str:
