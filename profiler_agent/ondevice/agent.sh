@@ -30,6 +30,7 @@ bye() {
 }
 
 finish() {
+    [ -z "$watcher" ] || kill "$watcher" 2>/dev/null
     is_ours && rm -f "$lock"
     exit "$1"
 }
@@ -210,6 +211,7 @@ is_agent() {
 # A runner that outlived a killed agent would disturb the next one.
 end_orphan() {
     orphan=$(first child)
+    orphan=${orphan%% *}
     is_agent "$orphan" "$name" && stop_group "$orphan"
     rm -f child
 }
@@ -220,39 +222,50 @@ stop_group() {
 
 # ---- jobs ------------------------------------------------------------------------------------------------------
 
-# watch CHILD LIMIT_S: ends the child at its limit, and the agent when the lease was not renewed in time. It counts
-# its own sleeps, so that a clock that is set does no harm. Beside that it reads the clusters' clocks, since after the
-# work they fall on any device.
+# watch: one process beside all jobs of the run, which starts none but its sleep. It ends a job at its limit, and the
+# agent when the lease was not renewed in time, however short the jobs are. It counts its own sleeps, so that a clock
+# that is set does no harm. Beside that it reads the clusters' clocks, since after the work they fall on any device.
 watch() {
-    left=$2 lease_left=$lease_s last=''
+    lease_left=$lease_s last='' job='' left=0
     while :; do
         sleep 1
-        [ -d "/proc/$1" ] || break
-        left=$((left - 1))
+        owner=''
+        read -r owner 2>/dev/null <pid
+        case $owner in '' | "$$") ;; *) return ;; esac # another agent has taken the run over
         age_lease
-        note_clocks
+        find_job
         if [ "$lease_left" -le 0 ]; then
-            : >lease_over
-            stop_group "$1"
-            break
+            echo >lease_over
+            [ -z "$job" ] || stop_group "${job%% *}"
+            is_agent "$$" "$name" && continue # it looks for that file
+            # A killed agent lets no clocks go; when no host starts another one either, this is who does.
+            is_forsaken && let_go && rm -f "$lock"
+            return
         fi
-        if [ "$left" -le 0 ]; then
-            : >"limit_over"
-            stop_group "$1"
-            break
+        if [ -n "$job" ] && [ "$left" -le 0 ]; then
+            printf '%s\n' "${job#* }" >limit_over
+            stop_group "${job%% *}"
         fi
+        [ -d "/proc/$$" ] || [ -n "$job" ] || is_forsaken || return
     done
-    # A killed agent lets no clocks go; when no host starts another one either, this is who does.
-    while is_forsaken; do
-        [ "$lease_left" -gt 0 ] || { let_go && rm -f "$lock"; return; }
-        sleep 1
-        age_lease
-    done
+}
+
+# Fills $job with "PID ID" of the runner at work, or with nothing, and $left with its seconds. Clocks are noted from the
+# second look on: a program that starts is no work. Where our folder was removed, the job known last is the one.
+find_job() {
+    if read -r pid limit id 2>/dev/null <child && [ -d "/proc/$pid" ]; then
+        [ "$job" = "$pid $id" ] || { job="$pid $id" left=$limit; return; }
+        note_clocks
+    elif [ -e job_list ] || ! [ -d "/proc/${job%% *}" ]; then
+        job=
+    fi
+    left=$((left - 1))
 }
 
 age_lease() {
     lease_left=$((lease_left - 1))
-    now=$(first lease)
+    now=''
+    read -r now 2>/dev/null <lease
     [ "$now" = "$last" ] || { last=$now lease_left=$lease_s; }
 }
 
@@ -281,6 +294,7 @@ is_forsaken() {
 
 # run_job ID LIMIT_S
 run_job() {
+    [ -e lease_over ] && bye lease 1
     free=$(free_kb)
     if [ "$(number "${free:-x}")" != null ] && [ "$free" -lt "$min_free_kb" ]; then
         bye disk 1 ",\"free_kb\":$free"
@@ -290,18 +304,14 @@ run_job() {
     rm -f limit_over working
     $setsid sh ./runner "$1" "$name" >"$1.out" 2>"$1.err" </dev/null &
     child=$!
-    printf '%s\n' "$child" >child
-    watch "$child" "$2" &
-    watcher=$!
+    printf '%s\n' "$child $2 $1" >child
     wait "$child"
     rc=$?
     child=
-    kill "$watcher" 2>/dev/null
-    wait "$watcher" 2>/dev/null
     rm -f child
     [ -e lease_over ] && bye lease 1
     limit=false
-    [ -e limit_over ] && limit=true
+    [ "$(first limit_over)" = "$1" ] && limit=true
     sum=$(sha256sum <"$1.out" 2>/dev/null)
     size=$(wc -c <"$1.out" 2>/dev/null)
     after=$(facts)
@@ -333,7 +343,7 @@ if [ "$1" = facts ]; then
 fi
 
 run=$1 session=$2 lease_s=$3 min_free_kb=$4 clocks=$5
-after='' child='' let_go_code=''
+after='' child='' watcher='' let_go_code=''
 name=${run##*/}
 lock=${run%/*}/lock
 mark=${run%/*}/fixed_performance
@@ -351,6 +361,8 @@ trap 'trap "" TERM HUP INT; [ -z "$child" ] || stop_group "$child"; bye signal 1
 
 sum=$(sha256sum <"$0")
 say "{\"t\":\"hello\",\"protocol\":1,\"agent\":\"${sum%% *}\",\"session\":\"$session\",\"pid\":$$}"
+watch &
+watcher=$!
 let_go && sleep 1 # as in fix_clocks
 [ "$clocks" = fixed ] && fix_clocks
 

@@ -271,7 +271,7 @@ def left_fixed(phone, android):
     root.parent.mkdir(parents=True)
     agent, run = android.start_agent(root, runner=SLEEP)
     wait_for((run / "working").exists)
-    os.killpg(int((run / "child").read_text()), signal.SIGKILL)
+    os.killpg(int((run / "child").read_text().split()[0]), signal.SIGKILL)
     os.killpg(agent.pid, signal.SIGKILL)
     agent.wait()
     assert mark_of(root).exists()
