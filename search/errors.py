@@ -19,6 +19,10 @@ class CheckpointError(ProxylessError, ValueError):
     """A checkpoint that does not fit the search that wants to resume it."""
 
 
+class RestartsWouldHang(ProxylessError, ValueError):
+    """``torchrun`` was told to restart workers in the way in which restarted workers hang."""
+
+
 class ExportError(ProxylessError):
     """An exported file that does not compute what the trained network computes."""
 

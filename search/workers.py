@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
+from search.errors import RestartsWouldHang
+
 CPU = torch.device("cpu")
 
 
@@ -71,10 +73,15 @@ ALONE = Workers()
 
 @contextmanager
 def join_workers() -> Iterator[Workers]:
-    """The workers that ``torchrun`` started (nccl where there are GPUs, else gloo); alone without it."""
+    """The workers that ``torchrun`` started (nccl where there are GPUs, else gloo); alone without it.
+
+    Raises:
+        RestartsWouldHang: ``torchrun`` is to restart workers, with a store in which restarted ones find dead addresses.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
         return
+    _require_restarts_that_work()
     has_gpu = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if has_gpu else torch.device("cpu")
     if has_gpu:
@@ -84,3 +91,14 @@ def join_workers() -> Iterator[Workers]:
         yield Workers(distributed.get_rank(), distributed.get_world_size(), device)
     finally:
         distributed.destroy_process_group()
+
+
+def _require_restarts_that_work() -> None:
+    """Workers that ``torchrun`` starts again find the addresses of the dead ones in the store that it shares with them,
+    and wait for each other for ever (seen with torch 2.13 and gloo; github.com/pytorch/pytorch/issues/135712)."""
+    may_restart = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) > 0
+    if may_restart and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        raise RestartsWouldHang(
+            "torchrun --max-restarts: workers that are started again would wait for ever, as torchrun keeps the dead "
+            "ones' addresses. Put TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 before torchrun (on each machine)."
+        )

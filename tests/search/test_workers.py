@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.workers import ALONE, Workers
+from search.workers import ALONE, Workers, join_workers
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = """
-    import json, sys
+    import json, os, signal, sys
     from pathlib import Path
     import torch
     torch.set_num_threads(1)
@@ -29,6 +29,8 @@ SEARCH = """
 
     folder = Path(sys.argv[1])
     stop = int(sys.argv[2])
+    killed_at = int(sys.argv[3])
+    is_first_attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
     settings = SearchSettings(
         warmup_steps=3, search_steps=9, batch_size=32, architecture_batch_size=32, held_out_fraction=0.25, seed=3,
         weight_steps_per_architecture_step=2,
@@ -39,8 +41,13 @@ SEARCH = """
         files = SearchFiles(folder=folder)
         trainer = SearchTrainer(space, small_data(), [target_from_macs(space, 0.06)], settings, files, workers)
         trainer.resume()
+        begun_at = trainer.step
         while trainer.step < stop:
+            if trainer.step == killed_at and workers.rank == 1 and is_first_attempt:
+                os.kill(os.getpid(), signal.SIGKILL)
             trainer.take_step()
+            if killed_at >= 0:
+                trainer.save()
         trainer.save()
         derived = derive(trainer.supernet, trainer.states[0], trainer.data, settings, Judging(workers=workers)).best
         found = {
@@ -50,20 +57,33 @@ SEARCH = """
             "loss": derived.held_out_loss,
         }
         (folder / f"found{workers.rank}.json").write_text(json.dumps(found))
+        (folder / f"begun_at{workers.rank}").write_text(str(begun_at))
 """
 
 
+NEVER = -1
+SEPARATE_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+
+
 def run_search(folder: Path, processes: int, stop: int = 12) -> list[dict]:
+    command = worker_command(folder, processes, stop, NEVER, "--standalone")
+    subprocess.run(command, check=True, timeout=300, env=environment())
+    return found_in(folder, processes)
+
+
+def worker_command(folder: Path, processes: int, stop: int, killed_at: int, *options: str) -> list[str]:
     folder.mkdir(exist_ok=True)
     script = folder / "one_worker.py"
     script.write_text(textwrap.dedent(SEARCH))
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
-    subprocess.run(
-        [sys.executable, *(launcher if processes > 1 else []), str(script), str(folder), str(stop)],
-        check=True,
-        timeout=300,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    )
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), *options]
+    return [sys.executable, *(launcher if processes > 1 else []), str(script), str(folder), str(stop), str(killed_at)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **more}
+
+
+def found_in(folder: Path, processes: int) -> list[dict]:
     return [json.loads((folder / f"found{rank}.json").read_text()) for rank in range(processes)]
 
 
@@ -84,11 +104,43 @@ def test_workers_that_were_started_again_resume_to_the_same_end(two, tmp_path):
 
 
 @pytest.mark.slow
+def test_workers_that_torchrun_restarts_after_one_was_killed_end_like_unbroken_ones(two, tmp_path):
+    folder = tmp_path / "restarted"
+    command = worker_command(folder, 2, 12, 7, "--standalone", "--max-restarts", "1")
+    subprocess.run(command, check=True, timeout=120, env=environment(**SEPARATE_STORE), stderr=subprocess.DEVNULL)
+    assert all(int((folder / f"begun_at{rank}").read_text()) in {6, 7} for rank in range(2))
+    assert found_in(folder, 2) == two
+
+
+@pytest.mark.slow
+def test_restarts_in_which_workers_would_hang_are_refused_with_the_mend(tmp_path):
+    command = worker_command(tmp_path, 2, 12, NEVER, "--standalone", "--max-restarts", "1")
+    done = subprocess.run(command, check=False, timeout=120, env=environment(), capture_output=True, text=True)
+    assert done.returncode != 0 and "Put TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 before torchrun" in done.stderr
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+@pytest.mark.slow
 def test_the_first_worker_alone_writes_events(two, tmp_path):
     folder = tmp_path / "again"
     run_search(folder, 2)
     steps = [json.loads(line)["step"] for line in (folder / "events.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)) and len(steps) > 3
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"TORCHELASTIC_MAX_RESTARTS": "0", "TORCHELASTIC_USE_AGENT_STORE": "True"},
+        {"TORCHELASTIC_MAX_RESTARTS": "3", "TORCHELASTIC_USE_AGENT_STORE": "False"},
+    ],
+)
+def test_workers_that_cannot_hang_after_a_restart_are_not_refused(monkeypatch, variables):
+    for name, value in {"WORLD_SIZE": "2", **variables}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(ValueError, match="RANK expected"), join_workers():
+        pass
 
 
 def test_each_worker_takes_its_share_and_all_shares_make_the_batch():
