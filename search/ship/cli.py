@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,9 +119,13 @@ def verify_command(  # noqa: PLR0913, PLR0917 - one option each
     Example: proxyless verify runs/first/export/derived-int8.onnx --device device_configs/local_cpu_onnxruntime.yaml
     """
     if run_or_file.suffix in MODEL_FILES:
+        _refuse_given({"a network's name": None if name == "all" else name}, f"a run folder; {run_or_file} is a file")
         _verify_file(run_or_file, device, target_ms, (predictor, network, measurements))
         return
-    from search.run import open_run
+    given = {"--device": device, "--target-ms": target_ms, "--predictor": predictor}
+    given |= {"--network": network, "--measurements": measurements}
+    _refuse_given(given, f"a file such as {run_or_file}/export/derived.onnx; a run was given its own when it began")
+    from search.run import NETWORK_NAMES, open_run
     from search.steps.verify import require_budget, verify
 
     run = open_run(run_or_file)
@@ -128,6 +133,11 @@ def verify_command(  # noqa: PLR0913, PLR0917 - one option each
     verify(run, Console(), names)
     for verified in names:
         typer.echo(_describe_verification(run, verified))
+    if names == NETWORK_NAMES:
+        from search.report.terminal import summary_table
+        from search.steps.report import network_figures
+
+        Console().print(summary_table(network_figures(run)))
     if "derived" in names:
         require_budget(run)
 
@@ -181,16 +191,27 @@ def compare_command(
     typer.echo(f"comparison: {write_comparison(run_folders, out, matrix.to_json())}")
 
 
+def _refuse_given(options: Mapping[str, object], belongs_to: str) -> None:
+    """Options that would change nothing are a misunderstanding, which is better told than left alone."""
+    from search.errors import RunFolderError
+
+    if given := [option for option, value in options.items() if value is not None]:
+        raise RunFolderError(f"Leave out {', '.join(given)}: only for {belongs_to}.")
+
+
 def _verify_file(
     path: Path, device: Path | None, target_ms: float | None, known: tuple[Path | None, Path | None, Path | None]
 ) -> None:
     from profiler_agent.device import load_device
     from search.errors import RunFolderError
     from search.progress import progress
+    from search.run_settings import parse_target
     from search.ship.verify_file import KnownNetwork, known_network, verify_file
 
     if device is None:
         raise RunFolderError(f"Name the device that {path.name} is to be timed on: --device device_configs/NAME.yaml.")
+    if target_ms is not None:
+        parse_target(None, target_ms)  # refuses what is no budget
     predictor, network, measurements = known
     held = None
     if any(known):
@@ -213,10 +234,13 @@ def _names(name: str) -> tuple[str, ...]:
 
 
 def _describe_verification(run: Run, name: str) -> str:
+    from latency_model.network_latency import LatencyEstimate
     from search.files import read_json
 
     record = read_json(run.folder.verification(name))
-    predicted = "not predicted" if record["predicted_ms"] is None else f"predicted {record['predicted_ms']:.4g} ms"
+    predicted = "not predicted"
+    if record["predicted_ms"] is not None:
+        predicted = f"predicted {LatencyEstimate(record['predicted_ms'], *record['predicted_interval_ms'])}"
     return (
         f"{name}: measured {record['measured_ms']:.4g} ms ({record['verdict']}, spread {record['spread']:.1%}), "
         f"{predicted}, budget {record['target_ms']:.4g} ms"

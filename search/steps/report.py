@@ -86,13 +86,27 @@ def shared_search_card(run: Run) -> dict[str, Any] | None:
 
 
 def make_summary(run: Run) -> dict[str, Any]:
-    """What the last table shows (see the design of run folders in search/README.md)."""
-    verified = {name: read_json(run.folder.verification(name)) for name in NETWORK_NAMES}
-    derived = verified["derived"]
-    trained = {name: read_result(TrainFiles(folder=run.folder.training(name))) for name in NETWORK_NAMES}
+    """What a run came to (see the design of run folders in search/README.md)."""
     card = read_json(run.folder.card)
     return {
         "schema": 1,
+        **network_figures(run),
+        "seconds": run.seconds(),
+        "device_seconds": run.device_seconds(),
+        "shared_search": card["shared_search"] and card["shared_search"]["cost"],
+        "runtime": f"{card['runtime']['name']} {card['runtime']['version']}",
+        "seed": run.settings.seed,
+        "versions": card["versions"],
+    }
+
+
+def network_figures(run: Run) -> dict[str, Any]:
+    """What the last table shows of the networks, all of which are verified."""
+    verified = {name: read_json(run.folder.verification(name)) for name in NETWORK_NAMES}
+    derived = verified["derived"]
+    trained = {name: read_result(TrainFiles(folder=run.folder.training(name))) for name in NETWORK_NAMES}
+    return {
+        "device": run.device.name,
         "target_ms": derived["target_ms"],
         "predicted_ms": derived["predicted_ms"],
         "predicted_interval_ms": derived["predicted_interval_ms"],
@@ -101,13 +115,6 @@ def make_summary(run: Run) -> dict[str, Any]:
         "accuracy": {name: result["accuracy"] for name, result in trained.items()},
         "start": {name: start_of(result) for name, result in trained.items()},
         "measured_ms_baselines": {name: verified[name]["measured_ms"] for name in ("random", "handmade")},
-        "seconds": run.seconds(),
-        "device_seconds": run.device_seconds(),
-        "shared_search": card["shared_search"] and card["shared_search"]["cost"],
-        "device": card["device"]["name"],
-        "runtime": f"{card['runtime']['name']} {card['runtime']['version']}",
-        "seed": run.settings.seed,
-        "versions": card["versions"],
     }
 
 

@@ -97,7 +97,7 @@ def usable_timings(session: Session, files: Sequence[ModelFile], update: Update 
         canary = ModelFile(model_id="canary", path=path)
         for _ in range(ATTEMPTS):
             throttled: dict[str, StabilityReport] = {}
-            for timing in list(session.time_models(left, canary=canary, on_progress=update)):
+            for timing in session.time_models(left, canary=canary, on_progress=update):
                 report = judge_timing(timing, session.device.plan)
                 if report.verdict == "throttled":
                     throttled[timing.model_id] = report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -21,7 +22,7 @@ from search.errors import RunFolderError
 from search.export_formats import SINGLE_PRECISION
 from search.files import read_json, write_json
 from search.plain_network import PlainNetwork
-from search.run import start_run
+from search.run import NETWORK_NAMES, start_run
 from search.run_settings import RunSettings, parse_target
 from search.ship.verify_file import verify_file
 from search.steps.export import export, is_exported
@@ -67,6 +68,14 @@ class FlatPredictor:
 
     def op_contribution_ms(self, ops):
         return np.zeros(len(ops))
+
+
+@pytest.fixture(autouse=True)
+def keep_signal_handlers():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -187,10 +196,48 @@ def test_a_single_file_on_a_throttled_device_is_an_error_of_the_device_and_no_mi
     assert session.timed == ["random"] * ATTEMPTS
 
 
-def test_a_derived_network_above_the_budget_ends_the_command_with_4(run, device, capsys):
-    export(run, CONSOLE, ["derived"])
-    verify_on(run, MadeUpSession(device), ["derived"])
+def command(capsys, *argv):
     with pytest.raises(SystemExit) as ended:
-        cli.main(["verify", str(run.folder.path), "derived"])
-    assert ended.value.code == 4
-    assert "derived takes 2 ms on quick_cpu; the budget is 1 ms" in capsys.readouterr().err
+        cli.main(argv)
+    words = capsys.readouterr()
+    return int(ended.value.code or 0), words.out, words.err
+
+
+def verified_run(run, device):
+    for name in NETWORK_NAMES:
+        run.write_network(run.space.network((0,) * len(run.space.positions), name))
+        train_anew(run, name)
+        write_json(TrainFiles(folder=run.folder.training(name)).result, {"accuracy": 0.875})
+    export(run, CONSOLE)
+    verify_on(run, MadeUpSession(device), NETWORK_NAMES)
+    return str(run.folder.path)
+
+
+def test_a_derived_network_above_the_budget_ends_the_command_with_4(run, device, capsys):
+    code, out, err = command(capsys, "verify", verified_run(run, device))
+    assert code == 4 and "derived takes 2 ms on quick_cpu; the budget is 1 ms" in err
+    assert "derived: measured 2 ms (accepted, spread 0.0%), predicted 1.90 ms (1.80-2.00), budget 1 ms" in out
+    for word in ("Networks for quick_cpu", "Derived", "Random", "Hand-made", "87.5"):
+        assert word in out
+
+
+def test_only_the_derived_network_has_to_meet_the_budget(run, device, capsys):
+    assert command(capsys, "verify", verified_run(run, device), "random")[0] == 0
+
+
+@pytest.mark.parametrize("option", ["--device", "--target-ms", "--predictor", "--network", "--measurements"])
+def test_an_option_that_is_for_files_is_refused_for_a_run(capsys, tmp_path, option):
+    code, _, err = command(capsys, "verify", str(tmp_path), option, "0.5")
+    assert code == 2 and f"Leave out {option}: only for a file" in err
+
+
+def test_a_networks_name_is_refused_for_a_file(capsys, tmp_path):
+    code, _, err = command(capsys, "verify", str(tmp_path / "derived.onnx"), "random")
+    assert code == 2 and "only for a run folder" in err
+
+
+@pytest.mark.parametrize("budget", ["nan", "0", "-1", "inf"])
+def test_a_budget_that_is_none_is_refused(capsys, tmp_path, device, budget):
+    path = str(tmp_path / "derived.onnx")
+    code, _, err = command(capsys, "verify", path, "--device", str(device.source_file), "--target-ms", budget)
+    assert code == 2 and "--target-ms" in err
