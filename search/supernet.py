@@ -63,7 +63,8 @@ class _GatedPaths(torch.autograd.Function):
                 else:
                     output = y if index == ctx.paths.active else candidate(x)
                     gate_gradients.append(torch.sum(grad_y * output))
-        return grad_y, torch.stack(gate_gradients).to(ctx.gate_options.dtype), None, None, None
+        # Gates are on the logits' device (the CPU), activations may be on a GPU.
+        return grad_y, torch.stack(gate_gradients).to(ctx.gate_options), None, None, None
 
 
 def _gated(y: Tensor, gates: Tensor, x: Tensor, mixed_op: MixedOp, paths: PositionPaths) -> Tensor:
