@@ -87,7 +87,9 @@ class BatchTimer:
         """Yield each model's timing once. What was fetched is kept for a restarted host until the last one has
         been taken over."""
         runtime = self.device.runtime
-        schedule = BatchSchedule(tuple(batch.files), batch.plan, runtime.thread_count, runtime.core_mask)
+        schedule = BatchSchedule(
+            tuple(batch.files), batch.plan, runtime.thread_count, runtime.core_mask, self.runner.expected_job_s
+        )
         used: list[str] = []
         waiting = list(batch.files)
         while groups := schedule.next_groups():

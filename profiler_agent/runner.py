@@ -51,6 +51,17 @@ class BatchSamples:
     start_up_s: float | None = None
 
 
+# Seen on a quiet machine.
+_SECONDS_PER_PROCESS = 0.8
+_SECONDS_PER_LOAD = 0.02
+
+
+def one_process_s(plan: TimingPlan, model_count: int) -> float:
+    """About how long a job takes whose models share one process."""
+    per_model_s = _SECONDS_PER_LOAD + (plan.round_count + 1) * (plan.burst_ms + plan.rest_ms) / 1e3
+    return _SECONDS_PER_PROCESS + model_count * per_model_s
+
+
 class Runner(Protocol):
     """What the session needs of a kind of runner."""
 
@@ -66,6 +77,9 @@ class Runner(Protocol):
 
     def job_content(self, batch: Batch) -> bytes:
         """The job's file."""
+
+    def expected_job_s(self, plan: TimingPlan, model_count: int) -> float:
+        """About how long a job takes: how many models a job gets and how many jobs a run follows from it."""
 
     def job_limit_s(self, batch: Batch) -> int:
         """When the agent ends the job."""

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from profiler_agent.agent_run import JobResult
 from profiler_agent.clocks import clocks_of_facts
 from profiler_agent.device import TimingPlan
-from profiler_agent.runner import Refused
+from profiler_agent.runner import Refused, one_process_s
 from profiler_agent.stability import judge_timing
 from profiler_agent.timing import SessionSamples, Timing
 
 MODELS_PER_JOB = 48
 JOBS_PER_RUN = 24
+_FEWEST_PER_JOB = 8  # a job has a canary beside them
 _RUN_S = 60.0  # about; between two runs the host looks whether the device is hot
 _MAX_LONELY_FAILURES = 2
-# Seen on a quiet machine; only to bound a run.
-_SECONDS_PER_PROCESS = 0.8
-_SECONDS_PER_LOAD = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +31,15 @@ class Group:
 
 @dataclass
 class BatchSchedule:
-    """Pure bookkeeping: hands out groups to run, takes what came of them, and says which models are settled."""
+    """Pure bookkeeping: hands out groups to run, takes what came of them, and says which models are settled.
+
+    ``expected_job_s(plan, model_count)`` is the runner's: about how long a job takes."""
 
     model_ids: tuple[str, ...]
     plan: TimingPlan
     thread_count: int
     core_mask: str | None = None
+    expected_job_s: Callable[[TimingPlan, int], float] = one_process_s
     sessions: dict[str, list[SessionSamples]] = field(default_factory=dict)
     facts: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -54,16 +55,23 @@ class BatchSchedule:
         wanted = list(self._suspects)
         self._suspects.clear()
         for turn in range(max(sessions_left.values(), default=0)):
-            wanted += mixed_parts([m for m, left in sessions_left.items() if left > turn])
+            wanted += mixed_parts([m for m, left in sessions_left.items() if left > turn], self._models_per_job)
         groups: list[Group] = []
         seconds = 0.0
         for index, model_ids in enumerate(wanted):
-            seconds += expected_job_s(self.plan, len(model_ids))
+            seconds += self.expected_job_s(self.plan, len(model_ids) + 1)  # the canary
             if groups and (seconds > _RUN_S or len(groups) == JOBS_PER_RUN):
                 self._suspects += [ids for ids in wanted[index:] if not suspected.isdisjoint(ids)]
                 break
             groups.append(self._group(model_ids))
         return groups
+
+    @property
+    def _models_per_job(self) -> int:
+        """As many as one run has time for, the canary included, where that is not too few."""
+        one_s = self.expected_job_s(self.plan, 1)
+        each_s = self.expected_job_s(self.plan, 2) - one_s
+        return max(_FEWEST_PER_JOB, min(MODELS_PER_JOB, int((_RUN_S - one_s) / each_s)))
 
     def _sessions_left(self, model_id: str) -> int:
         """Those that the plan asks of every model, then one at a time."""
@@ -131,17 +139,11 @@ class BatchSchedule:
         return Group(model_ids=tuple(model_ids), number=self._group_count)
 
 
-def mixed_parts(model_ids: Sequence[str]) -> list[tuple[str, ...]]:
+def mixed_parts(model_ids: Sequence[str], models_per_job: int = MODELS_PER_JOB) -> list[tuple[str, ...]]:
     """Parts of nearly equal size for one job each. Neighbours go to different jobs: the level of a device differs a
     little from process to process, and no kind of model is to have a process to itself."""
-    count = math.ceil(len(model_ids) / MODELS_PER_JOB)
+    count = math.ceil(len(model_ids) / models_per_job)
     return [tuple(model_ids[part::count]) for part in range(count)]
-
-
-def expected_job_s(plan: TimingPlan, model_count: int) -> float:
-    """About how long a job takes."""
-    per_model_s = _SECONDS_PER_LOAD + (plan.round_count + 1) * (plan.burst_ms + plan.rest_ms) / 1e3
-    return _SECONDS_PER_PROCESS + model_count * per_model_s
 
 
 def reason_of(result: JobResult) -> str:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from profiler_agent.bundle import DeviceFile, device_file
 from profiler_agent.deploy import DeviceFolder
-from profiler_agent.device import Device, NativeRunner, RuntimeOptions
+from profiler_agent.device import Device, NativeRunner, RuntimeOptions, TimingPlan
 from profiler_agent.errors import ConfigError, RuntimeMissing
 from profiler_agent.journal import load_object
 from profiler_agent.remote_shell import RemoteShell
-from profiler_agent.runner import Batch, BatchSamples, RuntimeFound
+from profiler_agent.runner import Batch, BatchSamples, RuntimeFound, one_process_s
 from profiler_agent.runners.output_lines import culprit_of, read_output
 from profiler_agent.runners.pinning import pin_words, require_cores
 
@@ -92,6 +92,9 @@ class NativeHostRunner:
             max(1, round(batch.model_limit_s)),
         )
         return "\n".join([" ".join(map(str, numbers)), *batch.model_paths, ""]).encode()
+
+    def expected_job_s(self, plan: TimingPlan, model_count: int) -> float:
+        return one_process_s(plan, model_count)
 
     def job_limit_s(self, batch: Batch) -> int:
         return int(_JOB_MARGIN_S + batch.model_limit_s * len(batch.model_paths))

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from profiler_agent.bundle import DeviceFile, write_runner
 from profiler_agent.deploy import DeviceFolder
-from profiler_agent.device import Device, LocalLink, PythonRunner, RuntimeOptions
+from profiler_agent.device import Device, LocalLink, PythonRunner, RuntimeOptions, TimingPlan
 from profiler_agent.errors import AgentOutputError, RuntimeMissing
 from profiler_agent.journal import load_object
 from profiler_agent.remote_shell import RemoteShell, printable
-from profiler_agent.runner import Batch, BatchSamples, RuntimeFound
+from profiler_agent.runner import Batch, BatchSamples, RuntimeFound, one_process_s
 from profiler_agent.runners.output_lines import culprit_of, read_output
 from profiler_agent.runners.pinning import pin_words, require_cores
 
@@ -93,6 +93,9 @@ class PythonHostRunner:
             },
         }
         return json.dumps(job, sort_keys=True).encode()
+
+    def expected_job_s(self, plan: TimingPlan, model_count: int) -> float:
+        return one_process_s(plan, model_count)
 
     def job_limit_s(self, batch: Batch) -> int:
         # The runner ends itself at the model's limit; this is for one that cannot.

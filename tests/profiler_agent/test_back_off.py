@@ -27,6 +27,9 @@ class FakeRunner:
     def job_content(self, batch):
         return repr(batch).encode()
 
+    def expected_job_s(self, plan, model_count):
+        return 1.0 + model_count
+
     def job_limit_s(self, batch):
         return 60
 

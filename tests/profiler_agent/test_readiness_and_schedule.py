@@ -1,16 +1,21 @@
 """When a device is waited for, when it is refused, and which models get another session."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from profiler_agent.agent_run import JobResult
-from profiler_agent.device import TimingPlan
+from profiler_agent.bundle import DeviceFile
+from profiler_agent.device import TimingPlan, load_device
 from profiler_agent.errors import DeviceTooBusy, DeviceTooHot
 from profiler_agent.readiness import complaint, wait_until_ready
-from profiler_agent.schedule import MODELS_PER_JOB, BatchSchedule, expected_job_s, mixed_parts
+from profiler_agent.runner import one_process_s
+from profiler_agent.runners.benchmark_model import BenchmarkModelHostRunner
+from profiler_agent.schedule import MODELS_PER_JOB, BatchSchedule, mixed_parts
 from profiler_agent.timing import SessionSamples
 
+CONFIGS = Path(__file__).parents[2] / "device_configs"
 PLAN = TimingPlan(session_count=2, max_sessions=4)
 DONE = JobResult(id="j", return_code=0, hit_limit=False, output=b"", stderr="")
 
@@ -144,7 +149,7 @@ def test_a_run_lasts_about_a_minute_and_the_next_ones_do_the_rest():
     plan = replace(PLAN, round_count=100, burst_ms=10.0)
     schedule = BatchSchedule(tuple(f"m{index}" for index in range(5 * MODELS_PER_JOB)), plan, thread_count=1)
     first = schedule.next_groups()
-    assert sum(expected_job_s(plan, len(group.model_ids)) for group in first) < 61
+    assert sum(one_process_s(plan, len(group.model_ids)) for group in first) < 61
     for group in first:
         schedule.succeeded(group, [samples(1.0)] * len(group.model_ids), DONE)
     assert run_all(schedule, lambda model_id, job: 1.0) == 10 - len(first)
@@ -158,3 +163,16 @@ def test_a_suspect_that_found_no_room_in_a_run_is_in_the_next():
     schedule.failed(whole, None, "it crashed")
     assert [group.model_ids for group in schedule.next_groups()] == [("a", "b")]
     assert [group.model_ids for group in schedule.next_groups()] == [("c", "d")]
+
+
+@pytest.mark.parametrize("config", ["android_adb", "android_adb_gpu"])
+def test_a_runner_of_one_process_per_round_gets_fewer_models_a_job_and_a_run_still_lasts_about_a_minute(config):
+    device = load_device(CONFIGS / f"{config}.yaml")
+    binary = DeviceFile(sha256="0" * 64, path=CONFIGS)
+    expected_job_s = BenchmarkModelHostRunner(runtime=device.runtime, binary=binary).expected_job_s
+    ids = tuple(f"m{index}" for index in range(3 * MODELS_PER_JOB))
+    schedule = BatchSchedule(ids, device.plan, thread_count=1, expected_job_s=expected_job_s)
+    groups = schedule.next_groups()
+    processes = device.plan.round_count * sum(len(group.model_ids) + 1 for group in groups)
+    assert sum(expected_job_s(device.plan, len(group.model_ids) + 1) for group in groups) < 90
+    assert 8 <= processes < 400
