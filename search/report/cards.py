@@ -9,7 +9,6 @@ from typing import Any
 from search.report.charts import network_title
 from search.report.headline import measured, predicted
 from search.report.numbers import MISSING, format_moment, format_percent, format_seconds, relative_gap, significant
-from search.report.recipe import start_of
 from search.report.run_folder import Json, NetworkRecord, RunRecord, number
 
 Fact = tuple[str, str]
@@ -52,7 +51,6 @@ class NetworkRow:
     macs: float | None
     passes: float | None
     seconds: float | None
-    start: str | None
     exports: tuple[ExportRow, ...]
 
 
@@ -99,7 +97,6 @@ def network_rows(run: RunRecord) -> list[NetworkRow]:
             macs=number(result, "macs"),
             passes=number(result, "passes"),
             seconds=number(result, "seconds"),
-            start=start_of(record.result),
             exports=_exports(record),
         )
         if any((record.spec, record.result, record.verification, record.accuracy is not None)):

@@ -33,7 +33,7 @@ from search.report.layers import layer_table
 from search.report.missing import Missing, missing
 from search.report.network_figure import leading_drawing, network_drawings
 from search.report.path_map import path_map
-from search.report.recipe import recipe_sentence
+from search.report.recipe import recipe_sentence, start_of, starts_sentence
 from search.report.run_folder import RunRecord, read_run
 
 REPORT_NAME = "report.html"
@@ -56,6 +56,7 @@ def write_report(run_folder: Path) -> Path:
     predictor = predictor_chart(run.report_card) if run.report_card else None
     derived = run.networks["derived"]
     paths = path_map(run)
+    results = {name: record.result for name, record in run.networks.items()}
     context: dict[str, Any] = {
         "title": run_title(run),
         "run": run,
@@ -63,7 +64,8 @@ def write_report(run_folder: Path) -> Path:
         "drawings": network_drawings({title: run.networks[name] for name, title in NETWORK_TITLES.items()})
         or leading_drawing(run),
         "trade_off": trade_off,
-        "recipe": recipe_sentence({name: record.result for name, record in run.networks.items()}),
+        "recipe": recipe_sentence(results),
+        "starts": starts_sentence({name: start_of(result) for name, result in results.items()}),
         "rows": network_rows(run),
         "path_map": paths,
         "search_charts": charts,

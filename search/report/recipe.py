@@ -35,6 +35,14 @@ def starts_note(starts: Mapping[str, str | None]) -> str | None:
     return f"{first.capitalize()}, {', '.join(others)}."
 
 
+def starts_sentence(starts: Mapping[str, str | None]) -> str:
+    """What every training began with, alike or not; an empty text when none is known."""
+    known = {name: start for name, start in starts.items() if start is not None}
+    if not known:
+        return ""
+    return starts_note(known) or f"{_listed(list(known)).capitalize()} began {known.popitem()[1]}."
+
+
 def recipe_sentence(results: Mapping[str, Mapping[str, Any] | None]) -> str:
     """Whether the trained networks had the same recipe; an empty text when fewer than two are, or their files do not
     say it.
