@@ -15,6 +15,7 @@ from search.data.load import load_dataset
 from search.errors import RunFolderError
 from search.files import read_json, write_json
 from search.live_curves import live_curves
+from search.parent import while_parent_lives
 from search.progress import progress
 from search.settings import TrainSettings
 from search.train_network import NetworkTrainer, TrainFiles
@@ -58,13 +59,13 @@ def train_any(
         trainer = NetworkTrainer(spec, split, settings, files, workers)
         trainer.resume()
         if not workers.is_first:
-            return trainer.run()
+            return trainer.run(while_parent_lives(None, workers.count))
         write_json(out / "network.json", network_to_json(spec))
         with (
             progress(console, "train") as update,
             live_curves(files.events, out / "tensorboard", "train", trainer.step, update) as on_step,
         ):
-            return trainer.run(on_step)
+            return trainer.run(while_parent_lives(on_step, workers.count))
 
 
 def _network_and_images(network: str, images: ImageChoice) -> tuple[NetworkSpec, ImageData]:

@@ -1,4 +1,4 @@
-"""Step 5, train: the derived network and its baselines from scratch, by one recipe, side by side."""
+"""Step 5, train: the derived network and its baselines by one recipe, side by side."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from torch import Tensor
 
@@ -17,18 +19,20 @@ from search.allocator import keep_freed_memory
 from search.errors import RunFolderError
 from search.files import read_json, read_json_lines
 from search.live_curves import live_curves
+from search.parent import PARENT, while_parent_lives
 from search.progress import Update, progress
 from search.run import NETWORK_NAMES, Run, open_run
 from search.steps.search import finished_trainer
 from search.train_network import NetworkTrainer, TrainFiles, read_result
 from search.warm_start import supernet_weights
+from search.workers import ALONE, Workers, join_workers
 
 POLL_S = 0.5
-PARENT = "PROXYLESS_PARENT"
 
 
 def train(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES, *, from_supernet: bool = False) -> None:
-    """Train what is not trained yet; several networks in processes of their own, one per core.
+    """Train what is not trained yet; several networks in processes of their own, one per core. Under ``torchrun`` its
+    processes share each network, one network after the other.
 
     Args:
         from_supernet: begin with what the supernet learned; for the derived network alone, as the others have none.
@@ -37,37 +41,82 @@ def train(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES, *, f
     """
     if from_supernet and tuple(names) != ("derived",):
         raise RunFolderError("Only the derived network can begin with the supernet's weights; name it: derived.")
-    left = [name for name in names if not is_trained(run, name)]
-    if not left:
-        return
-    with run.timed("train"), progress(console, "train") as update:
-        if len(left) == 1:
-            train_here(run, left[0], update, derived_start(run) if from_supernet else None)
-        else:
-            _train_side_by_side(run, left, update)
-    for name in names:
-        result = read_result(TrainFiles(folder=run.folder.training(name)))
-        console.print(f"{name}: {100 * result['accuracy']:.1f} % of the test images", highlight=False)
+    with join_workers() as workers:
+        left = _left(run, names, workers)
+        if not left:
+            return
+        with _watched(run, console, workers) as update:
+            if len(left) == 1 or workers.count > 1:
+                initial = derived_start(run) if from_supernet else None
+                _train_in_turn(run, left, update, initial, workers)
+            else:
+                _train_side_by_side(run, left, update)
+        if workers.is_first:
+            _print_accuracies(run, names, console)
 
 
 def is_trained(run: Run, name: str) -> bool:
     return TrainFiles(folder=run.folder.training(name)).result.exists()
 
 
-def train_here(run: Run, name: str, update: Update | None = None, initial: Mapping[str, Tensor] | None = None) -> None:
-    """Train one network of the run in this process; it resumes bit for bit."""
+def _left(run: Run, names: Sequence[str], workers: Workers) -> list[str]:
+    """What is to be trained, as the first worker sees it: when another one looks, the first may be further."""
+    is_left = torch.tensor([not is_trained(run, name) for name in names])
+    workers.from_first_([is_left])
+    return [name for name, left in zip(names, is_left.tolist(), strict=True) if left]
+
+
+@contextmanager
+def _watched(run: Run, console: Console, workers: Workers) -> Iterator[Update]:
+    """Shows progress and counts the time, once for all workers."""
+    with ExitStack() as stack:
+        if workers.is_first:
+            stack.enter_context(run.timed("train"))
+            yield stack.enter_context(progress(console, "train"))
+        else:
+            yield _shown_by_the_first
+
+
+def _shown_by_the_first(done: int, total: int) -> None:
+    """Progress of a worker that is not the first."""
+
+
+def _train_in_turn(
+    run: Run, names: Sequence[str], update: Update, initial: Mapping[str, Tensor] | None, workers: Workers
+) -> None:
+    for index, name in enumerate(names):
+
+        def on_step(done: int, total: int, before: int = index) -> None:
+            update(before * total + done, len(names) * total)
+
+        train_here(run, name, on_step, initial, workers)
+
+
+def _print_accuracies(run: Run, names: Sequence[str], console: Console) -> None:
+    for name in names:
+        result = read_result(TrainFiles(folder=run.folder.training(name)))
+        console.print(f"{name}: {100 * result['accuracy']:.1f} % of the test images", highlight=False)
+
+
+def train_here(
+    run: Run,
+    name: str,
+    update: Update | None = None,
+    initial: Mapping[str, Tensor] | None = None,
+    workers: Workers = ALONE,
+) -> None:
+    """Train one network of the run in this process, which may be one of several; it resumes bit for bit."""
     settings = run.preset.train_settings(run.settings.seed)
     data = run.split(settings.held_out_fraction)
     files = TrainFiles(folder=run.folder.training(name))
-    trainer = NetworkTrainer(run.read_network(name), data, settings, files, initial=initial)
+    trainer = NetworkTrainer(run.read_network(name), data, settings, files, workers, initial)
     trainer.resume()
-    with live_curves(files.events, run.folder.curves(name), "train", trainer.step, update) as on_step:
-
-        def watched(done: int, total: int) -> None:
-            _require_parent()
-            on_step(done, total)
-
-        trainer.run(watched)
+    with ExitStack() as stack:
+        on_step = update
+        if workers.is_first:
+            curves = live_curves(files.events, run.folder.curves(name), "train", trainer.step, update)
+            on_step = stack.enter_context(curves)
+        trainer.run(while_parent_lives(on_step, workers.count))
 
 
 def derived_start(run: Run) -> dict[str, Tensor]:
@@ -80,13 +129,6 @@ def derived_start(run: Run) -> dict[str, Tensor]:
     trainer = finished_trainer(run)
     space = run.space.widths[derived["width"]]
     return supernet_weights(space, tuple(derived["choices"]), trainer.supernet.state_dict())
-
-
-def _require_parent() -> None:
-    """End when the run that started this training was killed: resumed, it trains this network itself."""
-    parent = os.environ.get(PARENT)
-    if parent is not None and os.getppid() != int(parent):
-        raise RunFolderError("The run that started this training is gone; it goes on when the run is resumed.")
 
 
 def _train_side_by_side(run: Run, names: Sequence[str], update: Update) -> None:

@@ -10,12 +10,16 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from search.files import read_json, read_json_lines
+from search.run import NETWORK_NAMES, Run, start_run
+from search.run_settings import RunSettings
+from search.spaces.small import small_space
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING = """
@@ -54,12 +58,12 @@ def start_training(folder: Path, save_every_s: tuple[float, float]) -> subproces
     )
 
 
-def workers_of(launcher: subprocess.Popen[bytes]) -> list[int]:
+def workers_of(launcher: subprocess.Popen[Any]) -> list[int]:
     found = subprocess.run(["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True, check=False)
     return [int(pid) for pid in found.stdout.split()]
 
 
-def end(launcher: subprocess.Popen[bytes]) -> None:
+def end(launcher: subprocess.Popen[Any]) -> None:
     """Kill all three; the launcher first, as it would end the others politely."""
     workers = workers_of(launcher)
     launcher.kill()
@@ -78,7 +82,7 @@ def finish_training(folder: Path, save_every_s: tuple[float, float]) -> None:
         raise
 
 
-def wait_for_step(process: subprocess.Popen[bytes], folder: Path, step: int) -> None:
+def wait_for_step(process: subprocess.Popen[Any], folder: Path, step: int) -> None:
     """Return when the training has logged a step from ``step`` on; it must still be at work then."""
     for _ in range(2400):
         assert process.poll() is None, "the training ended before it could be killed"
@@ -123,3 +127,45 @@ def test_processes_killed_with_sigkill_and_started_again_end_like_unbroken_ones(
     assert (folder / "checkpoint.pt").exists() and not (folder / "result.json").exists()
     finish_training(folder, save_every_s)
     require_equal(folder, unbroken)
+
+
+def untrained_run(folder: Path, image_limit: int) -> Run:
+    settings = RunSettings(device="here.yaml", data="digits", target=None, preset="smoke", image_limit=image_limit)
+    run, space = start_run(folder, settings), small_space((1, 16, 16), 10)
+    for index, name in enumerate(NETWORK_NAMES):
+        run.write_network(space.network(tuple(index for _ in space.positions), name))
+    return run
+
+
+def start_verb(run: Run, name: str) -> subprocess.Popen[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    return subprocess.Popen(
+        [*launcher, "-m", "search", "train", str(run.folder.path), name],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_training_of_a_runs_networks(tmp_path):
+    run = untrained_run(tmp_path, image_limit=400)
+    launcher = start_verb(run, "all")
+    words, _ = launcher.communicate(timeout=300)
+    assert launcher.returncode == 0
+    assert [line.split(":")[0] for line in words.splitlines() if "% of the test images" in line] == list(NETWORK_NAMES)
+    for name in NETWORK_NAMES:
+        steps = [event["step"] for event in read_json_lines(run.folder.training(name) / "events.jsonl")]
+        assert steps == sorted(set(steps)), "each process trained the network for itself"
+    assert run.seconds()["train"] > 0
+
+
+@pytest.mark.slow
+def test_processes_end_when_what_started_them_was_killed(tmp_path):
+    run = untrained_run(tmp_path, image_limit=1400)
+    launcher = start_verb(run, "derived")
+    wait_for_step(launcher, run.folder.training("derived"), 1)
+    launcher.kill()
+    launcher.communicate(timeout=60)  # their common output ends with the last of them
+    assert not run.folder.training("derived").joinpath("result.json").exists()
