@@ -23,6 +23,10 @@ class RestartsWouldHang(ProxylessError, ValueError):
     """``torchrun`` was told to restart workers in the way in which restarted workers hang."""
 
 
+class TooFewGpus(ProxylessError, ValueError):
+    """More workers on a machine than it has GPUs."""
+
+
 class ExportError(ProxylessError):
     """An exported file that does not compute what the trained network computes."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from search.errors import RestartsWouldHang
+from search.errors import RestartsWouldHang, TooFewGpus
 
 CPU = torch.device("cpu")
 
@@ -73,24 +73,38 @@ ALONE = Workers()
 
 @contextmanager
 def join_workers() -> Iterator[Workers]:
-    """The workers that ``torchrun`` started (nccl where there are GPUs, else gloo); alone without it.
+    """The workers that ``torchrun`` started (nccl where there are GPUs, else gloo), each with a GPU of its own where
+    there are any; without ``torchrun`` this process alone, on the first GPU or else on the CPU.
 
     Raises:
         RestartsWouldHang: ``torchrun`` is to restart workers, with a store in which restarted ones find dead addresses.
+        TooFewGpus: this machine has GPUs, but fewer than it has workers.
     """
+    device = _own_device(int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield ALONE
+        yield Workers(device=device)
         return
     _require_restarts_that_work()
-    has_gpu = torch.cuda.is_available()
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if has_gpu else torch.device("cpu")
-    if has_gpu:
+    if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if has_gpu else "gloo")
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Workers(distributed.get_rank(), distributed.get_world_size(), device)
     finally:
         distributed.destroy_process_group()
+
+
+def _own_device(place: int, worker_count: int) -> torch.device:
+    """The device of the worker in this place among those of this machine."""
+    if not torch.cuda.is_available():
+        return CPU
+    gpu_count = torch.cuda.device_count()
+    if worker_count > gpu_count:
+        raise TooFewGpus(
+            f"{worker_count} workers were started on this machine, which has {gpu_count} GPUs; each needs one of its "
+            f"own. Give torchrun --nproc-per-node {gpu_count}, or put CUDA_VISIBLE_DEVICES= before it to use the CPU."
+        )
+    return torch.device("cuda", place)
 
 
 def _require_restarts_that_work() -> None:
