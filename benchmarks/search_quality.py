@@ -18,45 +18,40 @@ import dataclasses
 import hashlib
 import multiprocessing
 import os
-import random
-import statistics
-from collections.abc import Callable, Iterator, Sequence
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from benchmarks.claims import Claim, Options, at_least, at_most, run_benchmark
+from benchmarks.claims import Claim, Options, run_benchmark
 from benchmarks.macro_bench import (
     NEAR,
     MacroBench,
     MeasuredDevice,
     analytic_device,
     cifar10,
-    measure_networks,
     measured_device,
     read_macro_bench,
 )
 from benchmarks.public_data import DEFAULT_FOLDER
-from benchmarks.search_alternatives import best_of_random, evolved, train_uniformly, trainings_to_equal
+from benchmarks.search_alternatives import best_of_random, evolved, train_uniformly
+from benchmarks.search_quality_claims import Found, measured_claims, quality_claims, targets_of
 from search.allocator import keep_freed_memory
 from search.architecture_step import LatencyTarget
 from search.batches import SplitData
 from search.derive import derive
 from search.files import read_json, write_json
 from search.settings import SearchSettings
-from search.space import Choices
 from search.spaces.nas_bench_macro import nas_bench_macro_space
 from search.supernet import SuperNet
 from search.trainer import SearchFiles, SearchTrainer
 
 BUILD = Path(__file__).resolve().parents[1] / "build" / "search_quality"
-PERCENTILES = (25, 50, 75)
-LARGEST_REGRET, LEAST_PERCENTILE = 0.5, 95.0
-COMPARED_NETWORKS = 16
 ARCHITECTURE_SHARE = 0.8
 """What an image costs in an architecture step (batch 256) beside one in a weight step (batch 64), in CPU time: measured
 0.75 at stem stride 2, 0.78 at 1."""
@@ -108,17 +103,6 @@ QUICK = Plan(
 )
 
 
-@dataclass(frozen=True)
-class Found:
-    """What one seed found for each budget, with our search and with the baseline, and what that cost."""
-
-    derived: dict[str, Choices]
-    argmax: dict[str, Choices]
-    uniform: dict[str, Choices]
-    evolved: dict[str, Choices]
-    passes: float
-
-
 def measure(options: Options) -> Iterator[Claim]:
     for plan in (QUICK,) if options.quick else (FULL, DOUBLE):
         for claim in measure_plan(plan, options.data or DEFAULT_FOLDER):
@@ -133,17 +117,14 @@ def measure_plan(plan: Plan, data_folder: Path) -> Iterator[Claim]:
         min(len(plan.seeds), os.cpu_count() or 1), mp_context=multiprocessing.get_context("spawn")
     ) as processes:
         found = list(processes.map(find, *zip(*((plan, bench, data_folder, seed) for seed in plan.seeds), strict=True)))
-    note = f"cost of {found[0].passes:.1f} passes, {len(found)} seed(s), stem stride {plan.stem_stride}"
+    commits = sorted({commit for one in found for commit in one.commits})
+    note = (
+        f"cost of {found[0].passes:.1f} passes, {len(found)} seed(s), stem stride {plan.stem_stride}; "
+        f"stages made by {', '.join(commits)}"
+    )
     yield from quality_claims(bench, found, note)
     if plan.is_measured:
         yield from measured_claims(bench, found, MeasuredDevice(folder=BUILD / "latency"))
-
-
-def targets_of(bench: MacroBench) -> list[LatencyTarget]:
-    return [
-        dataclasses.replace(bench.target, name=f"{percentile}th", target_ms=bench.budget_ms(percentile))
-        for percentile in PERCENTILES
-    ]
 
 
 def find(plan: Plan, bench: MacroBench, data_folder: Path, seed: int) -> Found:
@@ -161,8 +142,10 @@ def find(plan: Plan, bench: MacroBench, data_folder: Path, seed: int) -> Found:
         trainer = SearchTrainer(space, data, targets, settings, SearchFiles(folder=folder / "search"))
         trainer.resume()
         trainer.run()
+        started_s = time.monotonic()
         derivations = {s.target.name: derive(trainer.supernet, s, data, settings) for s in trainer.states}
         return {
+            "minutes": {"search": trainer.seconds / 60, "derive": (time.monotonic() - started_s) / 60},
             "derived": {name: one.best.choices for name, one in derivations.items()},
             "argmax": {name: one.argmax for name, one in derivations.items()},
         }
@@ -181,20 +164,38 @@ def find(plan: Plan, bench: MacroBench, data_folder: Path, seed: int) -> Found:
         supernet = uniform_supernet()
         return {"evolved": {t.name: evolved(supernet, t, data, settings) for t in targets}}
 
-    kept = {
-        **stage(folder / f"searched-{derived_by}-smoothed.json", searched),
-        **stage(folder / f"drawn-{derived_by}.json", drawn),
-        **stage(folder / f"evolved-{derived_by}.json", evolved_too),
+    of_search = stage(folder / f"searched-{derived_by}-smoothed.json", searched)
+    kept = [
+        of_search,
+        stage(folder / f"drawn-{derived_by}.json", drawn),
+        stage(folder / f"evolved-{derived_by}.json", evolved_too),
+    ]
+    choices = {
+        what: {name: tuple(value) for name, value in one[what].items()}
+        for one in kept
+        for what in ("derived", "argmax", "uniform", "evolved")
+        if what in one
     }
-    choices = {what: {name: tuple(value) for name, value in by_name.items()} for what, by_name in kept.items()}
-    return Found(**choices, passes=cost)
+    return Found(
+        **choices,
+        passes=cost,
+        search_minutes=of_search["minutes"]["search"],
+        derive_minutes=of_search["minutes"]["derive"],
+        commits=frozenset(one.get("commit", "an earlier commit") for one in kept),
+    )
 
 
 def stage(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """What a stage gave, computed once."""
+    """What a stage gave, computed once, with the commit of the code that computed it."""
     if not path.exists():
-        write_json(path, compute())
+        write_json(path, {**compute(), "commit": present_commit()})
     return dict(read_json(path))
+
+
+def present_commit() -> str:
+    words = ["git", "describe", "--always", "--dirty"]
+    done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "an unknown commit"
 
 
 def identity(plan: Plan, settings: SearchSettings, device: LatencyTarget) -> str:
@@ -213,121 +214,6 @@ def search_cost(settings: SearchSettings, image_count: int) -> float:
     images = settings.total_steps * settings.batch_size
     images += settings.architecture_steps(1) * settings.architecture_batch_size * ARCHITECTURE_SHARE
     return images / image_count
-
-
-def quality_claims(bench: MacroBench, found: Sequence[Found], note: str) -> Iterator[Claim]:
-    regrets, percentiles = [], []
-    leads: dict[str, list[float]] = {
-        "best of random on a uniform supernet": [],
-        "evolution on a uniform supernet": [],
-        "median random": [],
-        "largest": [],
-    }
-    trainings = []
-    for one in found:
-        for target in targets_of(bench):
-            near, within = bench.near(target.target_ms), bench.within(target.target_ms)
-            accuracy = bench.accuracy[bench.row(one.derived[target.name])]
-            regrets.append(float(bench.accuracy[within].max() - accuracy))
-            percentiles.append(float(100 * (bench.accuracy[near] <= accuracy).mean()))
-            largest = within[bench.parameter_count[within].argmax()]
-            leads["best of random on a uniform supernet"].append(
-                accuracy - bench.accuracy[bench.row(one.uniform[target.name])]
-            )
-            leads["evolution on a uniform supernet"].append(
-                accuracy - bench.accuracy[bench.row(one.evolved[target.name])]
-            )
-            trainings.append(trainings_to_equal(bench, target, float(accuracy)))
-            leads["median random"].append(accuracy - float(np.median(bench.accuracy[near])))
-            leads["largest"].append(accuracy - bench.accuracy[largest])
-            print(describe(bench, one, target), flush=True)
-    yield at_most(
-        "regret to the best network within the budget, mean",
-        statistics.mean(regrets),
-        LARGEST_REGRET,
-        unit="points",
-        spread=(min(regrets), max(regrets)),
-        note=note,
-    )
-    yield at_least(
-        "percentile among the networks within 5 % under the budget, mean",
-        statistics.mean(percentiles),
-        LEAST_PERCENTILE,
-        unit="percentile",
-        spread=(min(percentiles), max(percentiles)),
-    )
-    yield at_least(
-        "random networks under the budget to be trained in full until one is as good, mean",
-        statistics.mean(trainings),
-        1.0,
-        unit="trainings",
-        spread=(min(trainings), max(trainings)),
-        note="each costs more than the search: the published ones took 50 passes over 50,000 images, the search "
-        f"{found[0].passes:.0f} over fewer",
-    )
-    for name, values in leads.items():
-        yield lead_claim(f"lead over: {name}", [float(value) for value in values])
-
-
-def lead_claim(claim: str, leads: Sequence[float]) -> Claim:
-    """The mean lead, which is to be above its own standard error."""
-    error = statistics.stdev(leads) / len(leads) ** 0.5
-    mean = statistics.mean(leads)
-    return Claim(
-        claim=claim,
-        value=mean,
-        unit="points",
-        aim=f"> its standard error, {error:.2f}",
-        holds=mean > error,
-        spread=(min(leads), max(leads)),
-    )
-
-
-def describe(bench: MacroBench, found: Found, target: LatencyTarget) -> str:
-    """One line per budget: every choice with its published accuracy."""
-    near, within = bench.near(target.target_ms), bench.within(target.target_ms)
-    best = bench.choices[within[bench.accuracy[within].argmax()]]
-
-    def named(choices: Choices) -> str:
-        row = bench.row(choices)
-        return f"{''.join(map(str, choices))} {bench.accuracy[row]:.2f} at {bench.latency_ms[row]:.4g} ms"
-
-    return (
-        f"  {target.name} ({target.target_ms:.4g} ms, {len(near)} networks near): "
-        f"derived {named(found.derived[target.name])}; "
-        f"argmax {named(found.argmax[target.name])}; uniform {named(found.uniform[target.name])}; "
-        f"evolved {named(found.evolved[target.name])}; "
-        f"best {named(best)}; median near {np.median(bench.accuracy[near]):.2f}; "
-        f"largest {bench.accuracy[within[bench.parameter_count[within].argmax()]]:.2f}"
-    )
-
-
-def measured_claims(bench: MacroBench, found: Sequence[Found], device: MeasuredDevice) -> Iterator[Claim]:
-    """Against random networks of the same measured latency: a search exploits the error of the table it has seen."""
-    leads, overshoot = [], []
-    for target in targets_of(bench):
-        near = [bench.choices[row] for row in bench.near(target.target_ms)]
-        others = random.Random(target.name).sample(near, min(len(near), COMPARED_NETWORKS))
-        derived = [one.derived[target.name] for one in found]
-        measured_ms = measure_networks(device, [*others, *derived])
-        known = [one for one in others if one in measured_ms]
-        for choices in derived:
-            if choices not in measured_ms:
-                continue
-            slowest_ms = measured_ms[choices] * (1 + 0.02)
-            matched = [bench.accuracy[bench.row(one)] for one in known if measured_ms[one] <= slowest_ms]
-            overshoot.append(measured_ms[choices] / target.target_ms - 1)
-            if matched:
-                leads.append(float(bench.accuracy[bench.row(choices)] - np.median(matched)))
-    if len(leads) > 1:
-        yield lead_claim("lead over the median random network of the same measured latency", leads)
-    yield at_most(
-        "measured latency of the derived networks over their budget, mean",
-        statistics.mean(overshoot),
-        0.03,
-        unit="share",
-        spread=(min(overshoot), max(overshoot)),
-    )
 
 
 if __name__ == "__main__":

@@ -131,13 +131,17 @@ def searched(columns: Mapping[str, Column], data_folder: Path) -> dict[str, Choi
     ]
     folder = BUILD / "-".join(["search", *(identity(FULL, settings, target) for target in targets)])
 
-    def search() -> dict[str, Choices]:
+    def search() -> dict[str, dict[str, Choices]]:
         trainer = SearchTrainer(space, data, targets, settings, SearchFiles(folder=folder))
         trainer.resume()
         trainer.run()
-        return {s.target.name: derive(trainer.supernet, s, data, settings).best.choices for s in trainer.states}
+        return {
+            "derived": {s.target.name: derive(trainer.supernet, s, data, settings).best.choices for s in trainer.states}
+        }
 
-    return {label: tuple(choices) for label, choices in stage(folder / "derived.json", search).items()}
+    return {
+        label: tuple(choices) for label, choices in stage(folder / "derived-smoothed.json", search)["derived"].items()
+    }
 
 
 def matrix_claims(what: str, columns: Mapping[str, Column], own: Mapping[str, Choices]) -> Iterator[Claim]:
