@@ -89,7 +89,7 @@ class Guard:
     """
 
     max_start_temperature_c: float | None = None
-    max_cpu_pressure_percent: float = 10.0  # gates runs with more than one thread only
+    max_cpu_pressure_percent: float = 10.0  # gates runs with more than one thread only; 100 gates none
     fixed_performance: bool = False
     min_free_mb: float = 64.0
     wait_limit_s: float = 300.0

@@ -10,11 +10,15 @@ from profiler_agent.device import Device
 from profiler_agent.errors import DeviceTooBusy, DeviceTooHot
 
 _WAIT_STEP_S = 2.0
+_IDLE_TICKS = (3, 4)  # idle and iowait among the facts' cpu_ticks
 
 
-def complaint(device: Device, facts: Mapping[str, Any]) -> DeviceTooBusy | DeviceTooHot | None:
+def complaint(
+    device: Device, facts: Mapping[str, Any], earlier: Mapping[str, Any] | None = None
+) -> DeviceTooBusy | DeviceTooHot | None:
     """What speaks against a run, as the error that it becomes when it does not pass. A fact that the device does
-    not tell speaks against nothing, but for the load when several threads are to be timed."""
+    not tell speaks against nothing, but for the load when several threads are to be timed: where the device does not
+    tell its pressure, that is taken from the ticks since the ``earlier`` facts."""
     limit_c = device.guard.max_start_temperature_c
     temperature_mc = facts.get("temperature_mc")
     if limit_c is not None and temperature_mc is not None and temperature_mc / 1000.0 > limit_c:
@@ -27,20 +31,51 @@ def complaint(device: Device, facts: Mapping[str, Any]) -> DeviceTooBusy | Devic
             f"{device.name} says it is throttled (thermal status {facts['thermal_status']}). Take it out of its "
             "case or off the charger, let it cool, and start again."
         )
-    if device.runtime.thread_count > 1 and device.runtime.accelerator == "cpu":
-        return _load_complaint(device, facts.get("cpu_pressure_percent"))
+    if _must_be_idle(device):
+        return _load_complaint(device, facts, earlier)
     return None
 
 
-def _load_complaint(device: Device, pressure_percent: float | None) -> DeviceTooBusy | None:
+def _must_be_idle(device: Device) -> bool:
+    is_gated = device.guard.max_cpu_pressure_percent < 100.0  # noqa: PLR2004 - a percentage
+    return is_gated and device.runtime.thread_count > 1 and device.runtime.accelerator == "cpu"
+
+
+def _load_complaint(
+    device: Device, facts: Mapping[str, Any], earlier: Mapping[str, Any] | None
+) -> DeviceTooBusy | None:
     limit_percent = device.guard.max_cpu_pressure_percent
-    if pressure_percent is not None and pressure_percent > limit_percent:
-        return DeviceTooBusy(
-            f"{device.name} has a CPU pressure of {pressure_percent:.0f} %; with {device.runtime.thread_count} "
-            f"threads a run starts below {limit_percent:.0f} %, since no statistics can "
-            f"rescue it. Stop the other programs, or set runtime.thread_count: 1 in {device.source_file}."
-        )
-    return None
+    pressure_percent = facts.get("cpu_pressure_percent")
+    if pressure_percent is not None:
+        percent, words = pressure_percent, f"has a CPU pressure of {pressure_percent:.0f} %"
+    else:
+        percent = _busy_percent(earlier or {}, facts)
+        if percent is None:
+            return DeviceTooBusy(
+                f"{device.name} does not tell how busy it is (/proc/pressure/cpu and /proc/stat cannot be read), and "
+                f"other programs would spoil a run with {device.runtime.thread_count} threads unseen. Set "
+                f"runtime.thread_count: 1 in {device.source_file}, or guard.max_cpu_pressure_percent: 100 where you "
+                "know that nothing else runs."
+            )
+        words = f"has its CPUs busy for {percent:.0f} % of the time"
+    if percent <= limit_percent:
+        return None
+    return DeviceTooBusy(
+        f"{device.name} {words}; with {device.runtime.thread_count} threads a run starts below {limit_percent:.0f} %, "
+        f"since no statistics can rescue it. Stop the other programs, or set runtime.thread_count: 1 in "
+        f"{device.source_file}."
+    )
+
+
+def _busy_percent(earlier: Mapping[str, Any], facts: Mapping[str, Any]) -> float | None:
+    """The share of all CPUs' time between two looks that was not idle; None when it cannot be told. The load average
+    is no help: on phones it also counts what sleeps."""
+    before, after = earlier.get("cpu_ticks"), facts.get("cpu_ticks")
+    if before is None or after is None or len(before) != len(after) or None in (*before, *after):
+        return None
+    passed = [late - early for early, late in zip(before, after, strict=True)]
+    total = sum(passed)
+    return 100.0 * (total - sum(passed[index] for index in _IDLE_TICKS)) / total if total > 0 else None
 
 
 def wait_until_ready(
@@ -56,7 +91,14 @@ def wait_until_ready(
         DeviceTooHot, DeviceTooBusy: it did not pass.
     """
     deadline_s = clock_s() + device.guard.wait_limit_s
-    while (reason := complaint(device, read_facts())) is not None:
-        if clock_s() + _WAIT_STEP_S > deadline_s:
+    earlier, facts = None, read_facts()
+    if _must_be_idle(device) and facts.get("cpu_pressure_percent") is None and facts.get("cpu_ticks") is not None:
+        sleep(_WAIT_STEP_S)
+        earlier, facts = facts, read_facts()
+    while (reason := complaint(device, facts, earlier)) is not None:
+        is_told = facts.get("cpu_pressure_percent") is not None or facts.get("cpu_ticks") is not None
+        can_pass = isinstance(reason, DeviceTooHot) or is_told
+        if not can_pass or clock_s() + _WAIT_STEP_S > deadline_s:
             raise reason
         sleep(_WAIT_STEP_S)
+        earlier, facts = facts, read_facts()

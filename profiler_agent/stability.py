@@ -14,6 +14,7 @@ from profiler_agent.timing import SessionSamples, Timing
 
 Verdict: TypeAlias = Literal["accepted", "noisy", "throttled"]
 _MIN_UNDISTURBED = 3
+_CROWDED_PERCENT = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class StabilityReport:
         spread: relative distance between the ``session_count`` fastest sessions' low quantiles.
         canary_drift: how much slower the canary was in the slowest of these sessions than in the fastest.
         preempted_share: rounds with an involuntary context switch; None where no count could be read.
-        reason: why the verdict is ``throttled``; None for the others.
+        reason: why the verdict is ``throttled``, or ``noisy`` for other programs' sake; None for the others.
     """
 
     latency_ms: float
@@ -66,14 +67,16 @@ def judge_timing(timing: Timing, plan: TimingPlan) -> StabilityReport:
     canaries_ms = [quantile_of(session.canary_ms, plan.low_quantile) for session in chosen if session.canary_ms]
     canary_drift = max(canaries_ms) / min(canaries_ms) - 1.0 if canaries_ms else 0.0
     throttling = _throttling(chosen, timing.core_mask, canary_drift, plan)
+    crowding = _crowding(timing, plan)
+    is_noisy = len(timing.sessions) < plan.session_count or spread > plan.spread_limit or crowding is not None
     return StabilityReport(
         latency_ms=statistics.median(lows_ms),
         median_ms=statistics.median(sample for session in timing.sessions for sample in session.samples_ms),
         spread=spread,
         canary_drift=canary_drift,
         preempted_share=_preempted_share(timing),
-        verdict="throttled" if throttling else _calm_verdict(timing, plan, spread),
-        reason=throttling,
+        verdict="throttled" if throttling else "noisy" if is_noisy else "accepted",
+        reason=throttling or crowding,
     )
 
 
@@ -92,11 +95,21 @@ def _throttling(
     return clock_complaint([session.clocks for session in sessions], core_mask)
 
 
-def _calm_verdict(timing: Timing, plan: TimingPlan, spread: float) -> Verdict:
-    is_crowded = timing.thread_count > 1 and (_preempted_share(timing) or 0.0) > plan.low_quantile
-    if len(timing.sessions) < plan.session_count or spread > plan.spread_limit or is_crowded:
-        return "noisy"
-    return "accepted"
+def _crowding(timing: Timing, plan: TimingPlan) -> str | None:
+    """Why several threads are taken to have waited for other programs: it takes only one of them to make a run late,
+    and no statistics tell. Where nothing is known of the device's load, that is the reason."""
+    if timing.thread_count == 1:
+        return None
+    share = _preempted_share(timing)
+    if share is not None:
+        return f"{share:.0%} of the rounds with several threads were preempted" if share > plan.low_quantile else None
+    pressure_percent = timing.facts_after.get("cpu_pressure_percent")
+    if pressure_percent is not None:
+        is_crowded = pressure_percent > _CROWDED_PERCENT
+        return f"the CPU pressure was {pressure_percent:.0f} % after several threads ran" if is_crowded else None
+    if timing.facts_after.get("cpu_ticks") is None:
+        return "several threads were timed, and the device does not tell its load"
+    return None  # the device was idle before the run: see readiness
 
 
 def _preempted_share(timing: Timing) -> float | None:

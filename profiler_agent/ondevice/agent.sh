@@ -66,6 +66,15 @@ pressure() {
     esac
 }
 
+# What the CPUs did since the start, in ticks: user, nice, system, idle, iowait, irq, softirq, steal
+cpu_ticks() {
+    # shellcheck disable=SC2046 # its words are wanted
+    set -- $(first /proc/stat)
+    [ "${1:-}" = cpu ] && [ $# -ge 9 ] || { printf null; return; }
+    printf '[%s,%s,%s,%s,%s,%s,%s,%s]' "$(number "$2")" "$(number "$3")" "$(number "$4")" "$(number "$5")" \
+        "$(number "$6")" "$(number "$7")" "$(number "$8")" "$(number "$9")"
+}
+
 memory_kb() {
     while read -r key value _; do
         [ "$key" = MemAvailable: ] && printf '%s' "$value" && return
@@ -122,6 +131,7 @@ facts() {
     printf '{"load_1min":%s,"cpu_pressure_percent":%s,"memory_available_kb":%s,"free_kb":%s,' \
         "$(number "${load%% *}")" "$(number "$(pressure)")" "$(number "$(memory_kb)")" "$(number "$(free_kb)")"
     printf '"temperature_mc":%s,"thermal_status":%s' "$(number "$(temperature_mc)")" "$(number "$(thermal_status)")"
+    printf ',"cpu_ticks":%s' "$(cpu_ticks)"
     read_khz scaling_cur_freq && printf ',"frequencies_khz":%s' "$khz"
     read_khz scaling_min_freq && printf ',"min_frequencies_khz":%s' "$khz"
     read_khz scaling_max_freq && printf ',"max_frequencies_khz":%s' "$khz"

@@ -65,10 +65,41 @@ def test_several_threads_wait_for_an_idle_machine_and_one_thread_does_not(local_
     assert complaint(local_device, busy) is None
 
 
-def test_what_a_device_does_not_tell_speaks_against_nothing(local_device, two_threads):
+def test_what_a_device_does_not_tell_speaks_against_nothing_with_one_thread(local_device):
     unknown = {"temperature_mc": None, "thermal_status": None, "cpu_pressure_percent": None}
     assert complaint(local_device, unknown) is None
-    assert complaint(two_threads, unknown) is None
+
+
+def test_several_threads_are_refused_at_once_where_the_device_does_not_tell_its_load(two_threads):
+    clock = Clock()
+    unknown = {"cpu_pressure_percent": None, "cpu_ticks": None, "load_1min": 0.0}
+    with pytest.raises(DeviceTooBusy, match=r"does not tell how busy it is.*thread_count: 1"):
+        wait_until_ready(two_threads, lambda: unknown, clock_s=clock, sleep=clock.sleep)
+    assert clock.now_s == 0.0
+
+
+def ticks(*, busy: int, idle: int) -> dict:
+    return {"cpu_pressure_percent": None, "cpu_ticks": [busy, 0, 0, idle, 0, 0, 0, 0]}
+
+
+def test_without_a_pressure_the_busy_share_of_the_cpu_time_counts(two_threads):
+    clock = Clock()
+    busy_then_idle = iter([ticks(busy=0, idle=0), ticks(busy=800, idle=0), ticks(busy=820, idle=780)])
+    wait_until_ready(two_threads, lambda: next(busy_then_idle), clock_s=clock, sleep=clock.sleep)
+    assert clock.now_s > 2.0
+
+
+def test_a_device_without_a_pressure_that_stays_busy_is_refused(two_threads):
+    clock = Clock()
+    always_busy = (ticks(busy=8 * n, idle=2 * n) for n in range(1000))
+    with pytest.raises(DeviceTooBusy, match="its CPUs busy for 80 % of the time"):
+        wait_until_ready(two_threads, lambda: next(always_busy), clock_s=clock, sleep=clock.sleep)
+    assert clock.now_s <= two_threads.guard.wait_limit_s
+
+
+def test_who_knows_that_nothing_else_runs_may_time_several_threads_ungated(two_threads):
+    device = replace(two_threads, guard=replace(two_threads.guard, max_cpu_pressure_percent=100.0))
+    assert complaint(device, {"cpu_pressure_percent": None}) is None
 
 
 def samples(low_ms: float, canary_ms: float = 0.1) -> SessionSamples:

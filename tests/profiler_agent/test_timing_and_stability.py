@@ -183,3 +183,20 @@ def test_several_threads_that_were_preempted_are_never_accepted():
     assert judge_timing(timing(crowded, crowded, crowded, thread_count=2), PLAN).verdict == "noisy"
     assert judge_timing(timing(calm, calm, calm, thread_count=2), PLAN).verdict == "accepted"
     assert judge_timing(timing(crowded, crowded, crowded), PLAN).verdict == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict", "words"),
+    [
+        ({}, "noisy", "does not tell its load"),
+        ({"cpu_pressure_percent": 40.0}, "noisy", "pressure was 40 %"),
+        ({"cpu_pressure_percent": 1.0}, "accepted", None),
+        ({"cpu_pressure_percent": None, "cpu_ticks": [0] * 8}, "accepted", None),
+    ],
+)
+def test_several_threads_whose_preemptions_nobody_counted_are_judged_by_the_devices_load(facts, verdict, words):
+    uncounted = session(1.0, 1.0, 1.0, switches=(None, None, None))
+    report = judge_timing(replace(timing(*[uncounted] * 3, thread_count=2), facts_after=facts), PLAN)
+    assert report.verdict == verdict
+    assert report.reason is None if words is None else words in report.reason
+    assert judge_timing(timing(*[uncounted] * 3), PLAN).verdict == "accepted"
