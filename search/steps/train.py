@@ -192,4 +192,5 @@ def _report_progress(run: Run, names: Sequence[str], update: Update) -> None:
 
 if __name__ == "__main__":
     keep_freed_memory()
-    train_here(open_run(Path(sys.argv[1])), sys.argv[2])
+    with join_workers() as own:
+        train_here(open_run(Path(sys.argv[1])), sys.argv[2], workers=own)
