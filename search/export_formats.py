@@ -113,7 +113,7 @@ def write_format(
     """Write one file; it says which network it holds."""
     path.parent.mkdir(parents=True, exist_ok=True)
     held = with_dtype(network, form.dtype)
-    metadata = {**metadata, **network_metadata(held)}
+    metadata = {**metadata, **network_metadata(held, form.suffix)}
     form.write(held, weights, path, int8=int8 if form.dtype == "int8" else None, metadata=metadata)
 
 

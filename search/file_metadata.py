@@ -13,11 +13,19 @@ from search.plain_source import ImageFacts
 
 DIGITS = 6
 NETWORK = "proxyless.network"
+CHANNELS = {1: "grey", 3: "RGB (of images that came as arrays: as they came)"}
+LAYOUTS = {".onnx": "NCHW", ".tflite": "NHWC"}
 
 
 def image_facts(data: SplitData) -> ImageFacts:
     mean, std = (tuple(round(float(value), DIGITS) for value in values) for values in (data.mean, data.std))
-    return ImageFacts(class_names=tuple(data.data.class_names), mean=mean, std=std)
+    channel_count, height, width = data.data.image_shape
+    resize = "none, all images of the training had this one"
+    if height == width:  # see search.data.image_data: an image size makes squares
+        resize = f"cut the centred square, scale it to {width}x{height} (bilinear, antialiased)"
+    return ImageFacts(
+        class_names=tuple(data.data.class_names), mean=mean, std=std, channels=CHANNELS[channel_count], resize=resize
+    )
 
 
 def preprocessing(data: SplitData) -> dict[str, str]:
@@ -26,15 +34,18 @@ def preprocessing(data: SplitData) -> dict[str, str]:
     return {
         "proxyless.class_names": json.dumps(facts.class_names),
         "proxyless.image_shape_chw": json.dumps(list(data.data.image_shape)),
+        "proxyless.channels": facts.channels,
+        "proxyless.resize": facts.resize,
         "proxyless.mean": json.dumps(facts.mean),
         "proxyless.std": json.dumps(facts.std),
         "proxyless.normalisation": "(pixel / 255 - mean) / std, per channel",
     }
 
 
-def network_metadata(network: NetworkSpec) -> dict[str, str]:
-    """The layers with their numbers, so that a timing of the file is never taken for that of another network."""
-    return {NETWORK: json.dumps(network_to_json(network), separators=(",", ":"))}
+def network_metadata(network: NetworkSpec, suffix: str) -> dict[str, str]:
+    """The layers with their numbers, so that a timing of the file is never taken for that of another network; and how
+    the input of such a file lies in memory."""
+    return {"proxyless.layout": LAYOUTS[suffix], NETWORK: json.dumps(network_to_json(network), separators=(",", ":"))}
 
 
 def network_in_file(path: Path) -> NetworkSpec:

@@ -45,11 +45,18 @@ FUNCTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFacts:
-    """What a user of the network must know of its images: classes, and how pixels become inputs."""
+    """What a user of the network must know of its images: classes, and how pixels become inputs.
+
+    Attributes:
+        channels: what the channels are, in order.
+        resize: how images of another size were brought to the network's.
+    """
 
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    channels: str
+    resize: str
 
 
 def plain_source(network: NetworkSpec, facts: ImageFacts) -> str:
@@ -87,7 +94,8 @@ def plain_source(network: NetworkSpec, facts: ImageFacts) -> str:
     functional = "import torch.nn.functional as F\n" if "F." in blocks + body else ""
     head = f'"""The network {network.name!r}, found by proxyless. It needs torch and nothing else.\n\n'
     head += f"model = load()  # reads {file_stem(network.name)}.safetensors beside this file\n"
-    head += "logits = model(preprocess(images))  # images: uint8, (n, channels, height, width)\n"
+    head += "logits = model(preprocess(images))  # images: uint8, (n, channels, height, width)\n\n"
+    head += f"Channels: {facts.channels}. Images of another size: {facts.resize}.\n"
     head += '"""\n\nimport json\nfrom pathlib import Path\n\nimport torch\n' + functional + "from torch import nn\n\n"
     return head + "\n".join(constants) + "\n" + blocks + "\n\n" + body + "\n\n\n" + LOADING.replace("TITLE", title)
 

@@ -130,7 +130,7 @@ def test_its_files_compute_what_torch_does(space: SearchSpace, tmp_path: Path, s
 
 def test_the_plain_file_computes_the_same(space: SearchSpace):
     model = PlainNetwork(space.network(space.sample(random.Random(8)), "tree"), torch.Generator().manual_seed(4)).eval()
-    facts = ImageFacts(class_names=("a", "b", "c", "d"), mean=(0.5,) * 3, std=(0.5,) * 3)
+    facts = ImageFacts(class_names=("a", "b", "c", "d"), mean=(0.5,) * 3, std=(0.5,) * 3, channels="RGB", resize="")
     written: dict[str, object] = {"__file__": "tree.py", "__name__": "tree"}
     exec(plain_source(model.network, facts), written)
     plain = written["Tree"]()

@@ -98,6 +98,9 @@ def test_labels_preprocessing_and_the_network_itself_travel_in_every_file(model,
     for check in checks.values():
         metadata = read_metadata(tmp_path / check["path"].partition("/")[2])
         assert json.loads(metadata["proxyless.class_names"]) == ["low", "middle", "high"]
+        assert metadata["proxyless.layout"] == ("NCHW" if check["path"].endswith(".onnx") else "NHWC")
+        assert metadata["proxyless.channels"] == "grey"
+        assert metadata["proxyless.resize"] == "cut the centred square, scale it to 8x8 (bilinear, antialiased)"
         assert network_in_file(tmp_path / check["path"].partition("/")[2]) == with_dtype(model.network, check["dtype"])
         assert json.loads(metadata["proxyless.mean"]) == pytest.approx(data.mean.tolist(), abs=1e-6)
 
@@ -197,6 +200,10 @@ def test_a_plain_file_runs_in_the_folder_where_all_of_a_run_are_written(space, d
         assert done.returncode == 0 and "a black image is" in done.stdout, done.stderr
 
 
+def facts_of(*class_names: str) -> ImageFacts:
+    return ImageFacts(class_names=class_names, mean=(0.5,), std=(0.25,), channels="grey", resize="none")
+
+
 def every_op() -> NetworkSpec:
     """One layer of each kind, and names that Python would not take as they are."""
     at = {"in_height": 8, "in_width": 8}
@@ -225,7 +232,9 @@ def every_op() -> NetworkSpec:
 def test_every_kind_of_layer_can_be_written_as_plain_pytorch(tmp_path):
     network = every_op()
     model = PlainNetwork(network, seeded_generator(4, "test")).eval()
-    facts = ImageFacts(class_names=('a "quoted" one', "b\\c", "d"), mean=(0.5,), std=(0.25,))
+    facts = ImageFacts(
+        class_names=('a "quoted" one', "b\\c", "d"), mean=(0.5,), std=(0.25,), channels="grey", resize="none"
+    )
     (tmp_path / "plain.py").write_text(plain_source(network, facts))
     torch.save(plain_state(network, model.state_dict()), tmp_path / "state.pt")
     images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -242,9 +251,11 @@ def test_every_kind_of_layer_can_be_written_as_plain_pytorch(tmp_path):
 
 @pytest.mark.skipif(find_spec("ruff") is None, reason="ruff is not installed")
 def test_the_plain_file_is_formatted_and_lint_free(model, tmp_path):
-    names = tuple(f"class number {index}" for index in range(20))
+    facts = facts_of(*(f"class number {index}" for index in range(20)))
     for network in (model.network, every_op()):
-        source = plain_source(network, ImageFacts(class_names=names, mean=(0.5,), std=(0.25,)))
+        source = plain_source(
+            network, ImageFacts(class_names=names, mean=(0.5,), std=(0.25,), channels="grey", resize="none")
+        )
         path = tmp_path / f"{network.name.replace('-', '_')}.py"
         path.write_text(source)
         for command in (["format", "--check", "--diff"], ["check"]):
