@@ -1,5 +1,6 @@
 """The real runtimes on this machine, each through the whole chain, and the zipapp that carries them."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -7,12 +8,16 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import onnxruntime
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from profiler_agent.bundle import runner_bytes, write_runner
 from profiler_agent.check_models import check_model
 from profiler_agent.device import NativeRunner, PythonRunner, RuntimeOptions
 from profiler_agent.errors import ConfigError, ModelsFailed, RuntimeMissing
+from profiler_agent.ondevice.runtimes import onnxruntime_runtime
+from profiler_agent.ondevice.runtimes.litert_runtime import places_of
 from profiler_agent.session import ModelFile, open_session
 
 BUILT = Path(__file__).parents[2] / "build" / "profiler_tests"
@@ -52,6 +57,62 @@ def test_the_check_models_are_what_lowering_writes_today(tmp_path):
             write(network, random_weights(network, seed=0), tmp_path / f"{name}{suffix}")
             kept = Path(check_model(name, "onnxruntime")).with_suffix(suffix)
             assert abs(kept.stat().st_size - (tmp_path / f"{name}{suffix}").stat().st_size) < 512
+
+
+@pytest.fixture
+def mixed_model(tmp_path):
+    """The check model with one more op, of a kind that XNNPACK leaves to the built-in kernels."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    whole = Path(check_model("check", "litert")).read_bytes()
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(whole, 0))
+    graph = model.subgraphs[0]
+    made = copy.copy(graph.tensors[graph.outputs[0]])
+    made.name = "normalized"
+    code = schema.BuiltinOperator.L2_NORMALIZATION
+    op = schema.OperatorT(
+        opcodeIndex=len(model.operatorCodes),
+        inputs=list(graph.outputs),
+        outputs=[len(graph.tensors)],
+        builtinOptionsType=schema.BuiltinOptions.L2NormOptions,
+        builtinOptions=schema.L2NormOptionsT(),
+    )
+    model.operatorCodes.append(schema.OperatorCodeT(builtinCode=code, deprecatedBuiltinCode=code))
+    graph.tensors.append(made)
+    graph.operators.append(op)
+    graph.outputs, model.signatureDefs = op.outputs, []
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path = tmp_path / "mixed.tflite"
+    path.write_bytes(builder.Output())
+    return ModelFile(model_id="mixed", path=path)
+
+
+def test_a_model_that_a_delegate_runs_in_part_names_both_places(real_runner, mixed_model):
+    with open_session(real_runner("litert")) as session:
+        list(session.time_models([mixed_model], canary=mixed_model))
+        assert session.ran_on == "XNNPACK, built-in kernels"
+
+
+def test_a_model_without_a_delegate_ran_on_built_in_kernels():
+    ops = [{"op_name": "ADD", "inputs": [0, 0], "outputs": [1]}, {"op_name": "ADD", "inputs": [1, 0], "outputs": [2]}]
+    assert places_of(ops, [2]) == {"built-in kernels"}
+    assert places_of([*ops, {"op_name": "DELEGATE", "inputs": [0], "outputs": [2]}], [2]) == {"XNNPACK"}
+    assert places_of([*ops, {"op_name": "DELEGATE", "inputs": [0], "outputs": [1]}], [2]) == {
+        "XNNPACK",
+        "built-in kernels",
+    }
+
+
+def test_a_node_that_an_accelerator_leaves_to_the_cpu_is_an_error(monkeypatch):
+    # Azure's provider is in every build of onnxruntime and takes no node of ours, like CUDA with an op that it lacks.
+    if "AzureExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has no second provider to try it with")
+    monkeypatch.setitem(onnxruntime_runtime._PROVIDERS, "cuda", "AzureExecutionProvider")
+    runtime = onnxruntime_runtime.open_runtime({"accelerator": "cuda", "thread_count": 1})
+    with pytest.raises(Fail, match="assigned to the default CPU EP"):
+        runtime.load(str(check_model("check", "onnxruntime")), 0)
 
 
 def test_tflite_runtime_2_14_is_found_and_used(real_runner):

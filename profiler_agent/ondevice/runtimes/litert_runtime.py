@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from profiler_agent.ondevice.runtimes import Runtime, installed_version
@@ -53,8 +53,23 @@ def _delegates_of(interpreter: Any) -> set[str]:
     if details is None:
         return {"unknown"}
     try:
-        names = [op["op_name"] for op in details()]
+        return places_of(details(), [detail["index"] for detail in interpreter.get_output_details()])
     except (KeyError, ValueError, RuntimeError):
         return {"unknown"}
-    taken = {"XNNPACK"} if "DELEGATE" in names else set()
-    return taken or {"built-in kernels"}
+
+
+def places_of(ops: Sequence[Mapping[str, Any]], outputs: Iterable[int]) -> set[str]:
+    """Nodes that a delegate took stay in the list beside the delegate's own, so one counts as run only where what it
+    makes is needed on the way to the model's outputs and no delegate makes it."""
+    makers = {int(tensor): op for op in ops for tensor in op["outputs"]}
+    makers.update({int(tensor): op for op in ops if op["op_name"] == "DELEGATE" for tensor in op["outputs"]})
+    places: set[str] = set()
+    wanted, seen = [int(tensor) for tensor in outputs], set()
+    while wanted:
+        tensor = wanted.pop()
+        if tensor in seen or tensor not in makers:
+            continue
+        seen.add(tensor)
+        places.add("XNNPACK" if makers[tensor]["op_name"] == "DELEGATE" else "built-in kernels")
+        wanted += [int(source) for source in makers[tensor]["inputs"]]
+    return places or {"built-in kernels"}

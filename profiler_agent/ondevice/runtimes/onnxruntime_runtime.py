@@ -43,6 +43,10 @@ def open_runtime(options: dict[str, Any]) -> Runtime:
     # A waiting thread that spins takes the core that the next burst needs.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    if options["accelerator"] != "cpu":
+        # The list of providers shows the wanted one also where it took no node; with this, a node left to the CPU is an
+        # error as the model is loaded.
+        settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     ran = set()
 
     def load(path: str, seed: int) -> Callable[[int], Any]:
