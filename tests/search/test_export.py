@@ -253,9 +253,7 @@ def test_every_kind_of_layer_can_be_written_as_plain_pytorch(tmp_path):
 def test_the_plain_file_is_formatted_and_lint_free(model, tmp_path):
     facts = facts_of(*(f"class number {index}" for index in range(20)))
     for network in (model.network, every_op()):
-        source = plain_source(
-            network, ImageFacts(class_names=names, mean=(0.5,), std=(0.25,), channels="grey", resize="none")
-        )
+        source = plain_source(network, facts)
         path = tmp_path / f"{network.name.replace('-', '_')}.py"
         path.write_text(source)
         for command in (["format", "--check", "--diff"], ["check"]):
