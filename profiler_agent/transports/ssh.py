@@ -6,8 +6,10 @@ import base64
 import hashlib
 import os
 import shlex
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +21,12 @@ if TYPE_CHECKING:
     import paramiko
 
 _CONNECT_LIMIT_S = 15.0
+_PUSH_LIMIT_S = 30.0
+_SLOWEST_PUSH_BYTES_PER_S = 500_000
 _KEEPALIVE_S = 5
 _CHUNK_BYTES = 32 << 10
 _IDLE_S = 0.005
+_SSH_PORT = 22
 
 
 class SshTransport:
@@ -48,36 +53,31 @@ class SshTransport:
     def push(self, files: Sequence[tuple[Path, str]], directory: str) -> None:
         import paramiko  # noqa: PLC0415
 
-        try:
-            with self._connected().open_sftp() as sftp:
-                channel = sftp.get_channel()
-                if channel is not None:
-                    channel.settimeout(_CONNECT_LIMIT_S)
-                for source, name in files:
-                    sftp.put(str(source), f"{directory}/{name}", confirm=True)
-        except (paramiko.SSHException, EOFError, TimeoutError, ConnectionError) as error:
-            raise LinkLost(f"A push to {self.address} broke off: {error or type(error).__name__}.") from error
-        except OSError as error:
-            raise self._push_error(error, directory) from error
+        size = sum(path.stat().st_size for path, _ in files)
+        with self._ended_after(_PUSH_LIMIT_S + size / _SLOWEST_PUSH_BYTES_PER_S):
+            try:
+                with self._open_channel(_CONNECT_LIMIT_S) as channel, self._open_sftp(channel) as sftp:
+                    for source, name in files:
+                        sftp.put(str(source), f"{directory}/{name}", confirm=True)
+            except (paramiko.SSHException, EOFError, TimeoutError, ConnectionError) as error:
+                raise LinkLost(f"A push to {self.address} broke off: {error or type(error).__name__}.") from error
+            except OSError as error:
+                if "Socket is closed" in str(error):  # paramiko's word for a connection that ended meanwhile
+                    raise LinkLost(f"A push to {self.address} broke off: {error}.") from error
+                raise self._push_error(error, directory) from error
 
     def run(self, argv: Sequence[str], timeout_s: float) -> CommandResult:
         import paramiko  # noqa: PLC0415
 
         deadline_s = time.monotonic() + timeout_s
-        try:
-            transport = self._connected().get_transport()
-            if transport is None:
-                raise LinkLost(f"The connection to {self.address} is closed.")
-            channel = transport.open_session(timeout=min(timeout_s, _CONNECT_LIMIT_S))
+        with self._ended_after(timeout_s + _IDLE_S):
             try:
-                channel.settimeout(timeout_s)
-                channel.exec_command("exec " + shlex.join(argv))
-                channel.shutdown_write()
-                return self._drain(channel, deadline_s, timeout_s)
-            finally:
-                channel.close()
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise LinkLost(f"The link to {self.address} broke: {error or type(error).__name__}.") from error
+                with self._open_channel(timeout_s) as channel:
+                    channel.exec_command("exec " + shlex.join(argv))
+                    channel.shutdown_write()
+                    return self._drain(channel, deadline_s, timeout_s)
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                raise LinkLost(f"The link to {self.address} broke: {error or type(error).__name__}.") from error
 
     def reconnect(self) -> None:
         self.close()
@@ -87,6 +87,56 @@ class SshTransport:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    @contextmanager
+    def _ended_after(self, limit_s: float) -> Iterator[None]:
+        """Close the connection when the limit is over: that ends every wait in it. paramiko waits without a limit for
+        the answers to some requests, as long as the other end keeps the connection open and says nothing."""
+        client = self._connected()
+        is_over = threading.Event()
+
+        def cut() -> None:
+            is_over.set()
+            client.close()
+
+        watchdog = threading.Timer(limit_s, cut)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            yield
+        except DeviceNotReady as error:
+            if is_over.is_set():
+                raise LinkLost(f"{self.address} did not answer within {limit_s:.0f} s.") from error
+            raise
+        finally:
+            watchdog.cancel()
+
+    @contextmanager
+    def _open_channel(self, limit_s: float) -> Iterator[paramiko.Channel]:
+        transport = self._connected().get_transport()
+        if transport is None:
+            raise LinkLost(f"The connection to {self.address} is closed.")
+        channel = transport.open_session(timeout=min(limit_s, _CONNECT_LIMIT_S))
+        try:
+            channel.settimeout(limit_s)
+            yield channel
+        finally:
+            channel.close()
+
+    def _open_sftp(self, channel: paramiko.Channel) -> paramiko.SFTPClient:
+        import paramiko  # noqa: PLC0415
+
+        try:
+            channel.invoke_subsystem("sftp")
+            return paramiko.SFTPClient(channel)
+        except paramiko.SSHException as error:
+            # A refused subsystem and a lost connection look the same; the next command tells.
+            self.run(["true"], _CONNECT_LIMIT_S)
+            raise LinkRefused(
+                f"{self.address} takes commands but no files: its SSH server has no SFTP. Install it there (Debian: "
+                "`apt install openssh-sftp-server`; OpenWrt: `opkg install openssh-sftp-server`), and see that its "
+                "sshd_config has a line 'Subsystem sftp'."
+            ) from error
 
     def _drain(self, channel: paramiko.Channel, deadline_s: float, timeout_s: float) -> CommandResult:
         """Both streams together: a command blocks for ever once the one that nobody reads has filled its window."""
@@ -133,7 +183,7 @@ class SshTransport:
                 self._host,
                 port=self._link.port,
                 username=self._user,
-                key_filename=str(self._link.key_file.expanduser()) if self._link.key_file else None,
+                key_filename=_key_file(self._link),
                 allow_agent=self._link.use_ssh_agent,
                 look_for_keys=self._link.key_file is None and not self._link.use_ssh_agent,
                 timeout=_CONNECT_LIMIT_S,
@@ -142,9 +192,11 @@ class SshTransport:
             )
         except paramiko.BadHostKeyException as error:
             client.close()
+            # known_hosts names the port only where it is not the usual one
+            entry = self._host if self._link.port == _SSH_PORT else f"[{self._host}]:{self._link.port}"
             raise LinkRefused(
                 f"{self.address} shows another host key than the known one. If the board was set up anew, remove "
-                f"the old line (`ssh-keygen -R '[{self._host}]:{self._link.port}'`); if not, somebody else answers."
+                f"the old line (`ssh-keygen -R '{entry}'`); if not, somebody else answers."
             ) from error
         except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as error:
             client.close()
@@ -155,7 +207,7 @@ class SshTransport:
         except (paramiko.SSHException, OSError, EOFError) as error:
             client.close()
             raise LinkLost(f"{self.address} could not be reached: {error}.") from error
-        except LinkRefused:
+        except (LinkRefused, ConfigError):
             client.close()
             raise
         transport = client.get_transport()
@@ -196,6 +248,20 @@ def _load_known_hosts(client: paramiko.SSHClient, link: SshLink) -> None:
     if not path.is_file():
         raise ConfigError(f"transport.known_hosts names {path}, which is not there.")
     client.load_host_keys(str(path))
+
+
+def _key_file(link: SshLink) -> str | None:
+    if link.key_file is None:
+        return None
+    path = link.key_file.expanduser()
+    try:
+        with path.open("rb") as file:
+            is_private = b"PRIVATE KEY" in file.readline(100)
+    except OSError as error:
+        raise ConfigError(f"transport.key_file names {path}, which cannot be read: {error.strerror}.") from error
+    if not is_private:
+        raise ConfigError(f"transport.key_file names {path}, which is no private key; its public half ends in '.pub'.")
+    return str(path)
 
 
 def _policy(link: SshLink, host: str) -> paramiko.MissingHostKeyPolicy:

@@ -64,6 +64,12 @@ class Sshd:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
 
+    def freeze_connections(self) -> None:
+        """The connections stay open, and nobody answers on them; new ones are served."""
+        for child in children_of(self.processes[-1].pid):
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGSTOP)
+
     def stop(self) -> None:
         for process in self.processes:
             for child in children_of(process.pid):

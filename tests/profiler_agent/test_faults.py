@@ -181,6 +181,20 @@ def test_a_link_lost_in_mid_run_is_taken_up_where_it_was(request, kind, models, 
     assert set(Counter(runs_log(fake_python)).values()) == {1}
 
 
+def test_a_board_that_stops_answering_in_mid_run_is_reached_anew(ssh_device, sshd, models, fake_python, monkeypatch):
+    monkeypatch.setattr("profiler_agent.agent_run.POLL_LIMIT_S", 2.0)
+    files = models("ok", "slow:1.5")
+
+    def freeze():
+        wait_for(lambda: len(runs_log(fake_python)) > 0)
+        sshd.freeze_connections()
+
+    with open_session(ssh_device) as session:
+        threading.Thread(target=freeze, daemon=True).start()
+        assert len(list(session.time_models(files, canary=files[0]))) == 2
+    assert set(Counter(runs_log(fake_python)).values()) == {1}
+
+
 def test_an_adb_server_restarted_in_mid_run_is_survived(adb_device, models, fake_python):
     files = models("ok", "slow:1.5")
 

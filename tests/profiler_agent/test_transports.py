@@ -11,6 +11,7 @@ from profiler_agent.device import AdbLink, SshLink
 from profiler_agent.errors import ConfigError, DeviceFull, DeviceNotReady, LinkLost, LinkRefused, RuntimeMissing
 from profiler_agent.remote_shell import RemoteShell
 from profiler_agent.session import open_session
+from profiler_agent.transports.ssh import SshTransport
 
 
 @pytest.fixture(params=["local", "adb", "ssh"])
@@ -199,6 +200,86 @@ def test_an_address_can_stand_in_the_environment(sshd, monkeypatch, open_link):
 def test_a_command_killed_by_a_signal_is_no_success(sshd, open_link):
     with pytest.raises(LinkLost):
         RemoteShell(open_link(sshd.link)).run("kill -KILL $PPID")
+
+
+def test_a_push_to_a_board_that_stops_answering_ends_at_its_limit(sshd, tmp_path, open_link, monkeypatch):
+    monkeypatch.setattr("profiler_agent.transports.ssh._PUSH_LIMIT_S", 2.0)
+    (tmp_path / "file").write_bytes(b"x" * 100)
+    transport = open_link(sshd.link)
+    sshd.freeze_connections()
+    started_s = time.monotonic()
+    with pytest.raises(LinkLost, match="did not answer within 2 s"):
+        transport.push([(tmp_path / "file", "sent")], str(tmp_path))
+    assert time.monotonic() - started_s < 10
+    RemoteShell(transport, reconnect_limit_s=20).push([(tmp_path / "file", "sent")], str(tmp_path))
+    assert (tmp_path / "sent").read_bytes() == b"x" * 100
+
+
+def test_a_board_that_stops_answering_in_the_middle_of_a_push_ends_it_at_its_limit(
+    sshd, tmp_path, open_link, monkeypatch
+):
+    import paramiko
+
+    monkeypatch.setattr("profiler_agent.transports.ssh._PUSH_LIMIT_S", 2.0)
+    real_put = paramiko.SFTPClient.put
+
+    def freeze_and_put(*arguments, **options):
+        sshd.freeze_connections()
+        return real_put(*arguments, **options)
+
+    monkeypatch.setattr(paramiko.SFTPClient, "put", freeze_and_put)
+    (tmp_path / "file").write_bytes(b"x" * 1_000_000)
+    with pytest.raises(LinkLost, match="did not answer within 4 s"):
+        open_link(sshd.link).push([(tmp_path / "file", "sent")], str(tmp_path))
+
+
+def test_a_command_that_a_board_takes_and_never_acknowledges_ends_at_its_limit(sshd, open_link, monkeypatch):
+    import paramiko
+
+    real_exec = paramiko.Channel.exec_command
+
+    def freeze_and_exec(*arguments):
+        sshd.freeze_connections()
+        return real_exec(*arguments)
+
+    monkeypatch.setattr(paramiko.Channel, "exec_command", freeze_and_exec)
+    started_s = time.monotonic()
+    with pytest.raises(LinkLost, match="did not answer within 1 s"):
+        RemoteShell(open_link(sshd.link)).run("echo one", timeout_s=1.0)
+    assert time.monotonic() - started_s < 10
+
+
+def test_a_board_without_sftp_is_refused_with_the_mend(sshd, tmp_path, open_link):
+    sshd.config.write_text(sshd.config.read_text().replace("Subsystem sftp internal-sftp\n", ""))
+    sshd.stop()
+    sshd.start()
+    (tmp_path / "file").write_bytes(b"x")
+    started_s = time.monotonic()
+    with pytest.raises(LinkRefused, match="openssh-sftp-server"):
+        RemoteShell(open_link(sshd.link)).push([(tmp_path / "file", "sent")], str(tmp_path))
+    assert time.monotonic() - started_s < 10
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("nowhere", "cannot be read: No such file"), ("client_key.pub", "is no private key")]
+)
+def test_a_key_file_that_is_none_is_a_mistake_of_the_device_file(sshd, open_link, name, words):
+    with pytest.raises(ConfigError, match=rf"transport\.key_file names .*{name}, which {words}"):
+        open_link(replace(sshd.link, key_file=sshd.folder / name))
+
+
+@pytest.mark.parametrize(("port", "entry"), [(22, "host"), (2222, "[host]:2222")])
+def test_the_line_to_remove_is_named_as_the_known_hosts_file_has_it(monkeypatch, port, entry):
+    import paramiko
+
+    def show_another_key(*_, **__):
+        key = paramiko.RSAKey.generate(1024)
+        raise paramiko.BadHostKeyException("host", key, key)
+
+    monkeypatch.setattr(paramiko.SSHClient, "connect", show_another_key)
+    with pytest.raises(LinkRefused) as error:
+        SshTransport(SshLink(kind="ssh", host="host", port=port))
+    assert f"`ssh-keygen -R '{entry}'`" in str(error.value)
 
 
 @pytest.mark.parametrize("kind", ["adb", "ssh"])
