@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -128,9 +129,12 @@ class TrainSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs <= 0 or self.batch_size < 1:
-            raise RunFolderError(f"epochs={self.epochs} and batch_size={self.batch_size} must be positive.")
-        if not (0 <= self.dropout < 1 and 0 <= self.ema_decay < 1 and self.mixup_alpha >= 0):
+        if not (0 < self.epochs < math.inf and 0 < self.learning_rate < math.inf) or self.batch_size < 1:
+            raise RunFolderError(
+                f"epochs={self.epochs}, learning_rate={self.learning_rate} and batch_size={self.batch_size} must be "
+                f"positive numbers."
+            )
+        if not (0 <= self.dropout < 1 and 0 <= self.ema_decay < 1 and 0 <= self.mixup_alpha < math.inf):
             raise RunFolderError(
                 f"dropout={self.dropout} and ema_decay={self.ema_decay} must be 0 or more and below 1, "
                 f"mixup_alpha={self.mixup_alpha} 0 or more."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from search.run import Run
 
 MODEL_FILES = {".onnx", ".tflite"}
+RECIPE_OPTIONS = ("epochs", "batch_size", "learning_rate", "dropout", "ema_decay", "mixup_alpha")
+NETWORK_OPTIONS = ("data", "out", *RECIPE_OPTIONS, "image_size", "limit", "seed")
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 def train_command(  # noqa: PLR0913, PLR0917 - one option each
+    context: typer.Context,
     run_or_network: Annotated[
         str, typer.Argument(help="A run folder, a network file (.json), or a name of the zoo such as proxyless-mobile.")
     ],
@@ -60,8 +63,10 @@ def train_command(  # noqa: PLR0913, PLR0917 - one option each
 
     Example: torchrun --nproc_per_node 2 -m search train proxyless-mobile --data photos --out trained/mobile
     """
-    if data is None and out is None:
-        from search.run import open_run
+    from search.run import RunFolder, open_run
+
+    if RunFolder(Path(run_or_network)).settings.exists():
+        _refuse_given(_typed(context, NETWORK_OPTIONS), "a network that is no run's; a run got its own when it began")
         from search.steps.train import train
 
         train(open_run(Path(run_or_network)), Console(), _names(name), from_supernet=from_supernet)
@@ -70,8 +75,9 @@ def train_command(  # noqa: PLR0913, PLR0917 - one option each
     from search.settings import TrainSettings
     from search.ship.train_any import ImageChoice, train_any
 
-    if data is None or out is None or from_supernet:
-        raise RunFolderError("To train a network that is no run's, give --data and --out, and not --from-supernet.")
+    if data is None or out is None:
+        raise RunFolderError(f"{run_or_network} is no run folder; a network that is no run's needs --data and --out.")
+    _refuse_given(_typed(context, ("name", "from_supernet")), f"a run folder; {run_or_network} is a network")
     settings = TrainSettings(
         epochs=epochs,
         batch_size=batch_size,
@@ -189,6 +195,13 @@ def compare_command(
     for finding in matrix.findings():
         typer.echo(finding)
     typer.echo(f"comparison: {write_comparison(run_folders, out, matrix.to_json())}")
+
+
+def _typed(context: typer.Context, names: Sequence[str]) -> dict[str, object]:
+    """Those of the options that stand on the command line, even with their default values."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    typed = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    return {"a network's name" if name == "name" else f"--{name.replace('_', '-')}": True for name in typed}
 
 
 def _refuse_given(options: Mapping[str, object], belongs_to: str) -> None:

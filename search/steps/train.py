@@ -21,6 +21,7 @@ from search.files import read_json, read_json_lines
 from search.live_curves import live_curves
 from search.parent import PARENT, while_parent_lives
 from search.progress import Update, progress
+from search.report.recipe import SCRATCH, start_of
 from search.run import NETWORK_NAMES, Run, open_run
 from search.steps.search import finished_trainer
 from search.train_network import NetworkTrainer, TrainFiles, read_result
@@ -43,6 +44,8 @@ def train(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES, *, f
         raise RunFolderError("Only the derived network can begin with the supernet's weights; name it: derived.")
     with join_workers() as workers:
         left = _left(run, names, workers)
+        if from_supernet and not left:
+            _require_supernet_start(run)
         if not left:
             return
         with _watched(run, console, workers) as update:
@@ -64,6 +67,15 @@ def _left(run: Run, names: Sequence[str], workers: Workers) -> list[str]:
     is_left = torch.tensor([not is_trained(run, name) for name in names])
     workers.from_first_([is_left])
     return [name for name, left in zip(names, is_left.tolist(), strict=True) if left]
+
+
+def _require_supernet_start(run: Run) -> None:
+    files = TrainFiles(folder=run.folder.training("derived"))
+    if start_of(read_result(files)) == SCRATCH:
+        raise RunFolderError(
+            f"The derived network is trained already, from scratch. To train it again from the supernet's weights, "
+            f"remove {files.folder} first; then export and verify it again."
+        )
 
 
 @contextmanager
