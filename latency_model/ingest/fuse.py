@@ -103,6 +103,8 @@ def _fold_channel_constants(graph: _Graph, node: Node) -> bool:
     before = graph.sole_producer(node.inputs[0])
     if before is None or not isinstance(before.primitive, _WEIGHTED) or before.primitive.activation != "none":
         return False
+    if before.primitive.output_shape[:2] != node.primitive.shape[:2]:  # a view between them made other channels
+        return False
     graph.absorb(before, node, before.primitive)
     return True
 

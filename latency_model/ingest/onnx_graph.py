@@ -21,6 +21,7 @@ from latency_model.ingest.primitives import (
     Unsupported,
     View,
     Window,
+    constant_primitive,
     conv_primitive,
     global_average_primitive,
     image_fields,
@@ -30,6 +31,7 @@ from latency_model.ingest.primitives import (
 from latency_model.ops import Activation, ActivationSpec, AddSpec, Dtype, PoolKind, Shape
 
 _SPATIAL_AXES = {2, 3}
+_DROPOUT_MODE = 2  # the input that says whether it is training; missing in inference
 _MOST_CONSTANT_VALUES = 16  # larger constants are weights; only their shapes matter
 
 _ACTIVATIONS: dict[str, Activation] = {"Relu": "relu", "HardSwish": "hswish", "Sigmoid": "sigmoid"}
@@ -39,7 +41,6 @@ _VIEWS = {
     "Reshape",
     "Squeeze",
     "Unsqueeze",
-    "Dropout",
     "Cast",
     "QuantizeLinear",
     "DequantizeLinear",
@@ -95,6 +96,7 @@ class _Reader:
         self._shapes: dict[str, Shape] = {
             value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
             for value in (*graph.input, *graph.value_info, *graph.output)
+            if value.type.tensor_type.HasField("shape")
         }
         self._constants: dict[str, NDArray[Any] | None] = {}  # None: a constant whose numbers do not matter
         for tensor in graph.initializer:
@@ -209,7 +211,7 @@ class _Reader:
         if (scalar := self._constant_operand(node)) is not None:
             return AddScalar(scalar if node.op_type == "Add" else -scalar)
         if self._has_constant(node):
-            return ChannelConstants()
+            return self._with_constant(node)
         left, right = (self._shapes.get(name, ()) for name in node.input)
         image = image_fields(left, self._dtype)
         if node.op_type == "Add" and left == right and image is not None:
@@ -223,13 +225,27 @@ class _Reader:
         if scalar and node.input[1] in self._constants:
             return MultiplyScalar(1 / scalar)
         if self._has_constant(node) and node.input[0] not in self._constants:
-            return ChannelConstants()
+            return self._with_constant(node)
         if node.op_type == "Mul" and not self._has_constant(node):
             return Multiply()
         return Unsupported(operator=node.op_type, why="a quotient of activations")
 
-    def channel_constants(self, node: onnx.NodeProto) -> Primitive:  # noqa: ARG002
-        return ChannelConstants()
+    def batch_norm(self, node: onnx.NodeProto) -> Primitive:
+        if _attributes(node).get("training_mode", 0):
+            return Unsupported(operator=node.op_type, why="in training mode: export the model in inference")
+        return ChannelConstants(self._shapes[node.input[0]])
+
+    def dropout(self, node: onnx.NodeProto) -> Primitive:
+        mode = node.input[_DROPOUT_MODE] if len(node.input) > _DROPOUT_MODE else ""
+        values = self._constants.get(mode)
+        if mode and (values is None or values.any()):
+            return Unsupported(operator=node.op_type, why="in training mode: export the model in inference")
+        return View()
+
+    def _with_constant(self, node: onnx.NodeProto) -> Primitive:
+        (constant,) = (name for name in node.input if name in self._constants)
+        (activation,) = (name for name in node.input if name not in self._constants)
+        return constant_primitive(node.op_type, self._shapes[activation], self._shapes.get(constant))
 
     def _has_constant(self, node: onnx.NodeProto) -> bool:
         return any(name in self._constants for name in node.input)
@@ -258,7 +274,8 @@ _HANDLERS: Mapping[str, Callable[[_Reader, onnx.NodeProto], Primitive]] = {
     "Sub": _Reader.add,
     "Mul": _Reader.multiply,
     "Div": _Reader.multiply,
-    "BatchNormalization": _Reader.channel_constants,
+    "BatchNormalization": _Reader.batch_norm,
+    "Dropout": _Reader.dropout,
 }
 
 

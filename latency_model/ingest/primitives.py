@@ -29,7 +29,13 @@ class View:
 
 @dataclass(frozen=True)
 class ChannelConstants:
-    """Batch norm, or a sum or product with one constant for each channel: folds into the weights before it."""
+    """Batch norm, or a sum or product with one constant for each channel: folds into the weights before it.
+
+    Attributes:
+        shape: of the activation; a layer before it that gives another number of channels cannot take the constants.
+    """
+
+    shape: Shape
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,23 @@ class Window:
     strides: Sequence[int]
     dilations: Sequence[int] = (1, 1)
     is_padded: bool = False
+
+
+def constant_primitive(
+    operator: str, activation_shape: Shape, constant_shape: Shape | None
+) -> ChannelConstants | Unsupported:
+    """A sum or product with a constant; only one number for each channel, or one in all, folds into weights."""
+    if constant_shape is None:
+        return Unsupported(operator=operator, why="the shape of its constant cannot be inferred")
+    aligned = (1,) * (len(activation_shape) - len(constant_shape)) + tuple(constant_shape)
+    per_channel = tuple(side if axis == 1 else 1 for axis, side in enumerate(activation_shape))
+    fits = len(aligned) == len(per_channel)
+    if fits and all(side in {1, most} for side, most in zip(aligned, per_channel, strict=True)):
+        return ChannelConstants(activation_shape)
+    return Unsupported(
+        operator=operator,
+        why=f"a constant of {constant_shape} on {activation_shape} is not one number for each channel",
+    )
 
 
 def conv_primitive(

@@ -22,6 +22,7 @@ from latency_model.ingest.primitives import (
     Unsupported,
     View,
     Window,
+    constant_primitive,
     conv_primitive,
     global_average_primitive,
     image_fields,
@@ -47,7 +48,6 @@ _VIEWS = {
     "reshape",
     "squeeze",
     "unsqueeze",
-    "dropout",
     "contiguous",
     "clone",
     "detach",
@@ -159,8 +159,15 @@ class _Reader:
     def addmm(self, node: fx.Node) -> Primitive:
         return linear_primitive(str(node.target), _shape(node.args[1]), _shape(node), _DTYPE)
 
-    def channel_constants(self, node: fx.Node) -> Primitive:  # noqa: ARG002
-        return ChannelConstants()
+    def batch_norm(self, node: fx.Node) -> Primitive:
+        if _arguments(node).get("training", False):
+            return Unsupported(operator=str(node.target), why="in training mode: call eval() on the module")
+        return ChannelConstants(_shape(node))
+
+    def dropout(self, node: fx.Node) -> Primitive:
+        if _arguments(node)["train"]:
+            return Unsupported(operator=str(node.target), why="in training mode: call eval() on the module")
+        return View()
 
     def max_pool(self, node: fx.Node) -> Primitive:
         return self._pool(node, "max")
@@ -197,7 +204,7 @@ class _Reader:
         if isinstance(right, int | float):
             return AddScalar(sign * right)
         if self._is_constant(left) or self._is_constant(right):
-            return ChannelConstants()
+            return self._with_constant(node)
         image = image_fields(_shape(left), _DTYPE)
         if sign == 1 and _shape(left) == _shape(right) and image is not None:
             return AddSpec(**image)
@@ -209,8 +216,13 @@ class _Reader:
         if isinstance(right, int | float):
             return MultiplyScalar(right if is_product else 1 / right)
         if self._is_constant(right) or (is_product and self._is_constant(left)):
-            return ChannelConstants()
+            return self._with_constant(node)
         return Multiply() if is_product else Unsupported(operator=str(node.target), why="a quotient of activations")
+
+    def _with_constant(self, node: fx.Node) -> Primitive:
+        left, right = node.args[:2]
+        activation, constant = (right, left) if self._is_constant(left) else (left, right)
+        return constant_primitive(str(node.target), _shape(activation), _shape(constant))
 
     def _is_constant(self, argument: Any) -> bool:
         return isinstance(argument, fx.Node) and argument.name not in self._activations
@@ -222,8 +234,9 @@ _HANDLERS: Mapping[str, Callable[[_Reader, fx.Node], Primitive]] = {
     "convolution": _Reader.conv,
     "linear": _Reader.linear,
     "addmm": _Reader.addmm,
-    "batch_norm": _Reader.channel_constants,
-    "_native_batch_norm_legit_no_training": _Reader.channel_constants,
+    "batch_norm": _Reader.batch_norm,
+    "_native_batch_norm_legit_no_training": _Reader.batch_norm,
+    "dropout": _Reader.dropout,
     "hardtanh": _Reader.clamp,
     "clamp": _Reader.clamp,
     "max_pool2d": _Reader.max_pool,

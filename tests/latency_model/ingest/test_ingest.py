@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import onnx
@@ -223,10 +224,34 @@ def test_what_cannot_be_expressed_is_listed_when_a_list_is_asked_for():
     assert [(op.name, op.operator) for op in found.unsupported] == [("softmax", "aten.softmax.int")]
 
 
-def test_nothing_silently_costs_nothing():
-    for forward in (lambda x: x * 0.5, lambda x: x + 1, lambda x: x * x.flip(1), lambda x: x.permute(0, 2, 3, 1)):
-        with pytest.raises(UnsupportedOpsError):
-            ops_after_the_convolution(forward)
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda x: x * 0.5,
+        lambda x: x + 1,
+        lambda x: x * x.flip(1),
+        lambda x: x.permute(0, 2, 3, 1),
+        lambda x: x + torch.ones(1, 8, 32, 32),  # a positional embedding
+        lambda x: torch.ones(1, 1, 32, 32) * x,  # a mask
+        lambda x: x - torch.ones(32),
+        lambda x: x / torch.ones(2, 8, 1, 1),
+        lambda x: x + torch.ones(1, 1, 8, 1, 1),
+        lambda x: x.flatten(1) + torch.ones(8 * 32 * 32),
+        lambda x: x.view(32, 8, 32, 1) + torch.ones(8, 1, 1),
+        lambda x: functional.dropout(x, training=True),
+        lambda x: functional.batch_norm(x, None, None, training=True),
+    ],
+)
+def test_nothing_silently_costs_nothing(forward):
+    with pytest.raises(UnsupportedOpsError):
+        ops_after_the_convolution(forward)
+
+
+@pytest.mark.parametrize("shape", [(8, 1, 1), (1, 8, 1, 1), (1, 1, 1), (1,)])
+def test_a_constant_that_is_one_number_for_each_channel_folds_into_the_layer_before_it(shape):
+    assert ops_after_the_convolution(lambda x: (x * torch.ones(shape) + torch.ones(shape)).relu()) == (
+        dataclasses.replace(PLAIN, activation="relu"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -290,6 +315,33 @@ def test_batch_norm_and_biases_in_an_onnx_file_fold_into_the_layer_before_them()
         nodes, [1, 8, 14, 14], weight("w", 8, 1, 3, 3), *constants, weight("fc", 8, 5), weight("bias", 5)
     )
     assert [op.kind for op in ingest_onnx(model).ops] == ["depthwise", "pool", "linear"]
+
+
+@pytest.mark.parametrize("operator", ["Add", "Sub", "Mul", "Div"])
+@pytest.mark.parametrize("shape", [(1, 8, 7, 7), (1, 1, 7, 7), (7,), (2, 8, 1, 1)])
+def test_a_constant_of_an_onnx_file_that_differs_between_pixels_is_refused(operator, shape):
+    nodes = [CONV, helper.make_node(operator, ["c", "p"], ["y"])]
+    with pytest.raises(UnsupportedOpsError, match="not one number for each channel"):
+        ingest_onnx(onnx_model(nodes, [1, 8, 14, 14], weight("w", 8, 1, 3, 3), weight("p", *shape)))
+
+
+def test_a_constant_of_an_onnx_file_with_one_number_for_each_channel_folds_into_the_layer_before_it():
+    nodes = [CONV, helper.make_node("Add", ["p", "c"], ["s"]), helper.make_node("Mul", ["s", "p"], ["y"])]
+    model = onnx_model(nodes, [1, 8, 14, 14], weight("w", 8, 1, 3, 3), weight("p", 8, 1, 1))
+    assert [op.kind for op in ingest_onnx(model).ops] == ["depthwise"]
+
+
+@pytest.mark.parametrize(("is_training", "kinds"), [(False, ["depthwise"]), (True, None)])
+def test_dropout_in_an_onnx_file_costs_nothing_in_inference_and_is_refused_in_training(is_training, kinds):
+    ratio = helper.make_tensor("ratio", TensorProto.FLOAT, (), [0.5])
+    mode = helper.make_tensor("mode", TensorProto.BOOL, (), [is_training])
+    nodes = [CONV, helper.make_node("Dropout", ["c", "ratio", "mode"], ["y"])]
+    model = onnx_model(nodes, [1, 8, 14, 14], weight("w", 8, 1, 3, 3), ratio, mode)
+    if kinds is None:
+        with pytest.raises(UnsupportedOpsError, match="training mode"):
+            ingest_onnx(model)
+    else:
+        assert [op.kind for op in ingest_onnx(model).ops] == kinds
 
 
 def test_an_onnx_file_of_open_image_size_is_refused():
