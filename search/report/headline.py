@@ -144,13 +144,18 @@ def _figures(run: RunRecord, derived: NetworkRecord) -> tuple[Figure, ...]:
             "Measured",
             measured_ms,
             format_ms(measured_ms),
-            f"{format_change(relative_gap(measured_ms, predicted_ms))} from predicted"
-            + (f"; sessions differ by {format_percent(spread)}" if spread is not None else "")
+            f"{format_change(relative_gap(measured_ms, predicted_ms))} from predicted" + _noise(run, spread)
             if measured_ms is not None
             else "",
         ),
         Figure("Test accuracy", derived.accuracy, format_percent(derived.accuracy), accuracy_note),
     )
+
+
+def _noise(run: RunRecord, spread: float | None) -> str:
+    if number(run.run["device"], "session_count") == 1:
+        return "; timed in one session, so its noise is not known"
+    return "" if spread is None else f"; sessions differ by {format_percent(spread)}"
 
 
 def _ruler(run: RunRecord) -> Ruler | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,11 @@ STRONG = 0.62
 
 @dataclass(frozen=True)
 class HeatCell:
-    """``share`` is 1 for the fastest of the column and falls to 0; ``is_own``: the network was found for it."""
+    """``share`` is 1 for the lowest of the column and falls to 0; ``is_own``: the network was found for it."""
 
     value: float
     text: str
-    slower: str
+    note: str
     share: float
     is_own: bool
 
@@ -37,31 +37,60 @@ class HeatRow:
 
 @dataclass(frozen=True)
 class HeatMap:
-    columns: tuple[str, ...]
+    """``columns`` are (device, what runs the models there)."""
+
+    columns: tuple[tuple[str, str], ...]
     rows: tuple[HeatRow, ...]
     findings: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Timed:
+    latency_ms: float
+    spread: float | None
+    verdict: str
+
+
 def heat_map(matrix: Mapping[str, Any]) -> HeatMap:
     """From what ``proxyless compare`` measured (its JSON)."""
-    latencies = matrix["latency_ms"]
-    fastest = [min(column) for column in zip(*latencies, strict=True)]
+    timed = [
+        [_Timed(*cell) for cell in zip(*row, strict=True)]
+        for row in zip(matrix["latency_ms"], matrix["spread"], matrix["verdict"], strict=True)
+    ]
+    columns = list(zip(*timed, strict=True))
     rows = tuple(
         HeatRow(
             name,
             matrix["accuracy"][index],
             format_percent(matrix["accuracy"][index]),
             tuple(
-                _cell(value, best, column == matrix["own"][index])
-                for value, best, column in zip(latencies[index], fastest, matrix["columns"], strict=True)
+                _cell(cell, column, label == matrix["own"][index])
+                for cell, column, label in zip(timed[index], columns, matrix["columns"], strict=True)
             ),
         )
         for index, name in enumerate(matrix["runs"])
     )
-    return HeatMap(tuple(matrix["columns"]), rows, tuple(matrix["findings"]))
+    return HeatMap(tuple(zip(matrix["columns"], matrix["details"], strict=True)), rows, tuple(matrix["findings"]))
 
 
-def _cell(value: float, best: float, is_own: bool) -> HeatCell:
-    slower = value / best - 1
-    text = "fastest" if slower == 0 else f"+{100 * slower:.0f}\u00a0%"
-    return HeatCell(value, format_ms(value), text, max(0.0, 1 - slower / PALE_AT), is_own)
+def _cell(cell: _Timed, column: Sequence[_Timed], is_own: bool) -> HeatCell:
+    best = min(column, key=lambda other: other.latency_ms)
+    slower = cell.latency_ms / best.latency_ms - 1
+    note = _standing(cell, best, column) if cell.verdict == "accepted" else f"{_standing(cell, best, column)}, noisy"
+    return HeatCell(cell.latency_ms, format_ms(cell.latency_ms), note, max(0.0, 1 - slower / PALE_AT), is_own)
+
+
+def _standing(cell: _Timed, best: _Timed, column: Sequence[_Timed]) -> str:
+    """Only what lies further apart than the sessions of a timing do is called faster."""
+    if cell is not best:
+        slower = f"+{100 * (cell.latency_ms / best.latency_ms - 1):.0f}\u00a0%"
+        if cell.spread is None or best.spread is None:
+            return f"{slower}, noise unknown"
+        return slower if _is_apart(cell, best) else f"{slower}, within noise"
+    return "fastest" if all(_is_apart(other, best) for other in column if other is not best) else "lowest"
+
+
+def _is_apart(one: _Timed, best: _Timed) -> bool:
+    if one.spread is None or best.spread is None:
+        return False
+    return one.latency_ms / best.latency_ms - 1 > max(one.spread, best.spread)

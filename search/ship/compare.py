@@ -1,4 +1,4 @@
-"""The specialisation matrix: every run's derived network, measured on every device."""
+"""Measures the specialisation matrix: every run's derived network on every device."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from latency_model.lowering.torchscript import write_torchscript
 from latency_model.ops import Dtype
-from profiler_agent.device import Device, load_device
+from profiler_agent.device import Device, TimingPlan, load_device
 from profiler_agent.session import ModelFile, open_session
-from profiler_agent.stability import StabilityReport, Verdict, judge_timing
+from profiler_agent.stability import Verdict, agreeing_sessions, judge_timing
+from profiler_agent.timing import Timing
 from search.errors import RunFolderError
 from search.export_formats import ALL_FORMATS, calibrated, write_format
 from search.file_metadata import preprocessing
 from search.plain_network import folded_weights
 from search.progress import Update
 from search.run import Run, open_run
+from search.ship.matrix import Matrix
 from search.steps.export import is_exported
 from search.steps.verify import MODEL_SUFFIX, usable_timings
 from search.train_network import TrainFiles, load_trained, read_result
 
-SCHEMA = 1
 LEAST_RUNS = 2
+RUNTIME_DETAIL = {"torch": "torch (traced TorchScript, not eager)"}
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 
 
@@ -39,52 +41,14 @@ class Column:
     def label(self) -> str:
         return self.device.name if self.dtype == "fp32" else f"{self.device.name} {self.dtype}"
 
-
-@dataclass(frozen=True, kw_only=True)
-class Matrix:
-    """Rows are runs, by the name of their folder; columns are devices.
-
-    ``own`` is the column that a run searched for. Latencies are milliseconds; accuracy is that of the test images.
-    """
-
-    runs: tuple[str, ...]
-    columns: tuple[str, ...]
-    own: tuple[str, ...]
-    accuracy: tuple[float, ...]
-    latency_ms: tuple[tuple[float, ...], ...]
-    spread: tuple[tuple[float, ...], ...]
-    verdict: tuple[tuple[Verdict, ...], ...]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, **vars(self), "findings": self.findings()}
-
-    def findings(self) -> list[str]:
-        """For each device with a network of its own: whether that network is the fastest there, as far as the spread
-        between sessions lets one tell."""
-        return [self._finding(index) for index, column in enumerate(self.columns) if column in self.own]
-
-    def _finding(self, index: int) -> str:
-        rows = sorted(range(len(self.runs)), key=lambda row: self.latency_ms[row][index])
-        own = next(row for row in rows if self.own[row] == self.columns[index])
-        other = rows[0] if rows[0] != own else rows[1]
-        gap = self.latency_ms[own][index] / self.latency_ms[other][index] - 1
-        noise = max(self.spread[own][index], self.spread[other][index])
-        head = f"{self.columns[index]}: its own network ({self.runs[own]}, {self.latency_ms[own][index]:.4g} ms)"
-        against = f"{self.runs[other]} ({self.latency_ms[other][index]:.4g} ms)"
-        points = 100 * (self.accuracy[own] - self.accuracy[other])
-        accuracy = f"It has {points:+.1f} points of accuracy against that one."
-        if abs(gap) <= noise:
-            return f"{head} cannot be told from {against}: sessions differ by {noise:.1%}. {accuracy}"
-        if gap > 0:
-            return f"{head} is not the fastest: it takes {gap:.1%} longer than {against}. {accuracy}"
-        smaller = " It is the fastest on every device, so it is smaller rather than made for this one."
-        everywhere = smaller if self._wins_everywhere(own) else ""
-        return f"{head} is the fastest: {against} takes {1 / (1 + gap) - 1:.1%} longer. {accuracy}{everywhere}"
-
-    def _wins_everywhere(self, row: int) -> bool:
-        return len(self.columns) > 1 and all(
-            min(latencies) == latencies[row] for latencies in zip(*self.latency_ms, strict=True)
-        )
+    @property
+    def detail(self) -> str:
+        """What runs the models, for people."""
+        runtime, sessions = self.device.runtime, self.device.plan.session_count
+        what = RUNTIME_DETAIL.get(runtime.name, runtime.name)
+        threads = f"{runtime.thread_count} thread{'s' if runtime.thread_count > 1 else ''}"
+        where = "" if runtime.accelerator == "cpu" else f", {runtime.accelerator}"
+        return f"{what}{where}, {self.dtype}, {threads}, {sessions} session{'s' if sessions > 1 else ''}"
 
 
 def parse_column(text: str) -> Column:
@@ -107,13 +71,28 @@ def make_column(device: Device, dtype: str) -> Column:
     )
 
 
+def numbers_beside(page: Path) -> Path:
+    """Where the numbers of a page go.
+
+    Raises:
+        RunFolderError: the page would be written over them.
+    """
+    numbers = page.with_suffix(".json")
+    if numbers == page:
+        raise RunFolderError(
+            f"--out {page}: the numbers go there, beside the page. Name the page, for example "
+            f"{page.with_suffix('.html')}."
+        )
+    return numbers
+
+
 def compare_on_devices(folders: Sequence[Path], columns: Sequence[Column], update: Update) -> Matrix:
     """Measure all derived networks on each device, interleaved within one session per device.
 
     Args:
         columns: devices beside those that the runs searched for, which are always there.
     Raises:
-        RunFolderError: fewer than two runs, or one without a trained derived network.
+        RunFolderError: fewer than two runs, or one without a trained derived network; or two devices of one name.
         DeviceNotReady: a device is absent or busy.
         DeviceThrottled: a network could be timed only while its device was throttled.
     """
@@ -121,24 +100,47 @@ def compare_on_devices(folders: Sequence[Path], columns: Sequence[Column], updat
         raise RunFolderError(f"{len(folders)} run to compare; name two or more run folders.")
     runs = [open_run(folder) for folder in folders]
     names = _names(folders)
-    everywhere: dict[str, Column] = {}
-    for column in (*(make_column(run.device, "fp32") for run in runs), *columns):
-        everywhere.setdefault(column.label, column)
-    measured: dict[str, list[StabilityReport]] = {}
-    for done, (label, column) in enumerate(everywhere.items()):
-        update(done, len(everywhere))
-        measured[label] = _time_on(column, runs)
+    everywhere = distinct_columns([*(make_column(run.device, "fp32") for run in runs), *columns])
+    measured: list[list[_Cell]] = []
+    for column in everywhere.values():
+        update(len(measured), len(everywhere))
+        measured.append(_time_on(column, runs))
     update(len(everywhere), len(everywhere))
-    rows = range(len(runs))
+    rows = list(zip(*measured, strict=True))
     return Matrix(
         runs=tuple(names),
         columns=tuple(everywhere),
+        details=tuple(column.detail for column in everywhere.values()),
         own=tuple(run.device.name for run in runs),
         accuracy=tuple(read_result(TrainFiles(folder=run.folder.training("derived")))["accuracy"] for run in runs),
-        latency_ms=tuple(tuple(measured[label][row].latency_ms for label in everywhere) for row in rows),
-        spread=tuple(tuple(measured[label][row].spread for label in everywhere) for row in rows),
-        verdict=tuple(tuple(measured[label][row].verdict for label in everywhere) for row in rows),
+        latency_ms=tuple(tuple(cell.latency_ms for cell in row) for row in rows),
+        spread=tuple(tuple(cell.spread for cell in row) for row in rows),
+        verdict=tuple(tuple(cell.verdict for cell in row) for row in rows),
     )
+
+
+def distinct_columns(columns: Sequence[Column]) -> dict[str, Column]:
+    """Each column once, by its label. Device files of the same content are one device, wherever they lie.
+
+    Raises:
+        RunFolderError: two device files of one name differ, so that a column would mix two devices.
+    """
+    devices: dict[str, Device] = {}
+    for column in columns:
+        known = devices.setdefault(column.device.name, column.device)
+        if differing := [
+            name
+            for name in vars(known)
+            if name != "source_file" and getattr(known, name) != getattr(column.device, name)
+        ]:
+            raise RunFolderError(
+                f"{known.source_file} and {column.device.source_file} are both called {known.name!r}, and differ in "
+                f"{', '.join(differing)}: they cannot share a column. Give one of them another name in its file."
+            )
+    by_label: dict[str, Column] = {}
+    for column in columns:
+        by_label.setdefault(column.label, column)
+    return by_label
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -146,7 +148,16 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
 
 
-def _time_on(column: Column, runs: Sequence[Run]) -> list[StabilityReport]:
+@dataclass(frozen=True, kw_only=True)
+class _Cell:
+    """One network on one device; ``spread`` is None after a single session, which has nothing to differ from."""
+
+    latency_ms: float
+    spread: float | None
+    verdict: Verdict
+
+
+def _time_on(column: Column, runs: Sequence[Run]) -> list[_Cell]:
     """What each run's derived network takes on one device."""
     with tempfile.TemporaryDirectory(prefix="proxyless-") as folder, open_session(column.device) as session:
         files = [
@@ -154,7 +165,13 @@ def _time_on(column: Column, runs: Sequence[Run]) -> list[StabilityReport]:
             for index, run in enumerate(runs)
         ]
         timings = {timing.model_id: timing for timing in usable_timings(session, files)}
-    return [judge_timing(timings[file.model_id], column.device.plan) for file in files]
+    return [_judged(timings[file.model_id], column.device.plan) for file in files]
+
+
+def _judged(timing: Timing, plan: TimingPlan) -> _Cell:
+    report = judge_timing(timing, plan)
+    counted = len(agreeing_sessions(timing.sessions, plan))
+    return _Cell(latency_ms=report.latency_ms, spread=report.spread if counted > 1 else None, verdict=report.verdict)
 
 
 def _model_file(column: Column, run: Run, beside: Path) -> Path:

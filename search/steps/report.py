@@ -43,6 +43,7 @@ def write_card(run: Run) -> None:
             "name": run.device.name,
             "fingerprint": None if identity is None else identity.fingerprint,
             "config": settings.device,
+            "session_count": run.device.plan.session_count,
         },
         "runtime": {
             "name": run.device.runtime.name,

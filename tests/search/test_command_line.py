@@ -154,3 +154,10 @@ def test_ctrl_c_ends_with_a_word_that_nothing_is_lost(tmp_path):
     _, words = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Nothing is lost" in words and "Traceback" not in words
+
+
+@pytest.mark.parametrize("measured", ["--measure", "--no-measure"])
+def test_a_page_that_would_be_written_over_its_numbers_is_refused(capsys, tmp_path, measured):
+    code, words = run(capsys, "compare", "a", "b", "--out", str(tmp_path / "both.json"), measured)
+    said = " ".join(words.split())
+    assert code == 2 and "the numbers go there, beside the page" in said and "both.html" in said

@@ -8,17 +8,19 @@ import pytest
 
 from search.errors import RunFolderError
 from search.report.heat_map import heat_map
-from search.ship.compare import Matrix, parse_column
+from search.ship.compare import distinct_columns, parse_column
+from search.ship.matrix import Matrix
 from tests.search.quick_device import QUICK_DEVICE
 
 MATRIX = Matrix(
     runs=("for_a", "for_b"),
     columns=("a", "b", "c"),
+    details=("onnxruntime", "litert", "torch"),
     own=("a", "b"),
     accuracy=(0.90, 0.92),
     latency_ms=((1.0, 3.0, 5.0), (1.2, 4.0, 4.0)),
     spread=((0.01, 0.01, 0.01), (0.01, 0.01, 0.01)),
-    verdict=(("accepted",) * 3, ("noisy",) * 3),
+    verdict=(("accepted",) * 3, ("accepted",) * 3),
 )
 
 
@@ -39,6 +41,19 @@ def test_a_lead_within_the_spread_of_the_sessions_is_no_lead():
     assert all("cannot be told from" in finding for finding in noisy.findings())
 
 
+def test_a_lead_after_a_single_session_is_no_lead():
+    single = dataclasses.replace(MATRIX, spread=((0.01, 0.01, 0.01), (None, 0.01, 0.01)))
+    first, second = single.findings()
+    assert "cannot be told from for_b (1.2 ms): it was timed in one session, so how much sessions differ is" in first
+    assert "is not the fastest" in second
+
+
+def test_a_noisy_timing_is_named_beside_what_is_said_of_it():
+    noisy = dataclasses.replace(MATRIX, verdict=(("accepted",) * 3, ("noisy", "accepted", "accepted")))
+    first, second = noisy.findings()
+    assert "The timing of for_b was noisy: measure again before relying on it." in first and "noisy" not in second
+
+
 def test_a_network_that_is_fastest_everywhere_is_called_smaller_and_not_specialised():
     small = dataclasses.replace(MATRIX, latency_ms=((1.0, 3.0, 4.0), (1.2, 4.0, 5.0)))
     assert "smaller rather than made for this one" in small.findings()[0]
@@ -48,13 +63,30 @@ def test_a_device_that_no_run_searched_for_has_no_finding():
     assert len(MATRIX.findings()) == 2
 
 
-def test_the_heat_map_is_darkest_at_the_fastest_of_each_column():
+def notes(matrix):
+    return [[cell.note.replace("\u00a0", " ") for cell in row.cells] for row in heat_map(matrix.to_json()).rows]
+
+
+def test_the_heat_map_is_darkest_at_the_lowest_of_each_column():
     shown = heat_map(MATRIX.to_json())
-    first, second = shown.rows
+    first = shown.rows[0]
     assert [cell.share for cell in first.cells][:2] == [1.0, 1.0]
-    assert first.cells[2].share == pytest.approx(1 - 0.25 / 0.6) and first.cells[2].slower == "+25\u00a0%"
+    assert first.cells[2].share == pytest.approx(1 - 0.25 / 0.6)
     assert [cell.is_own for cell in first.cells] == [True, False, False]
-    assert second.cells[2].slower == "fastest"
+    assert shown.columns[2] == ("c", "torch")
+    assert notes(MATRIX) == [["fastest", "fastest", "+25 %"], ["+20 %", "+33 %", "fastest"]]
+
+
+def test_the_heat_map_calls_nothing_fastest_that_noise_or_a_single_session_may_have_put_there():
+    doubtful = dataclasses.replace(
+        MATRIX,
+        spread=((0.3, None, 0.01), (0.01, None, 0.01)),
+        verdict=(("noisy", "accepted", "accepted"), ("accepted",) * 3),
+    )
+    assert notes(doubtful) == [
+        ["lowest, noisy", "lowest", "+25 %"],
+        ["+20 %, within noise", "+33 %, noise unknown", "fastest"],
+    ]
 
 
 @pytest.mark.parametrize("numbers, dtype", [("", "fp32"), ("@int8", "int8"), ("@fp16", "fp16")])
@@ -62,6 +94,46 @@ def test_a_device_may_be_asked_for_in_smaller_numbers(tmp_path, numbers, dtype):
     (tmp_path / "device.yaml").write_text(QUICK_DEVICE)
     column = parse_column(f"{tmp_path / 'device.yaml'}{numbers}")
     assert column.dtype == dtype and column.label == ("quick_cpu" if dtype == "fp32" else f"quick_cpu {dtype}")
+
+
+def columns(folder, *texts):
+    """A device file for each text, in folders of their own."""
+    found = []
+    for index, text in enumerate(texts):
+        path = folder / str(index) / "device.yaml"
+        path.parent.mkdir()
+        path.write_text(text)
+        found.append(parse_column(str(path)))
+    return found
+
+
+def test_device_files_of_the_same_content_are_one_device_wherever_they_lie(tmp_path):
+    found = columns(tmp_path, QUICK_DEVICE, QUICK_DEVICE + "# another place\n")
+    small = parse_column(f"{tmp_path / '0' / 'device.yaml'}@int8")
+    assert list(distinct_columns([*found, small])) == ["quick_cpu", "quick_cpu int8"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"), [("onnxruntime", "litert", "runtime"), ("round_count: 5", "round_count: 6", "plan")]
+)
+def test_different_devices_of_one_name_are_refused_and_not_put_into_one_column(tmp_path, old, new, named):
+    found = columns(tmp_path, QUICK_DEVICE, QUICK_DEVICE.replace(old, new))
+    with pytest.raises(
+        RunFolderError, match=rf"0/device.yaml and .*1/device.yaml are both called 'quick_cpu', and differ in {named}:"
+    ):
+        distinct_columns(found)
+
+
+def test_a_column_says_what_runs_its_models(tmp_path):
+    here, traced = columns(
+        tmp_path,
+        QUICK_DEVICE,
+        QUICK_DEVICE.replace("onnxruntime", "torch")
+        .replace("session_count: 1", "session_count: 3")
+        .replace("max_sessions: 1", "max_sessions: 3"),
+    )
+    assert here.detail == "onnxruntime, fp32, 1 thread, 1 session"
+    assert traced.detail == "torch (traced TorchScript, not eager), fp32, 1 thread, 3 sessions"
 
 
 def test_unknown_numbers_are_refused(tmp_path):

@@ -223,6 +223,8 @@ def test_runs_are_compared_on_every_device_and_in_every_number(killed, unbroken,
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
     matrix = json.loads((tmp_path / "both.json").read_text())
     assert matrix["runs"] == ["killed", "unbroken"] and matrix["columns"] == ["quick_cpu", "quick_cpu int8"]
+    assert [detail.split(", ")[1] for detail in matrix["details"]] == ["fp32", "int8"]
+    assert "cannot be told" in matrix["findings"][0] and matrix["spread"] == [[None, None], [None, None]]
     assert all(latency_ms > 0 for row in matrix["latency_ms"] for latency_ms in row)
     assert matrix["findings"][0] in done.stdout and "heat-map" in (tmp_path / "both.html").read_text()
 

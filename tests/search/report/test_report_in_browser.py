@@ -80,6 +80,8 @@ def test_the_matrix_of_networks_and_devices_is_a_heat_map(make_run_folder, brows
     runs = [make_run_folder("one"), make_run_folder("two", seed=2, device="pixel-4-cpu")]
     matrix = {"runs": ["one", "two"], "columns": ["local-cpu-onnxruntime", "pixel-4-cpu"], "accuracy": [0.91, 0.92]}
     matrix |= {"own": ["local-cpu-onnxruntime", "pixel-4-cpu"], "latency_ms": [[0.1183, 2.5], [0.151, 2.0]]}
+    matrix |= {"details": ["onnxruntime, fp32, 1 thread, 3 sessions", "torch (traced TorchScript, not eager)"]}
+    matrix |= {"spread": [[0.01, 0.01], [0.01, 0.01]], "verdict": [["accepted", "accepted"], ["accepted", "noisy"]]}
     matrix |= {"findings": ["pixel-4-cpu: its own network (two) is the fastest, by 25.0%."]}
 
     page = browser.open(write_comparison([run.finish() for run in runs], tmp_path / "both.html", matrix))
@@ -94,3 +96,4 @@ def test_the_matrix_of_networks_and_devices_is_a_heat_map(make_run_folder, brows
     ]
     assert len(re.findall(r'class="cell chosen', table)) == 2
     assert "is the fastest, by 25.0%." in page.dom
+    assert "traced TorchScript, not eager" in table and "fastest, noisy" in table

@@ -1,0 +1,30 @@
+"""The first thing on the page: the verdict, and what is said of a measurement's noise."""
+
+import json
+
+import pytest
+
+from search.report.headline import headline
+from search.report.run_folder import read_run
+
+
+@pytest.mark.parametrize(
+    ("measured_ms", "tone"), [(0.119, "good"), (0.12, "good"), (0.123, "warn"), (0.124, "bad"), (None, "open")]
+)
+def test_the_verdict_allows_three_percent_for_the_noise_of_measuring(run_folder, measured_ms, tone):
+    run_folder.measured_ms["derived"] = measured_ms or 1.0
+    if measured_ms is not None:
+        run_folder.add_verification()
+
+    assert headline(read_run(run_folder.folder)).verdict.tone == tone
+
+
+def test_sessions_are_said_to_agree_only_when_there_were_several(run_folder):
+    run_folder.add_verification()
+    assert "sessions differ by 1.1\u00a0%" in headline(read_run(run_folder.folder)).figures[2].note
+
+    card = json.loads((run_folder.folder / "run.json").read_text())
+    run_folder.write("run.json", card | {"device": card["device"] | {"session_count": 1}})
+
+    note = headline(read_run(run_folder.folder)).figures[2].note
+    assert "timed in one session, so its noise is not known" in note and "differ" not in note
