@@ -13,6 +13,8 @@ class Preset:
     """Passes over the training images for each phase, and how many whole networks are timed.
 
     ``warmup_passes`` and ``search_passes`` count weight steps; ``train_epochs`` is for each of the three networks.
+    Few images make few steps a pass: both phases then take more passes, until the logits get
+    ``least_architecture_steps``. From 54 steps on they can go as far as ever (``settings.LOGIT_REACH``).
     """
 
     description: str
@@ -22,12 +24,19 @@ class Preset:
     derive_candidates: int
     calibration_networks: int
     held_out_networks: int
+    least_architecture_steps: int = 54
     weight_steps_per_architecture_step: int = 4
 
+    def more_passes(self, steps_per_pass: int) -> float:
+        """By how much a search on few images takes more passes than the preset says; 1 on enough of them."""
+        least_steps = self.least_architecture_steps * self.weight_steps_per_architecture_step
+        return max(1.0, least_steps / (self.search_passes * steps_per_pass))
+
     def search_settings(self, steps_per_pass: int, seed: int) -> SearchSettings:
+        more = self.more_passes(steps_per_pass)
         return SearchSettings(
-            warmup_steps=round(self.warmup_passes * steps_per_pass),
-            search_steps=max(1, round(self.search_passes * steps_per_pass)),
+            warmup_steps=round(more * self.warmup_passes * steps_per_pass),
+            search_steps=round(more * self.search_passes * steps_per_pass),
             derive_candidates=self.derive_candidates,
             weight_steps_per_architecture_step=self.weight_steps_per_architecture_step,
             seed=seed,
@@ -46,6 +55,7 @@ PRESETS = {
         derive_candidates=8,
         calibration_networks=8,
         held_out_networks=6,
+        least_architecture_steps=8,
     ),
     "demo": Preset(
         description="minutes on two cores; a real search on 60,000 small images",

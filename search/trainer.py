@@ -18,6 +18,7 @@ from search.batches import SplitData
 from search.checkpoint import read_checkpoint, write_checkpoint
 from search.data.batches import seeded_generator
 from search.device_loop import DeviceAnswer, DeviceLoop, shared_target
+from search.errors import RunFolderError
 from search.files import append_json_line, keep_json_lines_before
 from search.paths import PathSample, fair_paths, sample_paths
 from search.settings import SearchSettings
@@ -133,7 +134,15 @@ class SearchTrainer:
 
         Args:
             on_step: called with steps done and steps in all.
+        Raises:
+            RunFolderError: so few steps that the logits would stay as they were drawn.
         """
+        every = self.settings.weight_steps_per_architecture_step
+        if self.settings.search_steps < every:
+            raise RunFolderError(
+                f"search_steps={self.settings.search_steps} with an architecture step after every {every}: none would "
+                f"be taken, and the network would be derived from logits that learned nothing. Search for longer."
+            )
         last_saved = time.monotonic()
         while not self.is_finished:
             self.take_step()

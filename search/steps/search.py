@@ -13,6 +13,7 @@ from rich.console import Console
 from latency_model.measurement import paid_ops
 from latency_model.network_latency import NetworkLatency
 from search.architecture_step import LatencyTarget, TargetState
+from search.batches import SplitData
 from search.budget import latency_range_ms
 from search.device_loop import DeviceLoop
 from search.errors import RunFolderError, TargetError
@@ -119,9 +120,7 @@ def make_trainer(run: Run, workers: Workers = ALONE) -> SearchTrainer:
     Raises:
         RunFolderError: the run's predictor or budget is not the one that the shared search began with.
     """
-    settings_probe = run.preset.search_settings(1, run.settings.seed)
-    split = run.split(settings_probe.held_out_fraction)
-    steps_per_pass = split.train_steps_per_pass(settings_probe.batch_size)
+    split, steps_per_pass = _split_and_steps(run)
     settings = run.preset.search_settings(steps_per_pass, run.settings.seed)
     targets: Sequence[LatencyTarget] = fix_targets(run)
     folder, share = run.folder, share_of(run.folder)
@@ -130,6 +129,26 @@ def make_trainer(run: Run, workers: Workers = ALONE) -> SearchTrainer:
         targets, folder = share.search.targets, share.search.holder
         settings = replace(settings, architecture_steps_per_turn=len(share.search.sharers))
     return SearchTrainer(run.space, split, targets, settings, SearchFiles(folder=folder.search), workers)
+
+
+def _split_and_steps(run: Run) -> tuple[SplitData, int]:
+    """The images of the search, and the weight steps of one pass over those that train."""
+    probe = run.preset.search_settings(1, run.settings.seed)
+    split = run.split(probe.held_out_fraction)
+    return split, split.train_steps_per_pass(probe.batch_size)
+
+
+def _warn_of_few_images(run: Run, console: Console) -> None:
+    split, steps_per_pass = _split_and_steps(run)
+    more = run.preset.more_passes(steps_per_pass)
+    if more > 1:
+        console.print(
+            f"few images: {len(split.train_index)} train, {len(split.held_out_index)} choose; the search takes "
+            f"{more:.1f} times the passes of the preset {run.settings.preset}, as it needs "
+            f"{run.preset.least_architecture_steps} architecture steps. Choices made on few images are uncertain.",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def finished_trainer(run: Run) -> SearchTrainer:
@@ -204,6 +223,7 @@ def _prepare(run: Run, others: Sequence[Run], console: Console) -> None:
         targets[one] = fix_targets(one)
         where = f" on {one.device.name}, {one.folder.path}" if others else ""
         console.print(f"budget: {targets[one][0].target_ms:.4g} ms ({one.target.text}){where}", highlight=False)
+    _warn_of_few_images(run, console)
     if others:
         keep_shared_search(run, targets)
     write_json(run.folder.search / "space.json", {**space_to_json(run.space), "hash": run.space.hash})

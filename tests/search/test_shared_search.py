@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ from search.steps.share import open_sharer
 from tests.search.small_search import small_data, tiny_space
 
 QUIET = Console(quiet=True)
-SETTINGS = RunSettings(device="here.yaml", data="rows", target=Target(milliseconds=0.057), preset="standard")
+SETTINGS = RunSettings(device="here.yaml", data="rows", target=Target(milliseconds=0.057), preset="smoke")
 
 
 class FlatPredictor:
@@ -93,7 +94,7 @@ def stopped_at(runs: list[Run], step: int, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"preset": "demo"}, "its preset is demo, not standard"),
+        ({"preset": "demo"}, "its preset is demo, not smoke"),
         ({"seed": 4}, "its seed is 4, not 0"),
     ],
 )
@@ -132,6 +133,15 @@ def test_images_that_two_runs_ask_for_in_the_same_words_are_read_once(runs):
     b.data = None
     b.take_data_of(a)
     assert b.data is a.data
+
+
+def test_few_images_are_said_with_how_many_more_passes_the_search_takes(runs):
+    a, *_ = runs()
+    printed = io.StringIO()
+    search(a, Console(file=printed))
+    assert "few images: 204 train, 36 choose; the search takes 5.3 times the passes of" in printed.getvalue()
+    architecture_steps = [event for event in read_json_lines(a.folder.search / "events.jsonl") if event["derived_ms"]]
+    assert len(architecture_steps) == 8
 
 
 def test_a_run_is_named_once(runs):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.errors import CheckpointError
+from search.errors import CheckpointError, RunFolderError
 from search.files import read_json_lines
 from search.settings import SearchSettings
 from search.trainer import SearchFiles, SearchTrainer
@@ -67,6 +67,12 @@ def test_every_estimator_learns_to_tell_the_paths_apart(space, data, tmp_path, e
     end = [p.detach() for p in trainer.states[0].logits.probabilities()]
     assert max(float((left - right).abs().max()) for left, right in zip(start, end)) > 0.05
     assert all(torch.isfinite(p).all() for p in end)
+
+
+def test_a_search_without_an_architecture_step_is_refused(space, data, tmp_path):
+    trainer = make(space, data, tmp_path, dataclasses.replace(SETTINGS, search_steps=1))
+    with pytest.raises(RunFolderError, match="none would be taken"):
+        trainer.run()
 
 
 def test_two_targets_share_the_supernet_and_learn_apart(space, data, tmp_path):
