@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias
 
+from profiler_agent.agent_facts import are_facts
 from profiler_agent.errors import AgentOutputError
 from profiler_agent.remote_shell import printable
 
 PROTOCOL = 1
 MAX_LINE_BYTES = 64 << 10
-# What became of a device file's wish for fixed clocks: Android took it, said no, or has no such command; every other
-# fact is a number.
-FIXED_PERFORMANCE_WORDS = ("on", "refused", "missing")
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -156,7 +153,7 @@ def _result(line: bytes, fields: dict[str, Any]) -> Result:
         and isinstance(result.hit_limit, bool)
         and _is_count_or_none(result.out_bytes)
         and (result.out_sha256 is None or _is_hash(result.out_sha256))
-        and all(facts is None or _are_facts(facts) for facts in (result.before, result.after))
+        and all(facts is None or are_facts(facts) for facts in (result.before, result.after))
     )
     return result if is_right else _refuse(line)
 
@@ -171,21 +168,6 @@ def _is_hash(value: object) -> bool:
 
 def _is_count_or_none(value: object) -> bool:
     return value is None or is_count(value)
-
-
-def _are_facts(value: object) -> bool:
-    if not isinstance(value, dict) or len(value) > 64:  # noqa: PLR2004 - we write fourteen
-        return False
-    return all(
-        _is_fact(item) or (key == "fixed_performance" and item in FIXED_PERFORMANCE_WORDS)
-        for key, item in value.items()
-    )
-
-
-def _is_fact(value: object) -> bool:
-    if isinstance(value, list):
-        return len(value) <= 64 and all(_is_fact(item) for item in value)  # noqa: PLR2004 - clusters, not cores
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value))
 
 
 def _refuse(line: bytes) -> NoReturn:

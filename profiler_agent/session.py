@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from profiler_agent.agent_facts import are_facts
 from profiler_agent.batch_timing import BatchTimer, ModelBatch, Progress
 from profiler_agent.bundle import AGENT_SCRIPT, DeviceFile, device_file
 from profiler_agent.deploy import DeviceFolder
@@ -159,8 +160,11 @@ class Session:
         agent = self._folder.cached(self._agent.sha256)
         result = self._shell.insist('sh "$1" facts "$2"', agent, self._folder.path)
         facts = load_object(result.stdout.strip())
-        if facts is None:
-            raise AgentOutputError(f"The agent told these facts: {result.text[:200]!r}; that is no JSON object.")
+        if facts is None or not are_facts(facts):
+            raise AgentOutputError(
+                f"The agent told these facts: {result.text[:200]!r}; no agent of ours writes such. Run "
+                "`proxyless device clean` for this device and start again."
+            )
         return facts
 
     def profile_ops(self, model: Path) -> tuple[OpTime, ...]:

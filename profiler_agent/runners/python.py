@@ -51,14 +51,14 @@ class PythonHostRunner:
             )
         if fields is None or fields.get("runtime") != self.runtime.name:
             raise AgentOutputError(f"The runner's probe answered {result.text[:200]!r}.")
+        words = {key: _word(fields.get(key)) for key in ("package", "version", "python", "executable")}
         if fields.get("version") is None:
             raise RuntimeMissing(
-                f"{shell.transport.address} has no {_PACKAGES[self.runtime.name]} under {fields.get('executable')} "
-                f"(Python {fields.get('python')}). Install it there with that interpreter's pip, or name another "
+                f"{shell.transport.address} has no {_PACKAGES[self.runtime.name]} under {words['executable']} "
+                f"(Python {words['python']}). Install it there with that interpreter's pip, or name another "
                 "interpreter under runner.python in the device file."
             )
         require_cores(shell, self.runtime)
-        words = {key: printable(str(fields.get(key)), 200) for key in ("package", "version", "python", "executable")}
         return RuntimeFound(
             name=self.runtime.name,
             version=words["version"] if words["package"] != "tflite-runtime" else f"tflite-runtime {words['version']}",
@@ -106,3 +106,8 @@ class PythonHostRunner:
 
     def culprit(self, output: bytes) -> int | None:
         return culprit_of(output)
+
+
+def _word(value: object) -> str:
+    """One of the device's words in one line."""
+    return printable(str(value), 200).replace("\n", "?")
