@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from contextlib import nullcontext
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from latency_model.measurement import read_measurements
 from latency_model.network_latency import LatencyEstimate
 from profiler_agent.device import load_device
 from profiler_agent.errors import DeviceThrottled
-from profiler_agent.timing import SessionSamples, Timing
 from search import cli
 from search.data.batches import seeded_generator
 from search.errors import RunFolderError
@@ -29,6 +27,7 @@ from search.steps.export import export, is_exported
 from search.steps.timing import ATTEMPTS
 from search.steps.verify import verify
 from search.train_network import TrainFiles
+from tests.search.made_up_session import MadeUpSession
 from tests.search.quick_device import QUICK_DEVICE
 
 SEVERE = (
@@ -37,27 +36,6 @@ SEVERE = (
     .replace("max_sessions: 1", "max_sessions: 2")
 )
 CONSOLE = Console(quiet=True)
-
-
-class MadeUpSession:
-    """Each model takes 2 ms; the first ``throttled`` times that a model is timed, its canary becomes slower."""
-
-    def __init__(self, device, throttled=None):
-        self.device, self.throttled, self.timed = device, throttled or {}, []
-        self.facts = SimpleNamespace(fingerprint="f00d", runtime_name="onnxruntime", runtime_version="1.0")
-
-    def time_models(self, models, *, canary, plan=None, on_progress=None):
-        for model in models:
-            is_throttled = self.timed.count(model.model_id) < self.throttled.get(model.model_id, 0)
-            self.timed.append(model.model_id)
-            canaries_ms = (0.1, 0.2) if is_throttled else (0.1, 0.1)
-            sessions = (
-                SessionSamples(
-                    samples_ms=(2.0,) * 5, runs_per_burst=1, involuntary_switches=(0,) * 5, canary_ms=(canary_ms,) * 5
-                )
-                for canary_ms in canaries_ms
-            )
-            yield Timing(model_id=model.model_id, sessions=tuple(sessions))
 
 
 class FlatPredictor:

@@ -1,0 +1,90 @@
+"""Comparing runs measures every derived network on every device, and only what was timed well counts."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import pytest
+from safetensors.torch import save_file
+
+from profiler_agent.errors import DeviceThrottled
+from search.data.batches import seeded_generator
+from search.errors import RunFolderError
+from search.files import write_json
+from search.plain_network import PlainNetwork
+from search.run import start_run
+from search.run_settings import RunSettings
+from search.ship import compare
+from search.ship.compare import compare_on_devices
+from search.steps.timing import ATTEMPTS
+from search.train_network import TrainFiles
+from tests.search.made_up_session import MadeUpSession
+from tests.search.quick_device import QUICK_DEVICE
+
+STRICT = (
+    QUICK_DEVICE.replace("canary_limit: 9", "canary_limit: 0.05")
+    .replace("session_count: 1", "session_count: 2")
+    .replace("max_sessions: 1", "max_sessions: 2")
+)
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """A run folder with a trained derived network, on a device file of this text."""
+
+    def make(name: str, device: str):
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(device)
+        run = start_run(tmp_path / name, RunSettings(device=str(file), data="digits", target=None, preset="smoke"))
+        run.write_network(run.space.network((0,) * len(run.space.positions), "derived"))
+        files = TrainFiles(folder=run.folder.training("derived"))
+        files.folder.mkdir(parents=True)
+        model = PlainNetwork(run.read_network("derived"), seeded_generator(0, "test"))
+        save_file({key: value.contiguous() for key, value in model.state_dict().items()}, files.weights)
+        write_json(files.result, {"accuracy": 0.875})
+        return run.folder.path
+
+    return make
+
+
+def compared(monkeypatch, folders, **options):
+    """The matrix, and what was timed in each session."""
+    sessions = []
+
+    def opened(device):
+        sessions.append(MadeUpSession(device, **options))
+        return nullcontext(sessions[-1])
+
+    monkeypatch.setattr(compare, "open_session", opened)
+    return compare_on_devices(folders, [], lambda done, total: None), [session.timed for session in sessions]
+
+
+def test_runs_on_one_device_share_its_column_and_its_session(make_run, monkeypatch):
+    matrix, timed = compared(monkeypatch, [make_run("one", STRICT), make_run("two", STRICT)])
+    assert timed == [["run0", "run1"]] and matrix.columns == ("quick_cpu",)
+    assert matrix.latency_ms == ((2.0,), (2.0,)) and matrix.spread == ((0.0,), (0.0,))
+    assert matrix.verdict == (("accepted",), ("accepted",))
+
+
+def test_runs_on_different_devices_of_one_name_are_refused_before_anything_is_timed(make_run, monkeypatch):
+    folders = [make_run("one", STRICT), make_run("two", STRICT.replace("thread_count: 1", "thread_count: 2"))]
+    monkeypatch.setattr(compare, "open_session", None)
+    with pytest.raises(RunFolderError, match=r"both called 'quick_cpu', and differ in runtime"):
+        compare_on_devices(folders, [], lambda done, total: None)
+
+
+def test_after_one_session_no_spread_is_claimed(make_run, monkeypatch):
+    matrix, _ = compared(monkeypatch, [make_run("one", STRICT), make_run("two", STRICT)], session_count=1)
+    assert matrix.spread == ((None,), (None,)) and matrix.verdict == (("noisy",), ("noisy",))
+    assert "it was timed in one session" in matrix.findings()[0] and "was noisy" in matrix.findings()[0]
+
+
+def test_a_network_timed_while_its_device_was_throttled_is_timed_again(make_run, monkeypatch):
+    matrix, timed = compared(monkeypatch, [make_run("one", STRICT), make_run("two", STRICT)], throttled={"run1": 1})
+    assert timed == [["run0", "run1", "run1"]] and matrix.verdict == (("accepted",), ("accepted",))
+
+
+def test_a_device_that_stays_throttled_gives_no_matrix(make_run, monkeypatch):
+    with pytest.raises(DeviceThrottled) as caught:
+        compared(monkeypatch, [make_run("one", STRICT), make_run("two", STRICT)], throttled={"run1": ATTEMPTS})
+    assert caught.value.exit_code == 3
