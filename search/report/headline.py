@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from search.report.charts import NETWORK_TITLES, network_colour
 from search.report.numbers import format_change, format_ms, format_percent, relative_gap
 from search.report.recipe import start_of, starts_note
-from search.report.run_folder import NetworkRecord, RunRecord, number
+from search.report.run_folder import NetworkRecord, RunRecord, Verification, number
 
 TOLERANCE = 0.03  # how far above the budget a measurement may lie and still count as noise
 
@@ -123,7 +123,6 @@ def _figures(run: RunRecord, derived: NetworkRecord) -> tuple[Figure, ...]:
     budget_note = str(target.get("text") or "")
     if reference_ms is not None:
         budget_note += f", of {format_ms(reference_ms)}"
-    spread = derived.verification.spread if derived.verification else None
     baselines = [
         f"{NETWORK_TITLES[name].lower()} {format_percent(run.networks[name].accuracy)}"
         for name in ("random", "handmade")
@@ -144,7 +143,8 @@ def _figures(run: RunRecord, derived: NetworkRecord) -> tuple[Figure, ...]:
             "Measured",
             measured_ms,
             format_ms(measured_ms),
-            f"{format_change(relative_gap(measured_ms, predicted_ms))} from predicted" + _noise(run, spread)
+            f"{format_change(relative_gap(measured_ms, predicted_ms))} from predicted"
+            + _noise(run, derived.verification)
             if measured_ms is not None
             else "",
         ),
@@ -152,10 +152,12 @@ def _figures(run: RunRecord, derived: NetworkRecord) -> tuple[Figure, ...]:
     )
 
 
-def _noise(run: RunRecord, spread: float | None) -> str:
+def _noise(run: RunRecord, check: Verification | None) -> str:
+    if check is not None and check.verdict == "noisy":
+        return "; the timing was noisy"
     if number(run.run["device"], "session_count") == 1:
         return "; timed in one session, so its noise is not known"
-    return "" if spread is None else f"; sessions differ by {format_percent(spread)}"
+    return "" if check is None or check.spread is None else f"; sessions differ by {format_percent(check.spread)}"
 
 
 def _ruler(run: RunRecord) -> Ruler | None:

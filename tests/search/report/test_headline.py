@@ -19,6 +19,14 @@ def test_the_verdict_allows_three_percent_for_the_noise_of_measuring(run_folder,
     assert headline(read_run(run_folder.folder)).verdict.tone == tone
 
 
+def test_a_noisy_timing_is_said_to_be_noisy(run_folder):
+    run_folder.add_verification()
+    verified = json.loads((run_folder.folder / "verify" / "derived.json").read_text())
+    run_folder.write("verify/derived.json", verified | {"verdict": "noisy"})
+
+    assert "the timing was noisy" in headline(read_run(run_folder.folder)).figures[2].note
+
+
 def test_sessions_are_said_to_agree_only_when_there_were_several(run_folder):
     run_folder.add_verification()
     assert "sessions differ by 1.1\u00a0%" in headline(read_run(run_folder.folder)).figures[2].note
