@@ -21,10 +21,13 @@ from search.cli_options import (
     DataOption,
     DeviceLoopOption,
     DeviceOption,
+    DropoutOption,
     DryRunOption,
+    EmaDecayOption,
     ImageSizeOption,
     LimitOption,
     MeasurementsOption,
+    MixupAlphaOption,
     OutOption,
     PresetOption,
     RunArgument,
@@ -69,6 +72,9 @@ def run_command(  # noqa: PLR0913, PLR0917 - one option each
     image_size: ImageSizeOption = None,
     limit: LimitOption = None,
     seed: SeedOption = 0,
+    dropout: DropoutOption = 0.0,
+    ema_decay: EmaDecayOption = 0.0,
+    mixup_alpha: MixupAlphaOption = 0.0,
     device_in_the_loop: DeviceLoopOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -90,6 +96,9 @@ def run_command(  # noqa: PLR0913, PLR0917 - one option each
         image_limit=limit,
         measurements=None if measurements is None else str(measurements),
         seed=seed,
+        dropout=dropout,
+        ema_decay=ema_decay,
+        mixup_alpha=mixup_alpha,
     )
     _check_inputs(Run(out, settings))
     if dry_run:
@@ -113,6 +122,9 @@ def profile_command(  # noqa: PLR0913, PLR0917 - one option each
     image_size: ImageSizeOption = None,
     limit: LimitOption = None,
     seed: SeedOption = 0,
+    dropout: DropoutOption = 0.0,
+    ema_decay: EmaDecayOption = 0.0,
+    mixup_alpha: MixupAlphaOption = 0.0,
     dry_run: DryRunOption = False,
 ) -> None:
     """Time every op of a space, and some whole networks, on a device. Starts a run folder for the verbs that follow.
@@ -133,6 +145,9 @@ def profile_command(  # noqa: PLR0913, PLR0917 - one option each
         image_limit=limit,
         measurements=None if measurements is None else str(measurements),
         seed=seed,
+        dropout=dropout,
+        ema_decay=ema_decay,
+        mixup_alpha=mixup_alpha,
     )
     run = Run(out, settings)
     _check_inputs(run)
@@ -248,5 +263,5 @@ def _fail(message: str, exit_code: int) -> NoReturn:
 
 
 def _check_inputs(run: Run) -> None:
-    """Refuse a wrong device file, preset, data folder or space before anything is written."""
-    _ = (run.device, run.preset, run.data, run.space)
+    """Refuse a wrong device file, preset, recipe, data folder or space before anything is written."""
+    _ = (run.device, run.preset, run.train_settings, run.data, run.space)

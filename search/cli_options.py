@@ -35,6 +35,15 @@ SpaceOption = Annotated[
     str, typer.Option("--space", help="small (16 to 64 pixels), imagenet, nas-bench-macro, or a .yaml file of yours.")
 ]
 PresetOption = Annotated[str, typer.Option("--preset", help="How long to train: smoke, demo, standard, thorough.")]
+DropoutOption = Annotated[
+    float, typer.Option("--dropout", help="Train with this share dropped before the last layer, such as 0.2.")
+]
+EmaDecayOption = Annotated[
+    float, typer.Option("--ema-decay", help="Train, judge and ship a running average of the weights, such as 0.999.")
+]
+MixupAlphaOption = Annotated[
+    float, typer.Option("--mixup-alpha", help="Train on images blended in pairs, such as by 0.2; more blends more.")
+]
 MeasurementsOption = Annotated[
     Path | None,
     typer.Option("--measurements", help="A measurements file to use and add to; by default the run's own."),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from profiler_agent.session import Session
     from search.batches import SplitData
     from search.data.image_data import ImageData
+    from search.settings import TrainSettings
     from search.space import SearchSpace
 
 NETWORK_NAMES = ("derived", "random", "handmade")
@@ -137,6 +138,21 @@ class Run:
     @cached_property
     def preset(self) -> Preset:
         return find_preset(self.settings.preset)
+
+    @cached_property
+    def train_settings(self) -> TrainSettings:
+        """The recipe by which every network of the run is trained, baselines that are added later too.
+
+        Raises:
+            RunFolderError: a number of it means nothing.
+        """
+        asked = self.settings
+        return replace(
+            self.preset.train_settings(asked.seed),
+            dropout=asked.dropout,
+            ema_decay=asked.ema_decay,
+            mixup_alpha=asked.mixup_alpha,
+        )
 
     @cached_property
     def device(self) -> Device:

@@ -79,7 +79,11 @@ def parse_sharer(text: str) -> tuple[Path, Target | None]:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """Everything that decides a run, apart from the device's own clock. ``target`` may be set after the profile."""
+    """Everything that decides a run, apart from the device's own clock. ``target`` may be set after the profile.
+
+    ``dropout``, ``ema_decay`` and ``mixup_alpha`` are of the one recipe by which every network of the run is trained
+    (``TrainSettings``); runs from before there were these have none of them.
+    """
 
     device: str
     data: str
@@ -90,6 +94,9 @@ class RunSettings:
     image_limit: int | None = None
     measurements: str | None = None
     seed: int = 0
+    dropout: float = 0.0
+    ema_decay: float = 0.0
+    mixup_alpha: float = 0.0
 
 
 def _now() -> datetime:

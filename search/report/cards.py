@@ -190,6 +190,15 @@ def _number_of(run: RunRecord, table: str, step: str) -> float | None:
     return number((run.summary or {}).get(table) or {}, step)
 
 
+def _recipe(training: Json) -> str:
+    """How long every network was trained, and what was added to the recipe; empty for a card from before this."""
+    if not training:
+        return ""
+    added = {"dropout": "dropout", "ema_decay": "weights averaged with decay", "mixup_alpha": "mixup with alpha"}
+    words = [f"{words} {training[name]:g}" for name, words in added.items() if training[name]]
+    return ", ".join([f"{training['epochs']:g} epochs", *words])
+
+
 def run_card(run: RunRecord) -> list[Fact]:
     """What one needs to know to do it again."""
     record = run.run
@@ -208,6 +217,7 @@ def run_card(run: RunRecord) -> list[Fact]:
         ("Classes", ", ".join(data.get("class_names") or ())),
         ("Space", _joined(space.get("name"), space.get("hash"))),
         ("Target", (record.get("target") or {}).get("text")),
+        ("Training", _recipe(record.get("training") or {})),
         ("Seed", record.get("seed")),
         ("Started", format_moment(record.get("started"))),
         ("Versions", ", ".join(f"{name} {version}" for name, version in (record.get("versions") or {}).items())),

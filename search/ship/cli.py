@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from search.cli_options import ImageSizeOption, LimitOption, NameOption, RunArgument, SeedOption, TargetMsOption
+from search.cli_options import (
+    DropoutOption,
+    EmaDecayOption,
+    ImageSizeOption,
+    LimitOption,
+    MixupAlphaOption,
+    NameOption,
+    RunArgument,
+    SeedOption,
+    TargetMsOption,
+)
 
 if TYPE_CHECKING:
     from search.run import Run
@@ -44,20 +54,15 @@ def train_command(  # noqa: PLR0913, PLR0917 - one option each
     epochs: Annotated[float, typer.Option("--epochs", help="For a network: passes over the images.")] = 30.0,
     batch_size: Annotated[int, typer.Option("--batch-size", help="For a network: images per step.")] = 128,
     learning_rate: Annotated[float, typer.Option("--learning-rate", help="For a network: the highest rate.")] = 0.1,
-    dropout: Annotated[
-        float, typer.Option("--dropout", help="For a network: share dropped before the last layer.")
-    ] = 0.0,
-    ema_decay: Annotated[
-        float, typer.Option("--ema-decay", help="For a network: keep a running average of its weights, such as 0.999.")
-    ] = 0.0,
-    mixup_alpha: Annotated[
-        float, typer.Option("--mixup-alpha", help="For a network: blend images, such as 0.2.")
-    ] = 0.0,
+    dropout: DropoutOption = 0.0,
+    ema_decay: EmaDecayOption = 0.0,
+    mixup_alpha: MixupAlphaOption = 0.0,
     image_size: ImageSizeOption = None,
     limit: LimitOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Train a run's networks by one recipe, or any network on any images; resumes bit for bit.
+    """Train a run's networks by one recipe, or any network on any images; resumes bit for bit. A run's recipe was
+    chosen when it began (proxyless run or profile), so its networks take none here.
 
     Example: proxyless train runs/first derived
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
@@ -64,6 +65,7 @@ def write_card(run: Run) -> None:
         },
         "shared_search": shared_search_card(run),
         "preset": settings.preset,
+        "training": asdict(run.train_settings),
         "seed": settings.seed,
         "started": read_started(run.folder.settings),
         "versions": versions(),

@@ -118,7 +118,7 @@ def train_here(
     workers: Workers = ALONE,
 ) -> None:
     """Train one network of the run in this process, which may be one of several; it resumes bit for bit."""
-    settings = run.preset.train_settings(run.settings.seed)
+    settings = run.train_settings
     data = run.split(settings.held_out_fraction)
     files = TrainFiles(folder=run.folder.training(name))
     trainer = NetworkTrainer(run.read_network(name), data, settings, files, workers, initial)

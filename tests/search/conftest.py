@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,15 @@ from search.architecture_step import LatencyTarget
 from search.batches import SplitData
 from search.space import SearchSpace
 from tests.search.small_search import CLASSES, PIXELS, small_data, tiny_space
+
+
+@pytest.fixture(autouse=True)
+def keep_signal_handlers():
+    """The command line sets handlers of its own, for the whole process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

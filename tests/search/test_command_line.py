@@ -19,14 +19,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DEVICE = str(ROOT / "device_configs" / "local_cpu_onnxruntime.yaml")
 
 
-@pytest.fixture(autouse=True)
-def keep_signal_handlers():
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def run(capsys, *argv: str) -> tuple[int, str]:
     with pytest.raises(SystemExit) as ended:
         cli.main(argv)
