@@ -15,28 +15,36 @@ from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import OpSpec
 from latency_model.predictors import XGBoostPredictor
 from profiler_agent.device import TimingPlan
+from profiler_agent.runner import JobSeconds, one_process_s
+from profiler_agent.runners import job_seconds
 
 CALIBRATION_COUNT = 10
 # Of the ops that the time allows, this share is chosen before any latency is known.
 _BLIND_SHARE = 0.6
 
 
-def affordable_count(networks: Sequence[NetworkSpec], plan: TimingPlan, minutes: float) -> int:
+def affordable_count(
+    networks: Sequence[NetworkSpec], plan: TimingPlan, minutes: float, job_s: JobSeconds = one_process_s
+) -> int:
     """How many of the networks fit into the time, by the campaign's own estimate."""
-    everything = plan_campaign(networks, plan)
+    everything = plan_campaign(networks, plan, job_s=job_s)
     total = len(everything.networks)
     return min(total, int(total * minutes * 60 / everything.estimated_seconds)) if total else 0
 
 
 def first_choice(
-    ops: Sequence[OpSpec], networks: Sequence[NetworkSpec], plan: TimingPlan, minutes: float
+    ops: Sequence[OpSpec],
+    networks: Sequence[NetworkSpec],
+    plan: TimingPlan,
+    minutes: float,
+    job_s: JobSeconds = one_process_s,
 ) -> tuple[list[NetworkSpec], int]:
     """What to measure before anything is known, and how many more ops the time then allows.
 
     All of it when it fits; else calibration networks and ops that stand for the others.
     """
     single = [single_op_network(op) for op in dict.fromkeys(ops)]
-    count = affordable_count([*single, *networks], plan, minutes)
+    count = affordable_count([*single, *networks], plan, minutes, job_s)
     if count >= len(single) + len(networks):
         return [*single, *networks], 0
     whole = list(choose_networks(networks, min(CALIBRATION_COUNT, count // 2))) if networks else []
@@ -85,7 +93,7 @@ def run_active_campaign(
         ModelsFailed: some networks could not be timed; all others are in the file.
     """
     plan = session.device.plan
-    first, more = first_choice(ops, networks, plan, minutes)
+    first, more = first_choice(ops, networks, plan, minutes, job_seconds(session.device))
     measured = run_campaign(session, first, measurements_path, minutes=minutes, on_progress=on_progress)
     if more == 0:
         return measured

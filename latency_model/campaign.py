@@ -27,6 +27,7 @@ from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import MBConvSpec, OpSpec
 from profiler_agent.device import Device, TimingPlan
 from profiler_agent.errors import ModelsFailed
+from profiler_agent.runner import JobSeconds, one_process_s
 from profiler_agent.session import ModelFile
 from profiler_agent.timing import Timing
 
@@ -45,8 +46,6 @@ CANARY = single_op_network(
     )
 )
 # Seen on a quiet machine; only for `--dry-run` and the time left.
-_SECONDS_PER_PROCESS = 0.8
-_SECONDS_PER_LOAD = 0.02
 _USUAL_EXTRA_SESSIONS = 1.3
 
 Progress = Callable[[int, int], None]
@@ -100,9 +99,12 @@ class CampaignPlan:
 
 
 def plan_campaign(
-    networks: Sequence[NetworkSpec], plan: TimingPlan, measured: MeasurementSet | None = None
+    networks: Sequence[NetworkSpec],
+    plan: TimingPlan,
+    measured: MeasurementSet | None = None,
+    job_s: JobSeconds = one_process_s,
 ) -> CampaignPlan:
-    """What is left to measure, each distinct network once, and how long that takes.
+    """What is left to measure, each distinct network once, and how long that takes by the runner's ``job_s``.
 
     The overhead probe comes first where single ops are to be measured: what they cost is read against it.
 
@@ -125,14 +127,15 @@ def plan_campaign(
         network_count=len(left) - op_count,
         measured_count=len(distinct) - len(left),
         batch_count=batch_count,
-        estimated_seconds=_estimated_seconds(len(left), batch_count, plan),
+        estimated_seconds=_estimated_seconds(len(left), batch_count, plan, job_s),
     )
 
 
-def _estimated_seconds(model_count: int, batch_count: int, plan: TimingPlan) -> float:
-    per_model = _SECONDS_PER_LOAD + (plan.round_count + 1) * (plan.burst_ms + plan.rest_ms) / 1e3
+def _estimated_seconds(model_count: int, batch_count: int, plan: TimingPlan, job_s: JobSeconds) -> float:
+    if not batch_count:
+        return 0.0
     sessions = plan.session_count * _USUAL_EXTRA_SESSIONS
-    return sessions * (model_count * per_model + batch_count * _SECONDS_PER_PROCESS)
+    return sessions * batch_count * job_s(plan, math.ceil(model_count / batch_count))
 
 
 def run_campaign(

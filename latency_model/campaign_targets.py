@@ -25,7 +25,8 @@ from latency_model.measurement import OVERHEAD_PROBE, MeasurementSet, paid_ops, 
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.network_files import NamedNetwork
 from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec
-from profiler_agent.device import TimingPlan
+from profiler_agent.device import Device
+from profiler_agent.runners import job_seconds
 
 CampaignGrain: TypeAlias = Literal["blocks", "kernels", "networks"]
 GRAINS: tuple[CampaignGrain, ...] = ("blocks", "kernels", "networks")
@@ -116,17 +117,18 @@ def _pieces(network: NamedNetwork) -> Iterator[NetworkSpec]:
 
 
 def plan_targets(
-    targets: CampaignTargets, plan: TimingPlan, measurements_path: Path, minutes: float | None
+    targets: CampaignTargets, device: Device, measurements_path: Path, minutes: float | None
 ) -> tuple[CampaignPlan, bool]:
     """What is left to do, and whether it is all of it: when not, what fits into ``minutes`` is chosen."""
     measured = read_measurements(measurements_path) if measurements_path.is_file() else None
-    left = plan_campaign(targets.everything, plan, measured)
+    plan, job_s = device.plan, job_seconds(device)
+    left = plan_campaign(targets.everything, plan, measured, job_s)
     if minutes is None or left.estimated_seconds <= minutes * 60:
         return left, True
     if not targets.ops:
         return left, False
-    chosen, _ = first_choice(targets.ops, targets.networks, plan, minutes)
-    return plan_campaign(chosen, plan, measured), False
+    chosen, _ = first_choice(targets.ops, targets.networks, plan, minutes, job_s)
+    return plan_campaign(chosen, plan, measured, job_s), False
 
 
 def run_targets(
@@ -143,7 +145,7 @@ def run_targets(
         MixedMeasurementsError: the file holds measurements of another device.
         ModelsFailed: some networks could not be timed; all others are in the file.
     """
-    _, fits = plan_targets(targets, session.device.plan, measurements_path, minutes)
+    _, fits = plan_targets(targets, session.device, measurements_path, minutes)
     if fits or not targets.ops or minutes is None:
         return run_campaign(session, targets.everything, measurements_path, minutes=minutes, on_progress=on_progress)
     return run_active_campaign(

@@ -71,7 +71,7 @@ def campaign_command(  # noqa: PLR0913, PLR0917 - one option each
     device = load_device(device_file)
     found = read_networks(networks, None if input_shape is None else parse_shape(input_shape))
     targets = campaign_targets(found, chosen_grain, device.runtime.name, network_count)
-    plan, fits = plan_targets(targets, device.plan, out, minutes)
+    plan, fits = plan_targets(targets, device, out, minutes)
     typer.echo(f"campaign: {plan}")
     if not fits:
         typer.echo(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from profiler_agent.bundle import DeviceFile
 from profiler_agent.deploy import DeviceFolder
@@ -50,6 +50,8 @@ class BatchSamples:
     runner_s: float | None = None
     start_up_s: float | None = None
 
+
+JobSeconds: TypeAlias = Callable[[TimingPlan, int], float]  # about how long a job of so many models takes
 
 # Seen on a quiet machine.
 _SECONDS_PER_PROCESS = 0.8

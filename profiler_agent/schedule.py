@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from profiler_agent.agent_run import JobResult
 from profiler_agent.clocks import clocks_of_facts
 from profiler_agent.device import TimingPlan
-from profiler_agent.runner import Refused, one_process_s
+from profiler_agent.runner import JobSeconds, Refused, one_process_s
 from profiler_agent.stability import judge_timing
 from profiler_agent.timing import SessionSamples, Timing
 
@@ -39,7 +39,7 @@ class BatchSchedule:
     plan: TimingPlan
     thread_count: int
     core_mask: str | None = None
-    expected_job_s: Callable[[TimingPlan, int], float] = one_process_s
+    expected_job_s: JobSeconds = one_process_s
     sessions: dict[str, list[SessionSamples]] = field(default_factory=dict)
     facts: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)

@@ -1,12 +1,13 @@
-"""The host's halves of the runners, one module each; ``make_runner`` picks by the device file's kind."""
+"""The host's halves of the runners, one module each; picked by the device file's kind."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
 from profiler_agent.device import BenchmarkModelRunner, Device, NativeRunner, PythonRunner
-from profiler_agent.runner import Runner
+from profiler_agent.runner import JobSeconds, Runner, one_process_s
 
 
 def make_runner(device: Device, folder: Path) -> Runner:
@@ -24,5 +25,18 @@ def make_runner(device: Device, folder: Path) -> Runner:
             from profiler_agent.runners.native import NativeHostRunner  # noqa: PLC0415
 
             return NativeHostRunner.build(device)
+        case _:
+            assert_never(device.runner)
+
+
+def job_seconds(device: Device) -> JobSeconds:
+    """About how long jobs take on a device, known from its file alone."""
+    match device.runner:
+        case PythonRunner() | NativeRunner():
+            return one_process_s
+        case BenchmarkModelRunner():
+            from profiler_agent.runners.benchmark_model import process_per_round_s  # noqa: PLC0415
+
+            return partial(process_per_round_s, device.runtime)
         case _:
             assert_never(device.runner)

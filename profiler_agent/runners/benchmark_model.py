@@ -63,6 +63,12 @@ _MARK = re.compile(r"^proxyless-run (?P<round>[0-9]+) (?P<model>[0-9]+)$", re.MU
 _END = "proxyless-runs-end"
 
 
+def process_per_round_s(runtime: RuntimeOptions, plan: TimingPlan, model_count: int) -> float:
+    """About how long a job takes in which every round of a model is a process of its own."""
+    per_process_s = _SECONDS_PER_PROCESS[runtime.accelerator] + plan.burst_ms / 1e3
+    return plan.round_count * model_count * per_process_s
+
+
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkModelHostRunner:
     """Every round is a process of its own: the binary prints statistics over its runs and no raw times."""
@@ -122,8 +128,7 @@ class BenchmarkModelHostRunner:
         return _job(batch.model_limit_s, self._flags(batch.plan), lines)
 
     def expected_job_s(self, plan: TimingPlan, model_count: int) -> float:
-        per_process_s = _SECONDS_PER_PROCESS[self.runtime.accelerator] + plan.burst_ms / 1e3
-        return plan.round_count * model_count * per_process_s
+        return process_per_round_s(self.runtime, plan, model_count)
 
     def job_limit_s(self, batch: Batch) -> int:
         # The launcher ends each invocation at the model's limit; this is for a launcher that cannot.

@@ -11,6 +11,7 @@ from latency_model.campaign import CampaignPlan, plan_campaign, run_campaign
 from latency_model.measurement import OVERHEAD_PROBE, Measurement, MeasurementSet, paid_ops, read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import OpSpec
+from profiler_agent.runners import job_seconds
 from search.errors import RunFolderError, SpaceError
 from search.networks import reference_network, spread_choices
 from search.progress import progress
@@ -64,7 +65,7 @@ def plan_of(run: Run) -> ProfilePlan:
 def remaining(run: Run) -> CampaignPlan:
     """What is still to be timed: what --dry-run prints."""
     measured = read_measurements(run.measurements) if run.measurements.exists() else None
-    return plan_campaign(plan_of(run).networks, run.device.plan, measured)
+    return plan_campaign(plan_of(run).networks, run.device.plan, measured, job_seconds(run.device))
 
 
 def profile(run: Run, console: Console) -> None:

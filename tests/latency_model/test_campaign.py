@@ -19,8 +19,11 @@ from latency_model.experiment_design import choose_networks
 from latency_model.measurement import OVERHEAD_PROBE, read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import ConvSpec, ZeroSpec
-from profiler_agent.device import Device, LocalLink, RuntimeOptions, TimingPlan
+from profiler_agent.device import Device, LocalLink, RuntimeOptions, TimingPlan, load_device
 from profiler_agent.errors import ModelsFailed
+from profiler_agent.runners import job_seconds
+
+CONFIGS = Path(__file__).parents[2] / "device_configs"
 
 
 def conv(width: int) -> NetworkSpec:
@@ -121,6 +124,16 @@ def test_a_dry_run_tells_counts_and_time_and_skips_what_is_known(device, make_ne
     assert (plan.op_count, plan.network_count, plan.measured_count) == (2, 3, 1)
     assert str(plan).startswith("2 ops and 3 whole networks to time (1 more are measured already), in 1 batches")
     assert plan.estimated_seconds > 0
+
+
+def test_a_dry_run_knows_that_a_phone_starts_a_process_for_every_round():
+    phone = load_device(CONFIGS / "android_adb.yaml")
+    networks = [conv(index) for index in range(1, 101)]
+    on_phone = plan_campaign(networks, phone.plan, job_s=job_seconds(phone))
+    sessions = len(on_phone.networks) * phone.plan.session_count * phone.plan.round_count
+    assert on_phone.estimated_seconds > 0.1 * sessions
+    assert plan_campaign(networks, phone.plan).estimated_seconds < 0.1 * on_phone.estimated_seconds
+    assert plan_campaign([], phone.plan, job_s=job_seconds(phone)).estimated_seconds == 0
 
 
 def test_a_throttled_measurement_is_made_again(device):
