@@ -3,6 +3,7 @@
 usage: phone_host.py NATIVE_FOLDER DEVICE_FILE
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from profiler_agent.check_models import check_model
-from profiler_agent.device import AdbLink, Device, Guard, NativeRunner, RuntimeOptions, TimingPlan
-from profiler_agent.errors import ConfigError, DeviceNotReady
+from profiler_agent.device import AdbLink, BenchmarkModelRunner, Device, Guard, NativeRunner, RuntimeOptions, TimingPlan
+from profiler_agent.errors import ConfigError, DeviceNotReady, ModelsFailed
 from profiler_agent.session import ModelFile, clean_device, open_session
 from profiler_agent.stability import judge_timing
 
@@ -63,6 +64,29 @@ def time_with_fixed_clocks(device: Device) -> dict[str, object]:
     return {"calls": calls, "facts": timing.facts_after, "state": state}
 
 
+def time_with_benchmark_model(device: Device, folder: Path) -> dict[str, object]:
+    """Models for a program that prints what TFLite's own would: which were timed, and why the others were not."""
+    program = (Path(__file__).parent / "fake_benchmark_model.sh").read_text().replace("/bin/sh", "/system/bin/sh", 1)
+    binary = folder / "benchmark_model"
+    binary.write_text(program)
+    sha256 = hashlib.sha256(program.encode()).hexdigest()
+    runner = BenchmarkModelRunner(kind="benchmark_model", binary=binary, sha256=sha256)
+    models = []
+    for order in ("ok", "crash", "fails", "hangs"):
+        (folder / order).write_text(f"{order}\n")
+        models.append(ModelFile(model_id=order, path=folder / order))
+    timed: list[str] = []
+    failures = {}
+    guard = replace(device.guard, model_limit_s=1.0)
+    with open_session(replace(device, runner=runner, guard=guard)) as session:
+        try:
+            for timing in session.time_models(models, canary=models[0]):
+                timed.append(timing.model_id)
+        except ModelsFailed as error:
+            failures = error.failures
+    return {"timed": timed, "failures": failures}
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     device = Device(
@@ -82,6 +106,7 @@ def main() -> None:
         report["warm_s"] = min(timed_open(device) for _ in range(3))
         report["latency_ms"], report["facts"] = time_check_models(device)
         report["fixed"] = time_with_fixed_clocks(device)
+        report["benchmark_model"] = time_with_benchmark_model(device, Path(home))
         report["disturbed"], _ = time_check_models(device, disturb=True)
         try:
             with open_session(replace(device, directory="/system/proxyless")):

@@ -73,6 +73,14 @@ def test_clocks_are_fixed_while_models_are_timed_and_let_go_afterwards(phone):
     assert (state["fixed_performance"], state["max_frequencies_khz"]) == (None, [2_400_000])
 
 
+def test_models_that_benchmark_model_cannot_run_are_named_with_the_cause(phone):
+    assert phone["benchmark_model"]["timed"] == ["ok"]
+    failures = phone["benchmark_model"]["failures"]
+    assert "signal 11" in failures["crash"]
+    assert "ERROR: Failed to load the model: op version 12 is unknown" in failures["fails"]
+    assert failures["hangs"] == "it did not end within its time limit"
+
+
 def test_a_pulled_cable_and_a_restarted_adb_server_are_survived(phone):
     assert set(phone["disturbed"]) == {"check", "canary"}
 
