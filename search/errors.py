@@ -19,6 +19,12 @@ class CheckpointError(ProxylessError, ValueError):
     """A checkpoint that does not fit the search that wants to resume it."""
 
 
+class TrainingDiverged(ProxylessError, FloatingPointError):
+    """A loss that is no number any more."""
+
+    exit_code = 1
+
+
 class RestartsWouldHang(ProxylessError, ValueError):
     """``torchrun`` was told to restart workers in the way in which restarted workers hang."""
 

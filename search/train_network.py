@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from latency_model.network import NetworkSpec, network_to_json
 from search.batches import SplitData
 from search.checkpoint import read_checkpoint, write_checkpoint
 from search.data.batches import seeded_generator
-from search.errors import RunFolderError
+from search.errors import RunFolderError, TrainingDiverged
 from search.files import append_json_line, keep_json_lines_before, read_json, write_json
 from search.mixup import mix
 from search.plain_network import PlainNetwork
@@ -148,6 +149,12 @@ class NetworkTrainer:
         self.optimizer.step()
         if settings.ema_decay:
             follow(self.average, self.model, settings.ema_decay, step)
+        if not math.isfinite(float(figures[0])):
+            raise TrainingDiverged(
+                f"The loss of {self.network.name} is {float(figures[0])} at step {step}: its training diverged. Lower "
+                f"the learning rate (it was {settings.learning_rate:g}), or change the seed; for one network alone: "
+                f"proxyless train NETWORK --data DATA --out OUT --learning-rate RATE."
+            )
         return {
             "step": step,
             "total_steps": self.total_steps,

@@ -18,7 +18,7 @@ from search.batches import SplitData
 from search.checkpoint import read_checkpoint, write_checkpoint
 from search.data.batches import seeded_generator
 from search.device_loop import DeviceAnswer, DeviceLoop, shared_target
-from search.errors import RunFolderError
+from search.errors import RunFolderError, TrainingDiverged
 from search.files import append_json_line, keep_json_lines_before
 from search.paths import PathSample, fair_paths, sample_paths
 from search.settings import SearchSettings
@@ -170,14 +170,21 @@ class SearchTrainer:
         event |= {"epoch": step / self.data.train_steps_per_pass(settings.batch_size)}
         event |= {"loss": loss, "accuracy": accuracy, "target": None, "held_out_loss": None, "expected_ms": None}
         event |= {"derived_ms": None, "multiplier": None, "entropy": None}
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"The loss is {loss} at step {step}; lower the learning rate.")
+        self._require_finite("loss", loss)
         due = not is_warmup and (step - settings.warmup_steps + 1) % settings.weight_steps_per_architecture_step == 0
         if due:
             turn = (step - settings.warmup_steps) // settings.weight_steps_per_architecture_step
             first = turn * settings.architecture_steps_per_turn
             return [event | self._taken_turn(first + k) for k in range(settings.architecture_steps_per_turn)]
         return [event] if step % LOG_EVERY_STEPS == 0 else []
+
+    def _require_finite(self, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            raise TrainingDiverged(
+                f"The {what} of the search is {value} at step {self.step}: it diverged, and would do so again from its "
+                f"checkpoint. Start a new run with another --seed, or from Python with a learning_rate below "
+                f"{self.settings.learning_rate:g}."
+            )
 
     def _taken_turn(self, turn: int) -> dict[str, Any]:
         """An architecture step for the target whose turn it is, a visit to the device when one is due, and the time
@@ -225,6 +232,8 @@ class SearchTrainer:
     def _architecture_step(self, state: TargetState, turn: int) -> dict[str, Any]:
         batch = self.data.held_out_batch(turn, self.settings.architecture_batch_size)
         taken = take_architecture_step(self.supernet, state, batch, self.settings, self.step, self.workers)
+        self._require_finite("held-out loss", taken.held_out_loss)
+        self._require_finite("expected latency", taken.expected_ms)
         if self.workers.is_first:
             probabilities = [
                 [round(float(p), 5) for p in position.detach()] for position in state.logits.probabilities()

@@ -12,6 +12,10 @@ from search.data.errors import DataError, name_a_few
 from search.data.image_data import Labelled
 
 _CHANNEL_COUNTS = (1, 3)
+_CONVERT_IMAGES = "convert the images first, as torchvision.transforms.functional.pil_to_tensor does"
+_COUNT_THE_CLASSES = (
+    "labels are one whole number per image: class_names, y_train = numpy.unique(words, return_inverse=True) makes them"
+)
 
 
 def as_images(values: Any, where: str) -> Tensor:
@@ -23,7 +27,7 @@ def as_images(values: Any, where: str) -> Tensor:
     Raises:
         DataError: another shape, type or range.
     """
-    images = torch.as_tensor(values)
+    images = _as_tensor(values, where, _CONVERT_IMAGES)
     if images.ndim == 3:  # noqa: PLR2004 - grey images without a channel axis
         images = images.unsqueeze(1)
     if images.ndim != 4:  # noqa: PLR2004
@@ -35,6 +39,13 @@ def as_images(values: Any, where: str) -> Tensor:
             raise DataError(f"{where} has shape {tuple(images.shape)}; neither axis 1 nor axis 3 is 1 or 3 channels.")
         images = images.permute(0, 3, 1, 2)
     return _as_uint8(images, where).contiguous()
+
+
+def _as_tensor(values: Any, where: str, mend: str) -> Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{where} is no array of numbers ({error}); {mend}.") from error
 
 
 def _as_uint8(images: Tensor, where: str) -> Tensor:
@@ -56,7 +67,7 @@ def as_label_values(values: Any, where: str, *, image_count: int) -> Tensor:
     Raises:
         DataError: not one whole number per image.
     """
-    labels = torch.as_tensor(values)
+    labels = _as_tensor(values, where, _COUNT_THE_CLASSES)
     if labels.ndim == 2 and labels.shape[1] == 1:  # noqa: PLR2004 - a column of labels is common in .npz files
         labels = labels.flatten()
     if labels.ndim != 1 or labels.is_floating_point() or labels.is_complex():

@@ -19,6 +19,9 @@ from search.data.image_data import TEST_FRACTION, RawParts
 from search.data.split import balanced_subset
 
 _IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+_UNREAD_SUFFIXES = frozenset(
+    {".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".tga", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
+)
 _TRAIN_FOLDER = "train"
 _TEST_FOLDERS = ("test", "val", "valid", "validation")
 _GREY_MODES = frozenset({"1", "L", "LA"})
@@ -38,7 +41,8 @@ def read_image_folder(folder: Path, *, image_size: int | None, limit: int | None
         image_size: images are cut to a centred square and scaled to this side while they are decoded.
         limit: decode at most so many images of each part (before a missing test part is carved off).
     Raises:
-        DataError: no class folders, an empty class, broken images, or images of several sizes.
+        DataError: no class folders, an empty class, images of a format that is not read, broken images, or images of
+            several sizes.
     """
     train_folder, test_folder = _part_folders(folder)
     class_names = _class_folders(train_folder)
@@ -86,6 +90,7 @@ def _class_folders(folder: Path) -> list[str]:
 def _list_files(folder: Path, class_names: Sequence[str]) -> _Files:
     paths: list[Path] = []
     labels: list[int] = []
+    _refuse_unread(folder, class_names)
     for label, class_name in enumerate(class_names):
         found = sorted(_image_files(folder / class_name)) if (folder / class_name).is_dir() else []
         paths.extend(found)
@@ -94,9 +99,24 @@ def _list_files(folder: Path, class_names: Sequence[str]) -> _Files:
 
 
 def _image_files(folder: Path) -> Iterator[Path]:
+    yield from _files_of(folder, _IMAGE_SUFFIXES)
+
+
+def _files_of(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
     for path in folder.rglob("*"):
-        if path.suffix.lower() in _IMAGE_SUFFIXES and not path.name.startswith("."):
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
             yield path
+
+
+def _refuse_unread(folder: Path, class_names: Sequence[str]) -> None:
+    """Photos that nobody reads would be missing in silence, often most of a class."""
+    unread = [path for name in class_names for path in sorted(_files_of(folder / name, _UNREAD_SUFFIXES))]
+    if unread:
+        found = ", ".join(sorted({path.suffix.lower() for path in unread}))
+        raise DataError(
+            f"{len(unread)} images in {folder} are {found}, which is not read: {name_a_few(unread)}. Convert them to "
+            f"one of {_suffixes()}, or move them away."
+        )
 
 
 def _with_carved_test(limit: int | None, class_count: int, test_folder: Path | None) -> int | None:

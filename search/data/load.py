@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import traceback
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -105,10 +106,30 @@ def _read_function(source: str) -> RawParts:
                 f"Cannot import {module_name!r} for the data source {source!r} ({error}). Start from the folder that "
                 "holds it, or install it."
             ) from error
+        except Exception as error:
+            raise _failed(error, f"Importing {module_name!r} for the data source {source!r}") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         raise DataError(f"{module_name} has no function {function_name!r}; the source is package.module:function.")
-    result = function()
+    try:
+        return _returned_parts(source, function())
+    except DataError:
+        raise
+    except Exception as error:
+        raise _failed(error, f"The data source {source!r}") from error
+
+
+def _failed(error: Exception, what: str) -> DataError:
+    """The user's own code may raise anything: what it was, and where."""
+    where = "".join(
+        f" ({frame.filename}, line {frame.lineno})" for frame in traceback.extract_tb(error.__traceback__)[-1:]
+    )
+    if isinstance(error, SyntaxError):
+        where = f" ({error.filename}, line {error.lineno})"
+    return DataError(f"{what} failed with {type(error).__name__}: {error}{where}. Mend it there.")
+
+
+def _returned_parts(source: str, result: Any) -> RawParts:
     if not isinstance(result, tuple | list) or len(result) != 2:  # noqa: PLR2004 - train and test
         raise DataError(f"{source} returned {type(result).__name__}; it must return (train, test).")
     train = _gather(result[0], f"{source}: train")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from latency_model.ops import Activation
 from search.errors import SpaceError
@@ -14,7 +14,21 @@ from search.space import SearchSpace
 from search.spaces.ends import classifier_head, stem_conv
 from search.spaces.mbconv_positions import MBConvMenu, Stage, mbconv_positions
 
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError(f"{size} is even; a kernel has a middle: use {size - 1} or {size + 1}")
+    return size
+
+
+def _distinct(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"{list(values)} names one twice; candidates must differ")
+    return values
+
+
 Positive = Annotated[int, Field(ge=1)]
+KernelSize = Annotated[Positive, AfterValidator(_odd)]
 
 
 class _Strict(BaseModel):
@@ -24,7 +38,7 @@ class _Strict(BaseModel):
 class _StemFile(_Strict):
     width: Positive
     stride: Positive = 2
-    kernel_size: Positive = 3
+    kernel_size: KernelSize = 3
 
 
 class _StageFile(_Strict):
@@ -37,8 +51,8 @@ class _SpaceFile(_Strict):
     name: Annotated[str, Field(min_length=1)]
     stem: _StemFile
     stages: Annotated[tuple[_StageFile, ...], Field(min_length=1)]
-    kernel_sizes: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3, 5, 7)
-    expansions: Annotated[tuple[Positive, ...], Field(min_length=1)] = (3, 6)
+    kernel_sizes: Annotated[tuple[KernelSize, ...], Field(min_length=1), AfterValidator(_distinct)] = (3, 5, 7)
+    expansions: Annotated[tuple[Positive, ...], Field(min_length=1), AfterValidator(_distinct)] = (3, 6)
     skip: bool = True
     activation: Activation = "relu6"
     head_width: Positive = 1280

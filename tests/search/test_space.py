@@ -115,6 +115,22 @@ def test_an_unknown_key_of_a_space_file_is_named(tmp_path):
         load_space(str(path), (3, 32, 32), 5)
 
 
+@pytest.mark.parametrize(
+    ("line", "wrong", "words"),
+    [
+        ("kernel_sizes: [3, 5]", "kernel_sizes: [3, 4]", r"kernel_sizes\.1: .*4 is even.* use 3 or 5"),
+        ("kernel_sizes: [3, 5]", "kernel_sizes: [3, 3]", r"kernel_sizes: .*\[3, 3\] names one twice"),
+        ("expansions: [2, 4]", "expansions: [4, 4]", r"expansions: .*\[4, 4\] names one twice"),
+        ("stride: 1}", "stride: 1, kernel_size: 2}", r"stem\.kernel_size: .*2 is even"),
+    ],
+)
+def test_values_that_make_no_candidates_are_refused_with_their_key(tmp_path, line, wrong, words):
+    path = tmp_path / "mine.yaml"
+    path.write_text(USER_SPACE.replace(line, wrong))
+    with pytest.raises(SpaceError, match=words):
+        load_space(str(path), (3, 32, 32), 5)
+
+
 def test_an_unknown_space_offers_the_nearest_name():
     with pytest.raises(SpaceError, match="Did you mean 'small'"):
         load_space("smal", (1, 28, 28), 10)

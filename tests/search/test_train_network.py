@@ -13,7 +13,7 @@ from latency_model.lowering import run_torch
 from latency_model.network import with_batch
 from search.batches import SplitData
 from search.data.batches import seeded_generator
-from search.errors import CheckpointError, RunFolderError
+from search.errors import CheckpointError, RunFolderError, TrainingDiverged
 from search.files import read_json_lines
 from search.plain_network import PlainNetwork, folded_weights
 from search.settings import TrainSettings
@@ -94,6 +94,12 @@ def test_the_weights_kept_are_those_of_the_best_held_out_accuracy(network, data,
 def test_a_network_learns_what_can_be_seen(network, data, tmp_path):
     result = make(network, data, tmp_path, dataclasses.replace(SETTINGS, epochs=40)).run()
     assert result["accuracy"] > 0.9
+
+
+def test_a_training_that_diverges_says_so_and_names_the_rate_to_lower(network, data, tmp_path):
+    trainer = make(network, data, tmp_path, dataclasses.replace(SETTINGS, learning_rate=1e30))
+    with pytest.raises(TrainingDiverged, match=r"its training diverged\. Lower the learning rate \(it was 1e\+30\)"):
+        trainer.run()
 
 
 def test_a_finished_training_is_not_trained_again(network, data, tmp_path):

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.errors import CheckpointError, RunFolderError
+from profiler_agent.errors import ProxylessError
+from search.architecture_step import ArchitectureStep
+from search.errors import CheckpointError, RunFolderError, TrainingDiverged
 from search.files import read_json_lines
 from search.settings import SearchSettings
 from search.trainer import SearchFiles, SearchTrainer
@@ -73,6 +75,20 @@ def test_a_search_without_an_architecture_step_is_refused(space, data, tmp_path)
     trainer = make(space, data, tmp_path, dataclasses.replace(SETTINGS, search_steps=1))
     with pytest.raises(RunFolderError, match="none would be taken"):
         trainer.run()
+
+
+def test_a_search_that_diverges_says_so_with_a_mend_and_writes_no_number_that_is_none(space, data, tmp_path):
+    trainer = make(space, data, tmp_path, dataclasses.replace(SETTINGS, learning_rate=1e9, largest_gradient_norm=1e9))
+    with pytest.raises(ProxylessError, match=r"diverged.* another --seed"):
+        trainer.run()
+    assert all(event["loss"] < float("inf") for event in read_json_lines(trainer.files.events))
+
+
+def test_a_held_out_loss_that_is_no_number_is_a_search_that_diverged(space, data, tmp_path, monkeypatch):
+    taken = ArchitectureStep(held_out_loss=float("nan"), expected_ms=1.0, derived_ms=1.0)
+    monkeypatch.setattr("search.trainer.take_architecture_step", lambda *_: taken)
+    with pytest.raises(TrainingDiverged, match="held-out loss of the search is nan at step 7"):
+        make(space, data, tmp_path).run()
 
 
 def test_two_targets_share_the_supernet_and_learn_apart(space, data, tmp_path):

@@ -190,6 +190,14 @@ def test_npz_without_labels_says_what_it_has(tmp_path):
         load_dataset(tmp_path / "mine.npz")
 
 
+def test_npz_labels_that_are_words_are_refused_with_the_call_that_counts_them(tmp_path):
+    labels = np.array(["cat", "dog"])[np.arange(12) % 2]
+    np.savez(tmp_path / "words.npz", x_train=np.zeros((12, 4, 4), np.uint8), y_train=labels)
+
+    with pytest.raises(DataError, match=r"words\.npz: y_train is no array of numbers .* numpy\.unique"):
+        load_dataset(tmp_path / "words.npz")
+
+
 def test_normalised_floats_are_refused_with_the_mend(tmp_path):
     images = np.random.default_rng(0).normal(size=(8, 4, 4))
     np.savez(tmp_path / "mine.npz", x_train=images, y_train=np.arange(8) % 2)
@@ -288,6 +296,15 @@ def test_broken_images_are_counted_and_named(tmp_path):
     with pytest.raises(DataError, match=r"2 of 10 images cannot be read: .*bad\.jpg.*cut\.png") as caught:
         load_dataset(tmp_path)
     assert isinstance(caught.value, ProxylessError) and isinstance(caught.value, ValueError)
+
+
+def test_photos_of_a_format_that_is_not_read_are_counted_and_not_left_out(tmp_path):
+    write_class_folders(tmp_path, image_count=4)
+    for i in range(5):
+        (tmp_path / "cat" / f"{i}.HEIC").write_bytes(b"")
+
+    with pytest.raises(DataError, match=r"5 images in .* are \.heic, .*0\.HEIC.* and 2 more\. Convert them"):
+        load_dataset(tmp_path)
 
 
 def test_an_empty_folder_shows_the_layout_it_wants(tmp_path):
@@ -390,6 +407,13 @@ def single():
 
 def empty():
     return [], None
+
+def broken():
+    return {}["train"]
+
+def pictures():
+    from PIL import Image
+    return [([Image.new("RGB", (8, 8))] * 4, [0, 1, 0, 1])], None
 """
 
 
@@ -420,11 +444,20 @@ def test_a_function_may_return_data_loaders_without_a_test_part(user_module):
         ("single", "must return"),
         ("empty", "gave no batches"),
         ("absent", "has no function 'absent'"),
+        ("broken", r"failed with KeyError: 'train' \(.*my_images\.py, line 20\)"),
+        ("pictures", "pil_to_tensor"),
     ],
 )
 def test_a_function_that_does_not_fit_is_explained(user_module, function, message):
     with pytest.raises(DataError, match=message):
         load_dataset(f"{user_module}:{function}")
+
+
+def test_a_module_with_a_mistake_is_explained_with_its_line(tmp_path, monkeypatch):
+    (tmp_path / "mistaken_images.py").write_text("images = 1\ndef (:\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=r"failed with SyntaxError: .*mistaken_images\.py, line 2"):
+        load_dataset("mistaken_images:load")
 
 
 def test_a_module_that_is_not_there_is_explained():
