@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,6 +13,8 @@ from search.data.augment import augment, augmentation_for, channel_statistics, n
 from search.data.batches import ShuffledBatches, seeded_generator
 from search.data.image_data import ImageData
 from search.data.split import split_held_out
+
+HASH_LENGTH = 16
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,6 +27,14 @@ class SplitData:
     mean: Tensor
     std: Tensor
     seed: int
+
+    @cached_property
+    def hash(self) -> str:
+        """Names which images train, which are held out, and how batches are drawn."""
+        digest = hashlib.sha256(f"{self.seed} {len(self.train_index)}".encode())
+        for index in (self.train_index, self.held_out_index):
+            digest.update(index.contiguous().numpy().data)
+        return digest.hexdigest()[:HASH_LENGTH]
 
     def train_batch(self, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
         """The augmented batch of this step. It depends on the seed and the step alone."""

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from search.errors import CheckpointError
+from search.identity import Identity
 
 SCHEMA = 1
+LONGEST_SHOWN = 80
 
 
-def write_checkpoint(path: Path, identity: dict[str, str], state: dict[str, Any]) -> None:
+def write_checkpoint(path: Path, identity: Identity, state: dict[str, Any]) -> None:
     """Save ``state`` under what it belongs to (space, data, settings, ...)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".part")
-    torch.save({"schema": SCHEMA, "identity": identity, "state": state}, beside)
+    saved = {"schema": SCHEMA, "identity": dict(identity.whole), "parts": dict(identity.parts), "state": state}
+    with beside.open("wb") as file:
+        torch.save(saved, file)
+        file.flush()
+        os.fsync(file.fileno())  # renamed before it is on the disk, it could be empty after a power cut
     beside.replace(path)
 
 
-def read_checkpoint(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:
+def read_checkpoint(path: Path, identity: Identity) -> dict[str, Any] | None:
     """The state saved at ``path``; None when there is none.
 
     Raises:
@@ -34,11 +42,25 @@ def read_checkpoint(path: Path, identity: dict[str, str]) -> dict[str, Any] | No
         raise CheckpointError(f"{path} cannot be read ({error}). Remove it to start this step again.") from error
     if saved.get("schema") != SCHEMA:
         raise CheckpointError(f"{path} has schema {saved.get('schema')!r}; this version reads {SCHEMA}.")
-    for name, value in identity.items():
-        if saved["identity"].get(name) != value:
-            raise CheckpointError(
-                f"{path} belongs to another run: its {name} is {saved['identity'].get(name)!r}, this one's is "
-                f"{value!r}. Choose another --out, or remove the file to start this step again."
-            )
+    kept: Mapping[str, str] = saved.get("parts", {})
+    _require_same(path, kept, {name: value for name, value in identity.parts.items() if name in kept})
+    _require_same(path, saved["identity"], identity.whole)
     state: dict[str, Any] = saved["state"]
     return state
+
+
+def _require_same(path: Path, kept: Mapping[str, str], asked: Mapping[str, str]) -> None:
+    for name, value in asked.items():
+        if kept.get(name) != value:
+            raise CheckpointError(
+                f"{path} belongs to another run: {_difference(name, kept.get(name), value)}. Choose another --out, or "
+                f"remove the file to start this step again."
+            )
+
+
+def _difference(name: str, kept: str | None, asked: str) -> str:
+    if kept is None:
+        return f"it does not tell its {name}"
+    if max(len(kept), len(asked)) > LONGEST_SHOWN:
+        return f"it has other {name}"
+    return f"its {name} is {kept}, this one's is {asked}"

@@ -21,6 +21,7 @@ from search.checkpoint import read_checkpoint, write_checkpoint
 from search.data.batches import seeded_generator
 from search.errors import RunFolderError, TrainingDiverged
 from search.files import append_json_line, keep_json_lines_before, read_json, write_json
+from search.identity import Identity, settings_parts
 from search.mixup import mix
 from search.plain_network import PlainNetwork
 from search.settings import TrainSettings
@@ -94,13 +95,16 @@ class NetworkTrainer:
         self.best_accuracy = -1.0
 
     @property
-    def identity(self) -> dict[str, str]:
-        return {
-            "network": repr(network_to_json(self.network)["layers"]),
-            "data": self.data.data.hash,
-            "settings": repr(dataclasses.astuple(self.settings)),
-            "start": self.start,
-        }
+    def identity(self) -> Identity:
+        return Identity(
+            whole={
+                "network": repr(network_to_json(self.network)["layers"]),
+                "data": self.data.data.hash,
+                "settings": repr(dataclasses.astuple(self.settings)),
+                "start": self.start,
+            },
+            parts={"split": self.data.hash, **settings_parts(self.settings)},
+        )
 
     def run(self, on_step: Callable[[int, int], None] | None = None) -> dict[str, Any]:
         """Train to the end from where the last checkpoint stands, then touch the test part, once.
@@ -193,7 +197,7 @@ class NetworkTrainer:
             "macs": sum(macs(op) for op in self.network.ops),
             "seconds": round(seconds, 2),
             "passes": self.total_steps * self.settings.batch_size / len(self.data.train_index),
-            "identity": self.identity,
+            "identity": dict(self.identity.whole),
         }
         if self.workers.is_first:
             write_json(self.files.result, result)

@@ -20,10 +20,12 @@ from search.data.batches import seeded_generator
 from search.device_loop import DeviceAnswer, DeviceLoop, shared_target
 from search.errors import RunFolderError, TrainingDiverged
 from search.files import append_json_line, keep_json_lines_before
+from search.identity import Identity, settings_parts, targets_parts, targets_whole
 from search.paths import PathSample, fair_paths, sample_paths
 from search.settings import SearchSettings
 from search.space import SearchSpace
 from search.supernet import SuperNet
+from search.weight_optimizer import WeightOptimizer
 from search.workers import ALONE, Workers
 
 LOG_EVERY_STEPS = 10
@@ -76,29 +78,26 @@ class SearchTrainer:
         self.supernet: SuperNet = supernet.to(device=workers.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.first_targets = tuple(targets)
         self.states = [TargetState(space, target, settings, len(targets)) for target in targets]
-        self.optimizer = torch.optim.SGD(
-            self.supernet.parameters(),
-            lr=settings.learning_rate,
-            momentum=settings.momentum,
-            nesterov=True,
-            weight_decay=settings.weight_decay,
-        )
+        self.optimizer = WeightOptimizer(self.supernet, settings)
         self.step = 0
         self.seconds = 0.0
 
     @property
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> Identity:
         """What a checkpoint must share with a search that wants to go on from it."""
-        targets = [
-            (target.name, target.target_ms, [ms.tolist() for ms in target.path_latency_ms])
-            for target in self.first_targets
-        ]
-        return {
-            "space": self.space.hash,
-            "data": self.data.data.hash,
-            "settings": self.settings.identity,
-            "targets": repr(targets),
-        }
+        return Identity(
+            whole={
+                "space": self.space.hash,
+                "data": self.data.data.hash,
+                "settings": self.settings.identity,
+                "targets": targets_whole(self.first_targets),
+            },
+            parts={
+                "split": self.data.hash,
+                **settings_parts(self.settings.before_deriving()),
+                **targets_parts(self.first_targets),
+            },
+        )
 
     @property
     def is_finished(self) -> bool:
@@ -165,7 +164,7 @@ class SearchTrainer:
     def _weight_and_architecture_steps(self) -> list[dict[str, Any]]:
         settings, step = self.settings, self.step
         is_warmup = step < settings.warmup_steps
-        loss, accuracy = self._weight_step(self._weight_paths(step, is_warmup))
+        loss, accuracy = self.weight_step(self._weight_paths(step, is_warmup))
         event: dict[str, Any] = {"step": step, "phase": "warmup" if is_warmup else "search"}
         event |= {"epoch": step / self.data.train_steps_per_pass(settings.batch_size)}
         event |= {"loss": loss, "accuracy": accuracy, "target": None, "held_out_loss": None, "expected_ms": None}
@@ -206,22 +205,19 @@ class SearchTrainer:
         probabilities = [probability.detach() for probability in state.logits.probabilities()]
         return sample_paths(probabilities, generator, state.target.width)
 
-    def _weight_step(self, paths: PathSample) -> tuple[float, float]:
+    def weight_step(self, paths: PathSample) -> tuple[float, float]:
+        """Train the weights of these paths on this step's batch; returns loss and accuracy on it."""
         settings = self.settings
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate()
         batch = self.data.train_batch(self.step, settings.batch_size)
         images, labels = self.workers.share(batch)
-        self.optimizer.zero_grad(set_to_none=True)
         outputs: Tensor = self.supernet(images, paths)
         loss = functional.cross_entropy(outputs, labels, label_smoothing=settings.label_smoothing)
         weight = self.workers.weight_of(len(labels), len(batch[1]))
         (loss * weight).backward()  # type: ignore[no-untyped-call]
         figures = torch.stack([loss.detach(), (outputs.argmax(1) == labels).float().mean()]) * weight
         # The paths are the same everywhere, so are the weights that have a gradient: those alone are sent.
-        self.workers.average_([figures, *(p.grad for p in self.supernet.parameters() if p.grad is not None)])
-        torch.nn.utils.clip_grad_norm_(self.supernet.parameters(), settings.largest_gradient_norm)
-        self.optimizer.step()
+        self.workers.average_([figures, *self.optimizer.gradients(paths)])
+        self.optimizer.step(paths, self._learning_rate())
         return float(figures[0]), float(figures[1])
 
     def _learning_rate(self) -> float:

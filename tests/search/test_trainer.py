@@ -110,8 +110,59 @@ def test_the_multiplier_rises_while_the_derived_network_is_too_slow(space, data,
 def test_a_checkpoint_of_another_target_is_refused(space, data, tmp_path):
     make(space, data, tmp_path).run()
     other = make(space, data, tmp_path, targets=[target_from_macs(space, 0.07)])
-    with pytest.raises(CheckpointError, match="targets"):
+    with pytest.raises(CheckpointError, match=r"its budget on device is 0\.06 ms, this one's is 0\.07 ms"):
         other.resume()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda target: dataclasses.replace(target, fixed_ms=5.0),
+            "fixed latency on device is 0.02 ms, this one's is 5.0",
+        ),
+        (lambda target: dataclasses.replace(target, name="phone"), "set of targets is device, this one's is phone"),
+        (
+            lambda target: target.with_latencies([2 * ms for ms in target.path_latency_ms], target.fixed_ms),
+            "table of path latencies on device is",
+        ),
+    ],
+)
+def test_a_refused_checkpoint_names_what_differs_of_its_target(space, data, tmp_path, change, words):
+    make(space, data, tmp_path).save()
+    other = make(space, data, tmp_path, targets=[change(target_from_macs(space, 0.06))])
+    with pytest.raises(CheckpointError, match=f"its {words}") as refused:
+        other.resume()
+    assert len(str(refused.value)) < 400 + len(str(tmp_path))
+
+
+def test_a_refused_checkpoint_names_the_setting_that_differs(space, data, tmp_path):
+    make(space, data, tmp_path).save()
+    other = make(space, data, tmp_path, dataclasses.replace(SETTINGS, learning_rate=0.1))
+    with pytest.raises(CheckpointError, match=r"its learning_rate is 0\.4, this one's is 0\.1\."):
+        other.resume()
+
+
+def test_a_checkpoint_of_another_split_of_the_same_images_is_refused(space, data, tmp_path):
+    make(space, data, tmp_path).save()
+    fewer = dataclasses.replace(data, train_index=data.train_index[:100])
+    with pytest.raises(CheckpointError, match="its split is"):
+        make(space, fewer, tmp_path).resume()
+
+
+def test_a_checkpoint_from_before_the_parts_were_kept_is_taken_up_and_refused_in_few_words(space, data, tmp_path):
+    trainer = make(space, data, tmp_path)
+    trainer.save()
+    saved = torch.load(trainer.files.checkpoint, weights_only=True)
+    del saved["parts"]
+    torch.save({**saved, "state": {**saved["state"], "step": 7}}, trainer.files.checkpoint)
+    again = make(space, data, tmp_path)
+    again.resume()
+    assert again.step == 7
+    other = make(space, data, tmp_path, dataclasses.replace(SETTINGS, learning_rate=0.1))
+    with pytest.raises(CheckpointError, match="it has other settings") as refused:
+        other.resume()
+    assert len(str(refused.value)) < 400 + len(str(tmp_path))
 
 
 def test_a_damaged_checkpoint_is_an_error_that_names_the_mend(space, data, tmp_path):
