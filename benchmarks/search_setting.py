@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,6 +17,8 @@ from torch.nn import functional
 from benchmarks.all_paths import AllPathsNetwork, all_paths_step
 from latency_model.kernels import kernels_of, macs
 from search.architecture_step import LatencyTarget, TargetState, take_architecture_step
+from search.batches import SplitData, split_data
+from search.data.image_data import ImageData
 from search.paths import fixed_paths
 from search.plain_network import PlainNetwork
 from search.settings import Estimator, SearchSettings
@@ -23,6 +26,7 @@ from search.space import Candidate, Position, SearchSpace
 from search.spaces.imagenet import imagenet_space
 from search.spaces.small import small_space
 from search.supernet import SuperNet
+from search.trainer import SearchFiles, SearchTrainer
 
 Outline = Literal["small", "imagenet"]
 StepKind = Literal["plain", "weight", "full", "two-path", "all-paths"]
@@ -90,18 +94,57 @@ def make_step(setting: Setting, kind: StepKind) -> Callable[[], None]:
     batch = setting.batch()
     if kind == "plain":
         return _plain_step(setting, batch)
+    if kind == "weight":
+        return _weight_step(setting, batch)
     supernet = SuperNet(setting.space, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
     match kind:
-        case "weight":
-            optimizer = _sgd(supernet)
-            paths = fixed_paths(setting.choices)
-            return lambda: _train(lambda images: supernet(images, paths), optimizer, batch)
         case "full" | "two-path":
             return _architecture_step(setting, supernet, kind, batch)
         case "all-paths":
             supernet.requires_grad_(False)
             logits = [torch.zeros(count, requires_grad=True) for count in setting.space.candidate_counts]
             return partial(all_paths_step, AllPathsNetwork(supernet), logits, *batch)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _OneBatch(SplitData):
+    """Gives the same batch at every step: to draw one costs as much in plain training."""
+
+    batch: tuple[Tensor, Tensor]
+
+    def train_batch(self, step: int, batch_size: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - it is always the same
+        return self.batch
+
+
+def _weight_step(setting: Setting, batch: tuple[Tensor, Tensor]) -> Callable[[], None]:
+    """The search's own step, with its clipping and its optimiser over the weights of all candidates."""
+    images, labels = batch
+    pixels, classes = images.to(torch.uint8), setting.space.head[-1][1].output_shape[1]
+    data = split_data(
+        ImageData(
+            name="noise",
+            train_images=pixels,
+            train_labels=labels,
+            test_images=pixels,
+            test_labels=labels,
+            class_names=tuple(map(str, range(classes))),
+            hash="noise",
+        ),
+        held_out_fraction=0.5,
+        seed=0,
+    )
+    parts = {field.name: getattr(data, field.name) for field in dataclasses.fields(data) if field.init}
+    settings = SearchSettings(warmup_steps=1, search_steps=1_000_000, batch_size=setting.batch_size)
+    targets = [analytic_target(setting.space, 1.0)]
+    trainer = SearchTrainer(
+        setting.space,
+        _OneBatch(**parts, batch=batch),
+        targets,
+        settings,
+        SearchFiles(folder=Path("nothing is written")),
+    )
+    paths = fixed_paths(setting.choices)
+    return lambda: void(trainer.weight_step(paths))
 
 
 def _architecture_step(
