@@ -24,7 +24,10 @@ from search.cli_options import (
     DropoutOption,
     DryRunOption,
     EmaDecayOption,
+    EstimatorOption,
     ImageSizeOption,
+    LatencyWeightOption,
+    LeastBudgetShareOption,
     LimitOption,
     MeasurementsOption,
     MixupAlphaOption,
@@ -75,6 +78,9 @@ def run_command(  # noqa: PLR0913, PLR0917 - one option each
     dropout: DropoutOption = 0.0,
     ema_decay: EmaDecayOption = 0.0,
     mixup_alpha: MixupAlphaOption = 0.0,
+    estimator: EstimatorOption = None,
+    latency_weight_per_ms: LatencyWeightOption = None,
+    least_budget_share: LeastBudgetShareOption = None,
     device_in_the_loop: DeviceLoopOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -99,6 +105,9 @@ def run_command(  # noqa: PLR0913, PLR0917 - one option each
         dropout=dropout,
         ema_decay=ema_decay,
         mixup_alpha=mixup_alpha,
+        estimator=RunSettings.estimator if estimator is None else estimator,
+        latency_weight_per_ms=latency_weight_per_ms,
+        least_budget_share=RunSettings.least_budget_share if least_budget_share is None else least_budget_share,
     )
     _check_inputs(Run(out, settings))
     if dry_run:
@@ -163,11 +172,14 @@ register_latency_verbs(app)
 
 
 @app.command("search")
-def search_command(
+def search_command(  # noqa: PLR0913, PLR0917 - one option each
     run_folder: RunArgument,
     target: TargetOption = None,
     target_ms: TargetMsOption = None,
     sharers: WithOption = None,
+    estimator: EstimatorOption = None,
+    latency_weight_per_ms: LatencyWeightOption = None,
+    least_budget_share: LeastBudgetShareOption = None,
     device_in_the_loop: DeviceLoopOption = False,
 ) -> None:
     """Search against a budget; resumes where a killed search stopped. Several processes or machines share one search
@@ -184,14 +196,19 @@ def search_command(
     """
     from search.run import open_run, with_target
     from search.run_settings import parse_target
+    from search.search_choices import SearchChoices, with_search_choices
     from search.steps.search import search
     from search.steps.share import open_sharer
 
+    choices = SearchChoices(
+        estimator=estimator, latency_weight_per_ms=latency_weight_per_ms, least_budget_share=least_budget_share
+    )
     run = open_run(run_folder)
     is_given = target is not None or target_ms is not None
     if run.settings.target is None or is_given:
         run = with_target(run, parse_target(target, target_ms))
     others = [open_sharer(text, run.target if is_given else None) for text in sharers or []]
+    run, *others = (with_search_choices(one, choices) for one in (run, *others))
     search(run, Console(), others=others, with_device=device_in_the_loop)
 
 
@@ -263,5 +280,5 @@ def _fail(message: str, exit_code: int) -> NoReturn:
 
 
 def _check_inputs(run: Run) -> None:
-    """Refuse a wrong device file, preset, recipe, data folder or space before anything is written."""
-    _ = (run.device, run.preset, run.train_settings, run.data, run.space)
+    """Refuse a wrong device file, preset, recipe, search, data folder or space before anything is written."""
+    _ = (run.device, run.preset, run.train_settings, run.search_settings(1), run.data, run.space)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from search.settings import Estimator
+
 RunArgument = Annotated[Path, typer.Argument(help="The run folder that --out named, such as runs/first.")]
 DeviceOption = Annotated[Path, typer.Option("--device", help="A device file: device_configs/local_cpu_litert.yaml.")]
 DataOption = Annotated[
@@ -53,6 +55,23 @@ LimitOption = Annotated[int | None, typer.Option("--limit", help="Use at most th
 SeedOption = Annotated[int, typer.Option("--seed", help="Decides every draw; the same seed repeats the run.")]
 NameOption = Annotated[str, typer.Argument(help="Which network: derived, random, handmade, or all.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say how much there is to do.")]
+EstimatorOption = Annotated[
+    Estimator | None,
+    typer.Option(
+        "--estimator", help="How path logits learn: full (all gates, the default), two-path (the paper's), reinforce."
+    ),
+]
+LatencyWeightOption = Annotated[
+    float | None,
+    typer.Option(
+        "--latency-weight-per-ms",
+        help="The paper's plain loss, this weight times the expected milliseconds, in place of the hard target.",
+    ),
+]
+LeastBudgetShareOption = Annotated[
+    float | None,
+    typer.Option("--least-budget-share", help="Derive networks that use at least this share of the budget: 0.95."),
+]
 DeviceLoopOption = Annotated[
     bool,
     typer.Option(

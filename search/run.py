@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from profiler_agent.session import Session
     from search.batches import SplitData
     from search.data.image_data import ImageData
-    from search.settings import TrainSettings
+    from search.settings import SearchSettings, TrainSettings
     from search.space import SearchSpace
 
 NETWORK_NAMES = ("derived", "random", "handmade")
@@ -138,6 +138,20 @@ class Run:
     @cached_property
     def preset(self) -> Preset:
         return find_preset(self.settings.preset)
+
+    def search_settings(self, steps_per_pass: int) -> SearchSettings:
+        """How the run searches, given the weight steps of one pass over its training images.
+
+        Raises:
+            RunFolderError: a number of it means nothing.
+        """
+        asked = self.settings
+        return replace(
+            self.preset.search_settings(steps_per_pass, asked.seed),
+            estimator=asked.estimator,
+            latency_weight_per_ms=asked.latency_weight_per_ms,
+            least_budget_share=asked.least_budget_share,
+        )
 
     @cached_property
     def train_settings(self) -> TrainSettings:

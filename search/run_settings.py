@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 
 from search.errors import RunFolderError, TargetError
 from search.files import read_json, write_json
+from search.settings import Estimator, SearchSettings
 
 SCHEMA = 1
 _MILLISECONDS = re.compile(r"(?P<ms>\d+(\.\d+)?)\s*ms")
@@ -82,7 +83,8 @@ class RunSettings:
     """Everything that decides a run, apart from the device's own clock. ``target`` may be set after the profile.
 
     ``dropout``, ``ema_decay`` and ``mixup_alpha`` are of the one recipe by which every network of the run is trained
-    (``TrainSettings``); runs from before there were these have none of them.
+    (``TrainSettings``); runs from before there were these have none of them. ``estimator``, ``latency_weight_per_ms``
+    and ``least_budget_share`` are of the search (``SearchSettings``).
     """
 
     device: str
@@ -97,6 +99,9 @@ class RunSettings:
     dropout: float = 0.0
     ema_decay: float = 0.0
     mixup_alpha: float = 0.0
+    estimator: Estimator = SearchSettings.estimator
+    latency_weight_per_ms: float | None = SearchSettings.latency_weight_per_ms
+    least_budget_share: float = SearchSettings.least_budget_share
 
 
 def _now() -> datetime:
@@ -118,6 +123,14 @@ def keep_settings(path: Path, settings: RunSettings, now: Callable[[], datetime]
         kept = replace(kept, target=settings.target)
         _write_settings(path, kept, read_started(path))
     require_same(path.parent, kept, settings)
+
+
+def change_settings(path: Path, settings: RunSettings, names: Sequence[str]) -> None:
+    """Replace the named settings of an existing run."""
+    kept = read_settings(path)
+    changed = replace(kept, **{name: getattr(settings, name) for name in names})
+    if changed != kept:
+        _write_settings(path, changed, read_started(path))
 
 
 def _write_settings(path: Path, settings: RunSettings, started: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from search.errors import RunFolderError
 
@@ -68,6 +68,10 @@ class SearchSettings:
             raise RunFolderError(f"held_out_fraction={self.held_out_fraction}; it must lie between 0 and 1.")
         if not 0 <= self.fair_share <= 1:
             raise RunFolderError(f"fair_share={self.fair_share}; it must lie between 0 and 1.")
+        if self.estimator not in get_args(Estimator):
+            raise RunFolderError(f"estimator={self.estimator!r}; known are {', '.join(get_args(Estimator))}.")
+        if self.latency_weight_per_ms is not None and not 0 <= self.latency_weight_per_ms < float("inf"):
+            raise RunFolderError(f"latency_weight_per_ms={self.latency_weight_per_ms}; it must be 0 or more.")
         if not 0 <= self.least_budget_share < 1:
             raise RunFolderError(f"least_budget_share={self.least_budget_share}; it must be 0 or more, and below 1.")
 

@@ -65,6 +65,11 @@ def write_card(run: Run) -> None:
         },
         "shared_search": shared_search_card(run),
         "preset": settings.preset,
+        "search": {
+            "estimator": settings.estimator,
+            "latency_weight_per_ms": settings.latency_weight_per_ms,
+            "least_budget_share": settings.least_budget_share,
+        },
         "training": asdict(run.train_settings),
         "seed": settings.seed,
         "started": read_started(run.folder.settings),

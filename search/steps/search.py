@@ -23,6 +23,7 @@ from search.networks import reference_network
 from search.progress import progress
 from search.run import Run
 from search.run_settings import keep_settings
+from search.search_choices import keep_search_choices
 from search.shared_cost import shared_cost
 from search.shared_search import Share, share_of
 from search.space import SearchSpace, space_to_json
@@ -121,7 +122,7 @@ def make_trainer(run: Run, workers: Workers = ALONE) -> SearchTrainer:
         RunFolderError: the run's predictor or budget is not the one that the shared search began with.
     """
     split, steps_per_pass = _split_and_steps(run)
-    settings = run.preset.search_settings(steps_per_pass, run.settings.seed)
+    settings = run.search_settings(steps_per_pass)
     targets: Sequence[LatencyTarget] = fix_targets(run)
     folder, share = run.folder, share_of(run.folder)
     if share is not None:
@@ -133,7 +134,7 @@ def make_trainer(run: Run, workers: Workers = ALONE) -> SearchTrainer:
 
 def _split_and_steps(run: Run) -> tuple[SplitData, int]:
     """The images of the search, and the weight steps of one pass over those that train."""
-    probe = run.preset.search_settings(1, run.settings.seed)
+    probe = run.search_settings(1)
     split = run.split(probe.held_out_fraction)
     return split, split.train_steps_per_pass(probe.batch_size)
 
@@ -192,6 +193,7 @@ def search(run: Run, console: Console, *, others: Sequence[Run] = (), with_devic
     if not others and run.folder.architecture.exists():
         return
     if not others and share_of(run.folder) is not None:
+        keep_search_choices(run)
         finished_trainer(run)
         return
     with join_workers() as workers:
@@ -219,6 +221,7 @@ def _prepare(run: Run, others: Sequence[Run], console: Console) -> None:
             target_in_reach(one)
     targets = {}
     for one in (run, *others):
+        keep_search_choices(one)
         keep_settings(one.folder.settings, one.settings)
         targets[one] = fix_targets(one)
         where = f" on {one.device.name}, {one.folder.path}" if others else ""

@@ -194,6 +194,10 @@ class _Fact:
 def _facts(run: Run) -> Iterator[_Fact]:
     """In an order that names a cause before what follows from it."""
     yield _Fact("preset", run.settings.preset, run.settings.preset)
+    search = run.search_settings(1)
+    weight = search.latency_weight_per_ms
+    yield _Fact("estimator", search.estimator, search.estimator)
+    yield _Fact("weight of the latency", weight, "that of a hard target" if weight is None else f"{weight:g} per ms")
     yield _Fact("seed", run.settings.seed, str(run.settings.seed))
     data, space = run.data, run.space
     channels, *size = data.image_shape
