@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from latency_model.loss import LatencyLoss
 from search.data.batches import seeded_generator
 from search.estimators import TaskGradient, full_gate_gradient, reinforce_gradient, two_path_gate_gradient
-from search.gate_gradient import rescaled_pair
+from search.gate_gradient import logit_gradient, rescaled_pair, two_path_probability
 from search.path_logits import PathLogits
 from search.paths import PathSample
 from search.settings import SearchSettings
@@ -140,12 +140,10 @@ def take_architecture_step(
     """
     task = _averaged(_task_gradient(supernet, state, workers.share(batch), settings, step), batch, workers)
     parts = state.latency_loss(state.logits.probabilities())
-    ratio_gradients = [
-        _only(gradient, updated)
-        for gradient, updated in zip(
-            torch.autograd.grad(parts.ratio, list(state.logits.positions)), task.updated, strict=True
-        )
-    ]
+    if settings.estimator == "two-path":
+        ratio_gradients = _pair_ratio_gradients(state, task)
+    else:
+        ratio_gradients = list(torch.autograd.grad(parts.ratio, list(state.logits.positions)))
     derived_ms = state.target.network_ms(state.logits.most_probable())
     state.compare_gradients(task.gradients, ratio_gradients)
     strength = state.strength(derived_ms)
@@ -161,11 +159,21 @@ def take_architecture_step(
     return ArchitectureStep(task.loss, float(parts.expected_ms.detach()), derived_ms)
 
 
-def _only(gradient: Tensor, updated: Tensor) -> Tensor:
-    """Zero but for the logits that this step may change."""
-    kept = torch.zeros_like(gradient)
-    kept[updated] = gradient[updated]
-    return kept
+def _pair_ratio_gradients(state: TargetState, task: TaskGradient) -> list[Tensor]:
+    """The gradient of expected / target where only the drawn paths exist, as the task's gradient is taken.
+
+    That of the full softmax would not do: with both paths slower than the mean it lowers both logits, Adam makes the
+    two steps equal, and what rescales the pair takes them back.
+    """
+    gradients = []
+    for alpha, pair, latency_ms in zip(
+        state.logits.positions, task.updated, state.latency_loss.path_latency_ms, strict=True
+    ):
+        gradient = torch.zeros_like(alpha)
+        ratio = latency_ms[pair].to(alpha) / state.target.target_ms
+        gradient[pair] = logit_gradient(two_path_probability(alpha.detach(), pair), ratio)
+        gradients.append(gradient)
+    return gradients
 
 
 def _averaged(task: TaskGradient, batch: tuple[Tensor, Tensor], workers: Workers) -> TaskGradient:
@@ -196,11 +204,18 @@ def _task_gradient(
             ]
 
             def reward(sample: PathSample, outputs: Tensor) -> float:
-                accuracy = float((outputs.argmax(1) == labels).float().mean())
-                ratio = state.target.target_ms / state.target.network_ms(sample.choices)
-                return float(accuracy * ratio**REWARD_EXPONENT)
+                return latency_aware_reward(outputs, labels, state.target, sample.choices)
 
             return reinforce_gradient(supernet, state.logits, reward, images, generators, state.target.width)
+
+
+def latency_aware_reward(outputs: Tensor, labels: Tensor, target: LatencyTarget, choices: Choices) -> float:
+    """accuracy * (target / latency)^0.1 of one network.
+
+    Source: Tan et al., MnasNet, CVPR 2019; the exponent is that of Cai, Zhu and Han, ProxylessNAS, ICLR 2019.
+    """
+    accuracy = float((outputs.argmax(1) == labels).float().mean())
+    return float(accuracy * (target.target_ms / target.network_ms(choices)) ** REWARD_EXPONENT)
 
 
 def _keep_other_probabilities(logits: PathLogits, before: Sequence[Tensor], task: TaskGradient) -> None:

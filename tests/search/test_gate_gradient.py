@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
 from torch.nn import functional
 
-from search.estimators import full_gate_gradient, two_path_gate_gradient
+from search.estimators import full_gate_gradient, reinforce_gradient, two_path_gate_gradient
 from search.gate_gradient import (
     leave_one_out_advantages,
     logit_gradient,
@@ -120,6 +121,14 @@ def test_the_logit_gradient_sums_to_zero():
     assert float(gradient.sum()) == pytest.approx(0, abs=1e-6)
 
 
+def require_mean(draws, expected):
+    """The mean of independent draws is what is expected, to 4 standard errors."""
+    for position, exact in enumerate(expected):
+        samples = torch.stack([draw[position] for draw in draws])
+        standard_error = samples.std(0) / len(draws) ** 0.5
+        assert ((samples.mean(0) - exact).abs() <= 4 * standard_error + 1e-12).all()
+
+
 def test_full_gates_equal_the_enumeration_of_all_paths_in_expectation(supernet, space, logits, images_and_labels):
     images, labels = images_and_labels[0].double(), images_and_labels[1]
     probabilities = [p.detach() for p in logits.probabilities()]
@@ -131,10 +140,51 @@ def test_full_gates_equal_the_enumeration_of_all_paths_in_expectation(supernet, 
             total.add_(weight * logit_gradient(p, gradient))
     generator = torch.Generator().manual_seed(0)
     draws = [full_gate_gradient(supernet, logits, images, labels, generator).gradients for _ in range(600)]
-    for position, exact in enumerate(expected):
-        samples = torch.stack([draw[position] for draw in draws])
-        standard_error = samples.std(0) / len(draws) ** 0.5
-        assert ((samples.mean(0) - exact).abs() <= 4 * standard_error + 1e-12).all()
+    require_mean(draws, expected)
+
+
+def test_two_paths_equal_the_enumeration_of_all_pairs_in_expectation(supernet, space, logits, images_and_labels):
+    images, labels = images_and_labels[0].double(), images_and_labels[1]
+    probabilities = [p.detach() for p in logits.probabilities()]
+    drawn_by_position = [
+        # (probability of the pair in either order and of its first one as the active path, that path, the other)
+        [
+            (float(p[a] * p[b] * (1 / (1 - p[a]) + 1 / (1 - p[b])) * p[a] / (p[a] + p[b])), a, b)
+            for a, b in itertools.permutations(range(p.numel()), 2)
+        ]
+        for p in probabilities
+    ]
+    expected = [torch.zeros_like(p) for p in probabilities]
+    total = 0.0
+    for drawn in itertools.product(*drawn_by_position):
+        weight = math.prod(probability for probability, _, _ in drawn)
+        total += weight
+        gates = all_paths_gate_gradients(supernet, space, images, labels, [active for _, active, _ in drawn])
+        for gradient, alpha, gate, (_, *pair) in zip(expected, logits.positions, gates, drawn):
+            gradient[pair] += weight * logit_gradient(alpha.detach()[pair].softmax(0), gate[pair])
+    assert total == pytest.approx(1)
+    generator = torch.Generator().manual_seed(0)
+    draws = [two_path_gate_gradient(supernet, logits, images, labels, generator).gradients for _ in range(600)]
+    require_mean(draws, expected)
+
+
+def test_reinforce_equals_the_enumeration_of_all_networks_in_expectation(supernet, space, logits, images_and_labels):
+    images, labels = images_and_labels[0].double(), images_and_labels[1]
+
+    def reward(sample, outputs):
+        return float(-functional.cross_entropy(outputs, labels)) + 0.1 * sum(sample.choices)
+
+    total = 0.0
+    for choices in itertools.product(*(range(count) for count in space.candidate_counts)):
+        weight = torch.stack([p[c] for p, c in zip(logits.probabilities(), choices)]).prod()
+        with torch.no_grad():
+            worth = reward(fixed_paths(choices), supernet(images, fixed_paths(choices)))
+        total = total + weight * worth
+    expected = torch.autograd.grad(-total, list(logits.positions))
+    generators = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    steps = [reinforce_gradient(supernet, logits, reward, images, generators) for _ in range(600)]
+    require_mean([step.gradients for step in steps], expected)
+    assert sum(step.loss for step in steps) / len(steps) == pytest.approx(float(-total.detach()), abs=0.02)
 
 
 def test_two_paths_give_a_gradient_to_the_two_sampled_logits_alone(supernet, logits, images_and_labels):
