@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,34 +18,10 @@ from search.run_settings import RunSettings, keep_settings
 from search.steps.profile import plan_of
 from search.steps.search import latency_target, make_trainer
 from tests.latency_model.conftest import AnalyticDevice
+from tests.search.as_a_user import SAVING_EVERY_STEP, done, run, start
 from tests.search.quick_device import QUICK_DEVICE
 
-ROOT = Path(__file__).resolve().parents[2]
-CLI = "import sys; from search.cli import main; main(sys.argv[1:])"
-SAVING_EVERY_STEP = f"import search.trainer; search.trainer.CHECKPOINT_EVERY_S = 0.0; {CLI}"
 COMMON = {"data": "digits", "limit": 600, "preset": "smoke"}
-
-
-def start(*words: object, program: str = CLI) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    )
-
-
-def run(*words: object) -> tuple[int, str, str]:
-    process = start(*words)
-    out, err = process.communicate(timeout=600)
-    return process.returncode, out, err
-
-
-def done(*words: object) -> str:
-    code, out, err = run(*words)
-    assert code == 0, err
-    return out
 
 
 @pytest.fixture(scope="module")
