@@ -34,7 +34,12 @@ WithOption = Annotated[
     ),
 ]
 SpaceOption = Annotated[
-    str, typer.Option("--space", help="small (16 to 64 pixels), imagenet, nas-bench-macro, or a .yaml file of yours.")
+    str,
+    typer.Option(
+        "--space",
+        help="small (16 to 64 pixels), imagenet, imagenet-widths (searches the width, too; imagenet-w0.75,1 names "
+        "them), cifar-tree, nas-bench-macro, or a .yaml file of yours.",
+    ),
 ]
 PresetOption = Annotated[str, typer.Option("--preset", help="How long to train: smoke, demo, standard, thorough.")]
 DropoutOption = Annotated[

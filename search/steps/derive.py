@@ -16,6 +16,7 @@ from profiler_agent.session import Session
 from search.architecture import Architecture, write_architecture
 from search.architecture_step import LatencyTarget
 from search.budget import best_under_budget
+from search.data.errors import name_a_few
 from search.derive import Derivation, Judged, Judging, derive, derive_among_widths, rank
 from search.errors import TargetError
 from search.files import write_json
@@ -34,6 +35,7 @@ HANDMADE_WIDTHS = tuple(round(0.3 + 0.025 * step, 3) for step in range(29))
 REPAIRS = 3
 UNUSED_BUDGET = 0.03
 LARGEST_CORRECTION = 0.25
+SHOWN_MARGINS = 21
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,15 @@ def derive_networks(run: Run, console: Console) -> None:
     write_json(run.folder.derivation, derivation_to_json(run.space, derivation, chosen))
     write_architecture(run.folder.architecture, architecture)
     console.print(f"derived: {', '.join(architecture.labels)}", highlight=False)
+    space = run.space.widths[chosen.derived.width]
+    console.print(describe_margins(space, derivation.margin), highlight=False, soft_wrap=True)
+
+
+def describe_margins(space: SearchSpace, margins: Sequence[float]) -> str:
+    """How sure the search is at each position, the least sure first; of many positions, those alone."""
+    named = sorted((margin, position.name) for position, margin in zip(space.positions, margins, strict=True))
+    shown = name_a_few([f"{name} {margin:.2f}" for margin, name in named], shown=SHOWN_MARGINS)
+    return f"margin of the most probable path over the second, least sure first: {shown}"
 
 
 def choose_on_device(

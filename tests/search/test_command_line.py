@@ -9,11 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from typer.models import OptionInfo
 
 from search import cli
+from search.cli_options import SpaceOption
 from search.files import write_json
+from search.spaces.registry import SPACES
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = str(ROOT / "device_configs" / "local_cpu_onnxruntime.yaml")
@@ -94,6 +98,11 @@ def test_help_names_every_step():
     )
     for verb in ("run", "profile", "fit", "predict", "search", "derive", "train", "export", "verify", "report"):
         assert f" {verb} " in done.stdout
+
+
+def test_help_of_the_space_names_every_space():
+    (option,) = (one for one in get_args(SpaceOption) if isinstance(one, OptionInfo))
+    assert all(name in option.help for name in SPACES)
 
 
 def test_help_shows_how_several_devices_share_a_search():

@@ -18,7 +18,7 @@ from search.errors import TargetError
 from search.run import Run
 from search.run_settings import RunSettings, Target, keep_settings, parse_target, read_settings, read_started
 from search.steps import derive as derive_step
-from search.steps.derive import choose_on_device, random_networks
+from search.steps.derive import choose_on_device, describe_margins, random_networks
 from search.steps.profile import profile_plan
 from search.steps.search import fix_targets
 from tests.search.conftest import target_from_macs
@@ -131,6 +131,11 @@ def judged(space, target, choices, loss):
 def derivation_of(space, target, fitting):
     found = tuple(judged(space, target, choices, loss=float(rank)) for rank, choices in enumerate(fitting))
     return Derivation(best=found[0], argmax=(0, 0), argmax_ms=1.0, entropy=(), margin=(), judged=found)
+
+
+def test_the_margins_name_the_positions_of_which_the_search_is_least_sure_first(space):
+    first, second = (position.name for position in space.positions)
+    assert describe_margins(space, (0.6, 0.04)).endswith(f"least sure first: {second} 0.04, {first} 0.60")
 
 
 @pytest.mark.parametrize("slowdown", [1.0, 1.15])
