@@ -16,6 +16,7 @@ from functools import cache
 
 from benchmarks.claims import Claim, Options, at_least, at_most, run_benchmark
 from benchmarks.search_setting import BATCH, StepKind
+from search.settings import SearchSettings
 
 FULL_LIMIT, TWO_PATH_LIMIT, FLAT_LIMIT = 1.15, 2.1, 1.1
 ALL_PATHS_SAVED, ALL_PATHS_PEAK = 11.0, 8.0
@@ -45,6 +46,7 @@ def measure(options: Options) -> Iterator[Claim]:
     repeats = 1 if options.quick else REPEATS
     for outline in ("small",) if options.quick else ("small", "imagenet"):
         yield from estimator_claims(outline, 6, repeats)
+    yield default_batch_claim(repeats)
     yield from flatness_claims("small", repeats)
     yield from all_paths_claims("small", "saved_bytes", ALL_PATHS_SAVED)
     if not options.quick:
@@ -65,6 +67,24 @@ def estimator_claims(outline: str, count: int, repeats: int) -> Iterator[Claim]:
             spread=(found[0], found[-1]),
             note=f"plain {plain:.0f} MB at batch {BATCH[outline]}",
         )
+
+
+def default_batch_claim(repeats: int) -> Claim:
+    """The estimators above see the training batch; by default an architecture step sees a larger one, at once, since
+    batch norm takes its statistics from all of it."""
+    kinds: tuple[StepKind, StepKind] = ("full-default-batch", "plain")
+    found = ratios("small", 6, kinds, "step_bytes", repeats)
+    added = {kind: probe("small", 6, kind)["step_bytes"] / MEGABYTE for kind in kinds}
+    settings = SearchSettings(warmup_steps=0, search_steps=1)
+    return at_most(
+        "full architecture step at its default batch over a plain training step at its own, step, small, 6 candidates",
+        found[len(found) // 2],
+        FULL_LIMIT * settings.architecture_batch_size / settings.batch_size,
+        unit="ratio",
+        spread=(found[0], found[-1]),
+        note=f"batch {settings.architecture_batch_size}: {added['full-default-batch']:.0f} MB, "
+        f"batch {settings.batch_size}: {added['plain']:.0f} MB",
+    )
 
 
 def flatness_claims(outline: str, repeats: int) -> Iterator[Claim]:

@@ -29,7 +29,7 @@ from search.supernet import SuperNet
 from search.trainer import SearchFiles, SearchTrainer
 
 Outline = Literal["small", "imagenet"]
-StepKind = Literal["plain", "weight", "full", "two-path", "all-paths"]
+StepKind = Literal["plain", "weight", "full", "full-default-batch", "two-path", "all-paths"]
 STEP_KINDS: tuple[StepKind, ...] = get_args(StepKind)
 BATCH = {"small": 64, "imagenet": 8}
 GIGA_MACS_PER_S, LAUNCH_MS = 20.0, 0.01
@@ -96,6 +96,9 @@ def make_step(setting: Setting, kind: StepKind) -> Callable[[], None]:
         return _plain_step(setting, batch)
     if kind == "weight":
         return _weight_step(setting, batch)
+    if kind == "full-default-batch":
+        larger = SearchSettings(warmup_steps=0, search_steps=1).architecture_batch_size
+        return make_step(dataclasses.replace(setting, batch_size=larger), "full")
     supernet = SuperNet(setting.space, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
     match kind:
         case "full" | "two-path":
