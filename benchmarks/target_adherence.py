@@ -1,7 +1,8 @@
 """How near a search lands to its target: ``python -m benchmarks.target_adherence [--quick] [--data PREDICTOR]``.
 
 Real searches on scikit-learn's digits in the small space, one set of settings for all targets and search lengths;
-networks are derived within 1 % under the target (by default they may leave 5 % unused where that is better).
+networks are derived at the default, between 95 % of the target and the target (where the best one leaves more than 1 %
+unused, that is by choice), and again between 99 % and the target.
 Latencies come from the predictor folder given with --data, else from a stated analytic device (20 GMAC/s, a fifth of it
 for depthwise convolutions, 10 us a kernel).
 """
@@ -26,7 +27,7 @@ from search.budget import latency_range_ms
 from search.data.load import load_dataset
 from search.derive import derive
 from search.files import read_json_lines
-from search.settings import SearchSettings
+from search.settings import Estimator, SearchSettings
 from search.space import SearchSpace
 from search.spaces.small import small_space
 from search.steps.search import latency_target
@@ -42,18 +43,20 @@ SETTINGS = SearchSettings(
     held_out_fraction=0.3,
     derive_candidates=16,
     derive_images=400,
-    least_budget_share=0.99,
 )
+ESTIMATORS: tuple[Estimator, ...] = ("two-path", "reinforce")
+"""Beside full gates, the default."""
 LONG_FACTOR = 5
-WITHIN = 0.01
+WITHIN, CLOSELY_WITHIN = 1 - SETTINGS.least_budget_share, 0.01
 
 
 @dataclass(frozen=True)
 class Landing:
-    """Where one target's search ended, as latency over target: derived, plain argmax, and the argmax's mean distance
-    over the last tenth of the search."""
+    """Where one target's search ended, as latency over target: derived by default, derived closely under the target,
+    plain argmax, and the argmax's mean distance over the last tenth of the search."""
 
     derived: float
+    derived_closely: float
     argmax: float
     argmax_distance: float
 
@@ -74,9 +77,13 @@ def land(
             seen = [event["derived_ms"] / target.target_ms for event in events if event["target"] == target.name]
             last = seen[-max(1, len(seen) // 10) :]
             derivation = derive(trainer.supernet, state, data, settings)
+            close = derive(
+                trainer.supernet, state, data, dataclasses.replace(settings, least_budget_share=1 - CLOSELY_WITHIN)
+            )
             landings.append(
                 Landing(
                     derivation.best.predicted_ms / target.target_ms,
+                    close.best.predicted_ms / target.target_ms,
                     derivation.argmax_ms / target.target_ms,
                     sum(abs(ratio - 1) for ratio in last) / len(last),
                 )
@@ -84,17 +91,29 @@ def land(
     return landings, seconds
 
 
-def landing_claim(what: str, landings: Sequence[Landing]) -> Claim:
-    distances = [abs(landing.derived - 1) for landing in landings]
+def landing_claims(what: str, landings: Sequence[Landing]) -> Iterator[Claim]:
+    """At the default share of the budget, and closely under it."""
     argmaxes = ", ".join(f"{landing.argmax - 1:+.1%}" for landing in landings)
-    over = [landing.derived for landing in landings if landing.derived > 1]
+    note = f"none above its target; plain argmax of the logits, before derivation: {argmaxes}"
+    yield _distance_claim(f"{what}, default settings", [landing.derived for landing in landings], WITHIN, note)
+    yield _distance_claim(
+        f"{what}, least_budget_share {1 - CLOSELY_WITHIN:g}",
+        [landing.derived_closely for landing in landings],
+        CLOSELY_WITHIN,
+        "none above its target",
+    )
+
+
+def _distance_claim(what: str, derived: Sequence[float], within: float, note: str) -> Claim:
+    distances = [abs(ratio - 1) for ratio in derived]
+    over = [ratio for ratio in derived if ratio > 1]
     return at_most(
-        f"{what}: distance of the derived network from its target, worst of {len(landings)}",
+        f"{what}: distance of the derived network from its target, worst of {len(derived)}",
         float("inf") if over else max(distances),
-        WITHIN,
+        within,
         unit="share",
         spread=(min(distances), max(distances)),
-        note=f"none above its target; plain argmax of the logits, before derivation: {argmaxes}",
+        note=note if not over else f"{len(over)} above its target: {max(over):.3f} of it",
     )
 
 
@@ -109,11 +128,14 @@ def measure(options: Options) -> Iterator[Claim]:
         weight_steps_per_architecture_step=1,
     )
     landings, together_s = land(space, data, targets, together)
-    yield landing_claim("five targets in one search", landings)
+    yield from landing_claims("five targets in one search", landings)
+    for estimator in ESTIMATORS:
+        landings, _ = land(space, data, targets, dataclasses.replace(together, estimator=estimator))
+        yield from landing_claims(f"the same with {estimator}", landings)
     if options.quick:
         return
     apart = [land(space, data, [target], SETTINGS) for target in targets]
-    yield landing_claim("five short searches", [landing for one, _ in apart for landing in one])
+    yield from landing_claims("five short searches", [landing for one, _ in apart for landing in one])
     yield at_most(
         "one search for five targets over five searches, with as many architecture steps for each target",
         together_s / sum(seconds for _, seconds in apart),
@@ -122,7 +144,7 @@ def measure(options: Options) -> Iterator[Claim]:
     )
     long = dataclasses.replace(SETTINGS, search_steps=SETTINGS.search_steps * LONG_FACTOR)
     longer = [land(space, data, [targets[index]], long)[0][0] for index in (0, 2)]
-    yield landing_claim(f"searches {LONG_FACTOR} times as long, same settings", longer)
+    yield from landing_claims(f"searches {LONG_FACTOR} times as long, same settings", longer)
 
 
 def spread_targets(space: SearchSpace, predictor: Path | None) -> list[LatencyTarget]:
