@@ -90,7 +90,7 @@ done
 """
 
 # $1 folder, $2 stage, $3 place, then words "hash" or "hash+x" (a program): takes the staged files over, each only when
-# its hash is right; prints the others.
+# its hash is right; prints the others. Run twice, it finds in the place what it took over the first time.
 _ACCEPT = r"""
 cd "$1/$2" || exit 3
 place=$3
@@ -99,7 +99,14 @@ sums=$(sha256sum ./* 2>/dev/null)
 whole=
 for word in "$@"; do
     name=${word%+x}
-    case $sums in *"$name  ./$name"*) ;; *) echo "$name"; continue ;; esac
+    case $sums in
+    *"$name  ./$name"*) ;;
+    *)
+        sum=$(sha256sum <"../$place/$name" 2>/dev/null)
+        [ "${sum%% *}" = "$name" ] || echo "$name"
+        continue
+        ;;
+    esac
     [ "$name" = "$word" ] || chmod 700 "$name"
     whole="$whole $name"
 done
@@ -156,7 +163,7 @@ class DeviceFolder:
         try:
             self._shell.push([(file.path, file.sha256) for file in files], f"{self.path}/{stage}")
             words = [file.sha256 + ("+x" if file.is_executable else "") for file in files]
-            broken = self._shell.run(_ACCEPT, self.path, stage, place, *words, timeout_s=60)
+            broken = self._shell.insist(_ACCEPT, self.path, stage, place, *words, timeout_s=60)
         finally:
             self._shell.insist('rm -rf "$1/$2"', self.path, stage)
         if broken.text.strip() or broken.return_code:

@@ -235,6 +235,35 @@ def test_a_link_that_breaks_all_the_time_loses_and_doubles_nothing(local_device,
     assert set(Counter(runs_log(fake_python)).values()) == {1}
 
 
+class CutOnce(LocalTransport):
+    """Loses the link at one call, before it or after it was done."""
+
+    def __init__(self, number: int, *, is_done: bool) -> None:
+        self.left = number
+        self.is_done = is_done
+
+    def run(self, argv, timeout_s):
+        self.left -= 1
+        if self.left == 0 and not self.is_done:
+            raise LinkLost("unplugged before")
+        result = super().run(argv, timeout_s)
+        if self.left == 0:
+            raise LinkLost("unplugged after")
+        return result
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_link_lost_at_any_one_call_of_an_opening_is_survived(local_device, is_done):
+    for number in range(1, 30):
+        shutil.rmtree(local_device.directory, ignore_errors=True)
+        link = CutOnce(number, is_done=is_done)
+        with open_session(local_device, transport=link):
+            pass
+        if link.left > 0:  # the opening has fewer calls
+            break
+    assert number > 5
+
+
 @pytest.mark.parametrize("kind", ["adb", "ssh"])
 def test_a_link_lost_in_mid_run_is_taken_up_where_it_was(request, kind, models, fake_python):
     device = request.getfixturevalue(f"{kind}_device")
