@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from profiler_agent.check_models import check_model
-from profiler_agent.device import Device
+from profiler_agent.device import BenchmarkModelRunner, Device
 from profiler_agent.session import ModelFile, open_session
 from profiler_agent.stability import StabilityReport, judge_timing
 from profiler_agent.timing import Timing
 
 CHECK = "check"
 CANARY = "canary"
+_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +35,28 @@ class CheckReport:
     seconds: float
 
 
+def quick(device: Device) -> Device:
+    """The device with a plan and a patience for a person who waits: a check asks whether it can be timed now. Where
+    each burst is a process of its own, four rounds must do."""
+    plan, guard = device.plan, device.guard
+    is_slow = isinstance(device.runner, BenchmarkModelRunner)
+    session_count = min(plan.session_count, 2 if is_slow else 3)
+    quick_plan = replace(
+        plan,
+        round_count=min(plan.round_count, 4 if is_slow else 16),
+        session_count=session_count,
+        max_sessions=min(plan.max_sessions, session_count + 1),
+    )
+    return replace(device, plan=quick_plan, guard=replace(guard, wait_limit_s=min(guard.wait_limit_s, _PATIENCE_S)))
+
+
 def check_device(device: Device) -> CheckReport:
     """Open the device, time the tiny models, close it.
 
     Raises:
-        ProxylessError: whatever stands in the way, with the mend.
+        ProxylessError: whatever stands in the way, with the mend; a hot, busy or held device after a few seconds.
     """
+    device = quick(device)
     started_s = time.monotonic()
     models = [ModelFile(model_id=name, path=check_model(name, device.runtime.name)) for name in (CHECK, CANARY)]
     with open_session(device) as session:

@@ -2,16 +2,17 @@
 
 import json
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from profiler_agent.bundle import DeviceFile
-from profiler_agent.check import check_device, check_to_json
+from profiler_agent.check import check_device, check_to_json, quick
 from profiler_agent.check_models import check_model
-from profiler_agent.device import RuntimeOptions
-from profiler_agent.errors import ConfigError, RuntimeMissing, WrongDevice
+from profiler_agent.device import RuntimeOptions, load_device
+from profiler_agent.errors import ConfigError, DeviceTooHot, RuntimeMissing, WrongDevice
 from profiler_agent.session import MODELS_PER_BATCH, ModelFile, clean_device, first_batch, open_session
 
 
@@ -113,6 +114,22 @@ def test_a_check_reports_latency_noise_and_state_as_json(real_runner):
     assert 0 < data["latency_ms"]["canary"] < data["latency_ms"]["check"]
     assert data["stability"]["verdict"] in ("accepted", "noisy", "throttled")
     assert data["seconds"] < 20
+
+
+def test_a_check_of_a_device_that_is_not_ready_says_so_within_seconds(local_device, monkeypatch):
+    device = replace(local_device, guard=replace(local_device.guard, wait_limit_s=600.0, max_start_temperature_c=45.0))
+    monkeypatch.setattr("profiler_agent.session.Session.read_device_state", lambda _: {"temperature_mc": 80_000})
+    started_s = time.monotonic()
+    with pytest.raises(DeviceTooHot, match="is at 80 C"):
+        check_device(device)
+    assert time.monotonic() - started_s < 20
+
+
+def test_a_check_runs_few_processes_where_each_burst_is_one():
+    device = load_device(Path(__file__).parents[2] / "device_configs" / "android_adb_gpu.yaml")
+    plan = quick(device).plan
+    assert plan.max_sessions * plan.round_count <= 12
+    assert plan.low_quantile == device.plan.low_quantile
 
 
 def test_no_more_models_are_on_the_device_at_a_time_than_count_and_bytes_allow(tmp_path, monkeypatch):
