@@ -10,6 +10,7 @@ from typing import Any
 from profiler_agent.agent_run import JobResult
 from profiler_agent.clocks import clocks_of_facts
 from profiler_agent.device import TimingPlan
+from profiler_agent.errors import AgentFailed
 from profiler_agent.runner import JobSeconds, Refused, one_process_s
 from profiler_agent.stability import judge_timing
 from profiler_agent.timing import SessionSamples, Timing
@@ -43,6 +44,7 @@ class BatchSchedule:
     sessions: dict[str, list[SessionSamples]] = field(default_factory=dict)
     facts: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    _canary_failures: int = 0
     _lonely_failures: dict[str, int] = field(default_factory=dict)
     _suspects: list[tuple[str, ...]] = field(default_factory=list)
     _group_count: int = 0
@@ -90,8 +92,20 @@ class BatchSchedule:
 
     def failed(self, group: Group, culprit: int | None, reason: str) -> None:
         """A model that fails alone twice is given up; the others of its job are run again without it. When the
-        job does not tell which model it was, it is halved."""
+        job does not tell which model it was, it is halved. A canary that fails twice ends all: it is in every job.
+
+        Raises:
+            AgentFailed: the canary is what fails.
+        """
         ids = group.model_ids
+        if culprit == len(ids):
+            self._canary_failures += 1
+            if self._canary_failures >= _MAX_LONELY_FAILURES:
+                raise AgentFailed(
+                    f"The canary model, which is timed beside all others, failed: {reason}. None of the others is to "
+                    "blame; name another canary, or run it alone to see what the runtime says about it."
+                )
+            return
         if len(ids) == 1:
             count = self._lonely_failures[ids[0]] = self._lonely_failures.get(ids[0], 0) + 1
             if count >= _MAX_LONELY_FAILURES:

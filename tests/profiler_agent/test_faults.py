@@ -88,6 +88,23 @@ def test_a_model_that_takes_its_process_down_is_named_and_the_others_are_timed(l
     assert list(failed.value.failures) == [files[2].model_id]
 
 
+def test_a_canary_that_crashes_is_named_and_no_model_is_blamed(local_device, models):
+    files = models("ok", "ok", "ok")
+    canary = models("crash")[0]
+    with (
+        pytest.raises(AgentFailed, match=r"canary model.*crashed \(signal 11\).*another canary"),
+        open_session(local_device) as session,
+    ):
+        list(session.time_models(files, canary=canary))
+
+
+def test_a_canary_that_crashes_once_is_tried_again(local_device, models):
+    files = models("ok", "ok")
+    with open_session(local_device) as session:
+        timings = session.time_models(files, canary=models("once-crash")[0])
+        assert ids_of(timings) == sorted(file.model_id for file in files)
+
+
 def test_a_model_that_crashes_once_is_tried_again(local_device, models):
     files = models("ok", "once-crash", "ok")
     with open_session(local_device) as session:
