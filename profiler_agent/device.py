@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LARGEST_QUANTILE = 0.5
 _SHORTEST_LEASE_S = 2
 _LARGEST_PORT = 65535
+_COLDEST_LIMIT_C, _HOTTEST_LIMIT_C = 10.0, 120.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -70,7 +72,8 @@ class TimingPlan:
         for name in ("burst_retries", "rest_ms"):
             _require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must be 0 or more.")
         for name in ("burst_ms", "spread_limit", "canary_limit"):
-            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be above 0.")
+            value = getattr(self, name)
+            _require(value > 0 and math.isfinite(value), f"{name} is {value}; it must be a number above 0.")
         _require(
             0 < self.low_quantile <= _LARGEST_QUANTILE, f"low_quantile is {self.low_quantile}; it lies in (0, 0.5]."
         )
@@ -98,7 +101,13 @@ class Guard:
 
     def __post_init__(self) -> None:
         for name in ("max_cpu_pressure_percent", "min_free_mb", "wait_limit_s", "model_limit_s"):
-            _require(getattr(self, name) > 0, f"{name} is {getattr(self, name)}; it must be above 0.")
+            value = getattr(self, name)
+            _require(value > 0 and math.isfinite(value), f"{name} is {value}; it must be a number above 0.")
+        limit_c = self.max_start_temperature_c
+        _require(
+            limit_c is None or _COLDEST_LIMIT_C <= limit_c <= _HOTTEST_LIMIT_C,
+            f"max_start_temperature_c is {limit_c}; it lies between {_COLDEST_LIMIT_C:.0f} and {_HOTTEST_LIMIT_C:.0f}.",
+        )
         _require(self.lease_s >= _SHORTEST_LEASE_S, f"lease_s is {self.lease_s}; it must be 2 or more.")
 
 

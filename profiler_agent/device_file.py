@@ -72,9 +72,22 @@ def read_device_file(path: Path) -> Device:
         raise ConfigError(f"{path}: {error}") from error
 
 
+class _OnceOnlyLoader(yaml.SafeLoader):
+    """YAML's safe loader, but that a key given twice is an error, where it would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key '{twice}' is given twice; keep one", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), _OnceOnlyLoader)
     except FileNotFoundError as error:
         raise ConfigError(
             f"There is no device file {path}. The ready ones are in device_configs/; copy one and edit it."
@@ -118,6 +131,8 @@ def _explain(path: Path, error: ValidationError) -> str:
     for item in error.errors():
         place = ".".join(str(part) for part in item["loc"] if part not in _kind_names())
         message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "string_type" and isinstance(item["input"], int | float):
+            message = f"{item['input']!r} was read as a number; put it in quotes"
         lines.append(f"{path}: {place}: {message}")
     return "\n".join(lines)
 
