@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from latency_model.campaign import Progress, TimingSession, plan_campaign, run_campaign
+from latency_model.campaign import CampaignPlan, Progress, TimingSession, plan_campaign, run_campaign
 from latency_model.errors import TooFewSamplesError
 from latency_model.experiment_design import choose_networks, choose_ops
-from latency_model.measurement import MeasurementSet
+from latency_model.measurement import MeasurementSet, read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import OpSpec
 from latency_model.predictors import XGBoostPredictor
-from profiler_agent.device import TimingPlan
+from profiler_agent.device import Device, TimingPlan
+from profiler_agent.errors import ModelsFailed
 from profiler_agent.runner import JobSeconds, one_process_s
 from profiler_agent.runners import job_seconds
 
@@ -41,7 +43,8 @@ def first_choice(
 ) -> tuple[list[NetworkSpec], int]:
     """What to measure before anything is known, and how many more ops the time then allows.
 
-    All of it when it fits; else calibration networks and ops that stand for the others.
+    All of it when it fits; else calibration networks and ops that stand for the others. It depends on what is asked
+    for alone, not on what is measured: the same campaign asked again has the same parts.
     """
     single = [single_op_network(op) for op in dict.fromkeys(ops)]
     count = affordable_count([*single, *networks], plan, minutes, job_s)
@@ -51,6 +54,32 @@ def first_choice(
     op_count = count - len(whole)
     blind = max(int(_BLIND_SHARE * op_count), 1)
     return [*(single_op_network(op) for op in choose_ops(ops, blind)), *whole], op_count - blind
+
+
+def later_ops(
+    ops: Sequence[OpSpec], first: Sequence[NetworkSpec], more: int, measured: MeasurementSet | None
+) -> tuple[list[OpSpec], int]:
+    """The second part of a campaign: its ops that are measured, and how many more it still has."""
+    first_ops = {network.ops for network in first}
+    known = {m.paid_ops for m in measured.usable()} if measured is not None else set()
+    candidates = [op for op in dict.fromkeys(ops) if (op,) not in first_ops]
+    done = [op for op in candidates if (op,) in known]
+    return done, max(min(more, len(candidates)) - len(done), 0)
+
+
+def plan_active_campaign(
+    ops: Sequence[OpSpec],
+    networks: Sequence[NetworkSpec],
+    device: Device,
+    *,
+    minutes: float,
+    measured: MeasurementSet | None = None,
+) -> CampaignPlan:
+    """What is left of both parts of a campaign of ``minutes``."""
+    plan, job_s = device.plan, job_seconds(device)
+    first, more = first_choice(ops, networks, plan, minutes, job_s)
+    done, left = later_ops(ops, first, more, measured)
+    return plan_campaign([*first, *map(single_op_network, done)], plan, measured, job_s, left)
 
 
 def least_sure_ops(ops: Sequence[OpSpec], measured: MeasurementSet, count: int) -> list[OpSpec]:
@@ -74,7 +103,7 @@ def least_sure_ops(ops: Sequence[OpSpec], measured: MeasurementSet, count: int) 
     return [*unknown, *(rest[int(row)] for row in widest[: count - len(unknown)])]
 
 
-def run_active_campaign(
+def run_active_campaign(  # noqa: PLR0913 - the clock comes in for tests
     session: TimingSession,
     ops: Sequence[OpSpec],
     networks: Sequence[NetworkSpec],
@@ -82,8 +111,11 @@ def run_active_campaign(
     *,
     minutes: float,
     on_progress: Progress | None = None,
+    clock_s: Callable[[], float] = time.monotonic,
 ) -> MeasurementSet:
     """Measure ops and networks within ``minutes``: all of them when they fit, else the best choice.
+
+    Stopped in either part and started again, it goes on there; what the file holds counts as part of the minutes.
 
     Args:
         ops: what will be asked of the predictor.
@@ -92,11 +124,30 @@ def run_active_campaign(
         MixedMeasurementsError: the file holds measurements of another device.
         ModelsFailed: some networks could not be timed; all others are in the file.
     """
-    plan = session.device.plan
-    first, more = first_choice(ops, networks, plan, minutes, job_seconds(session.device))
-    measured = run_campaign(session, first, measurements_path, minutes=minutes, on_progress=on_progress)
-    if more == 0:
-        return measured
-    second = [single_op_network(op) for op in least_sure_ops(ops, measured, more)]
-    share = 1.0 - len(first) / (len(first) + len(second))
-    return run_campaign(session, second, measurements_path, minutes=share * minutes, on_progress=on_progress)
+    start_s = clock_s()
+    first, more = first_choice(ops, networks, session.device.plan, minutes, job_seconds(session.device))
+    failures: dict[str, str] = {}
+    try:
+        measured = run_campaign(
+            session, first, measurements_path, minutes=minutes, on_progress=on_progress, clock_s=clock_s
+        )
+    except ModelsFailed as error:  # one that always fails must not keep the second part from its turn
+        if not measurements_path.is_file():
+            raise
+        failures.update(error.failures)
+        measured = read_measurements(measurements_path)
+    _, left = later_ops(ops, first, more, measured)
+    minutes_left = minutes - (clock_s() - start_s) / 60
+    if left and minutes_left > 0:
+        first_ops = {network.ops for network in first}
+        candidates = [op for op in ops if (op,) not in first_ops]
+        second = [single_op_network(op) for op in least_sure_ops(candidates, measured, left)]
+        try:
+            measured = run_campaign(
+                session, second, measurements_path, minutes=minutes_left, on_progress=on_progress, clock_s=clock_s
+            )
+        except ModelsFailed as error:
+            failures.update(error.failures)
+    if failures:
+        raise ModelsFailed(failures)
+    return measured

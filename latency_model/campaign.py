@@ -81,7 +81,12 @@ class TimingSession(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignPlan:
-    """What a campaign will do: what ``--dry-run`` prints."""
+    """What a campaign will do: what ``--dry-run`` prints.
+
+    Attributes:
+        networks: what is known to be timed.
+        later_op_count: of ``op_count``, the ops that are chosen once others are timed.
+    """
 
     networks: tuple[NetworkSpec, ...]
     op_count: int
@@ -89,6 +94,11 @@ class CampaignPlan:
     measured_count: int
     batch_count: int
     estimated_seconds: float
+    later_op_count: int = 0
+
+    @property
+    def is_finished(self) -> bool:
+        return not self.networks and not self.later_op_count
 
     def __str__(self) -> str:
         known = f" ({self.measured_count} more are measured already)" if self.measured_count else ""
@@ -103,9 +113,11 @@ def plan_campaign(
     plan: TimingPlan,
     measured: MeasurementSet | None = None,
     job_s: JobSeconds = one_process_s,
+    later_op_count: int = 0,
 ) -> CampaignPlan:
     """What is left to measure, each distinct network once, and how long that takes by the runner's ``job_s``.
 
+    ``later_op_count`` more ops follow that are not known yet.
     The overhead probe comes first where single ops are to be measured: what they cost is read against it.
 
     Raises:
@@ -120,14 +132,15 @@ def plan_campaign(
         distinct.setdefault(paid_ops(network), network)
     left = [network for ops, network in distinct.items() if ops not in known]
     op_count = sum(len(paid_ops(network)) == 1 for network in left)
-    batch_count = math.ceil(len(left) / BATCH_SIZE)
+    batch_count = math.ceil(len(left) / BATCH_SIZE) + math.ceil(later_op_count / BATCH_SIZE)
     return CampaignPlan(
         networks=tuple(left),
-        op_count=op_count,
+        op_count=op_count + later_op_count,
         network_count=len(left) - op_count,
         measured_count=len(distinct) - len(left),
         batch_count=batch_count,
-        estimated_seconds=_estimated_seconds(len(left), batch_count, plan, job_s),
+        estimated_seconds=_estimated_seconds(len(left) + later_op_count, batch_count, plan, job_s),
+        later_op_count=later_op_count,
     )
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from latency_model.active_campaign import first_choice, run_active_campaign
+from latency_model.active_campaign import plan_active_campaign, run_active_campaign
 from latency_model.campaign import (
     CampaignPlan,
     Progress,
@@ -119,16 +119,22 @@ def _pieces(network: NamedNetwork) -> Iterator[NetworkSpec]:
 def plan_targets(
     targets: CampaignTargets, device: Device, measurements_path: Path, minutes: float | None
 ) -> tuple[CampaignPlan, bool]:
-    """What is left to do, and whether it is all of it: when not, what fits into ``minutes`` is chosen."""
+    """What is left to do, and whether all that is asked for is done: when not, what fits into ``minutes`` is chosen.
+
+    What the file holds counts as part of the minutes, so that a finished campaign stays finished.
+    """
     measured = read_measurements(measurements_path) if measurements_path.is_file() else None
-    plan, job_s = device.plan, job_seconds(device)
-    left = plan_campaign(targets.everything, plan, measured, job_s)
-    if minutes is None or left.estimated_seconds <= minutes * 60:
-        return left, True
-    if not targets.ops:
-        return left, False
-    chosen, _ = first_choice(targets.ops, targets.networks, plan, minutes, job_s)
-    return plan_campaign(chosen, plan, measured, job_s), False
+    fits = _fits(targets, device, minutes)
+    if fits or minutes is None or not targets.ops:
+        return plan_campaign(targets.everything, device.plan, measured, job_seconds(device)), fits
+    left = plan_active_campaign(targets.ops, targets.networks, device, minutes=minutes, measured=measured)
+    return left, False
+
+
+def _fits(targets: CampaignTargets, device: Device, minutes: float | None) -> bool:
+    if minutes is None:
+        return True
+    return plan_campaign(targets.everything, device.plan, job_s=job_seconds(device)).estimated_seconds <= minutes * 60
 
 
 def run_targets(
@@ -145,8 +151,7 @@ def run_targets(
         MixedMeasurementsError: the file holds measurements of another device.
         ModelsFailed: some networks could not be timed; all others are in the file.
     """
-    _, fits = plan_targets(targets, session.device, measurements_path, minutes)
-    if fits or not targets.ops or minutes is None:
+    if minutes is None or not targets.ops or _fits(targets, session.device, minutes):
         return run_campaign(session, targets.everything, measurements_path, minutes=minutes, on_progress=on_progress)
     return run_active_campaign(
         session, targets.ops, targets.networks, measurements_path, minutes=minutes, on_progress=on_progress

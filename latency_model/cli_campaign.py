@@ -26,7 +26,11 @@ def campaign_command(  # noqa: PLR0913, PLR0917 - one option each
     ],
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", min=0.01, help="Time budget. What does not fit is chosen from; without it, all."),
+        typer.Option(
+            "--minutes",
+            min=0.01,
+            help="Time budget, with what the file holds already. What does not fit is chosen from; without it, all.",
+        ),
     ] = None,
     grain: Annotated[
         str,
@@ -78,11 +82,13 @@ def campaign_command(  # noqa: PLR0913, PLR0917 - one option each
             f"  {len(targets.ops)} ops and {len(targets.networks)} networks do not fit into {minutes:g} minutes: first "
             "what stands for the rest, then what is least sure"
         )
+        if plan.is_finished:
+            typer.echo(f"  {out} holds what {minutes:g} minutes allow; for more, raise --minutes or leave it out")
     for name in targets.unchained:
         typer.echo(f"  {name} is no chain of ops and is not timed whole; pieces of it are")
     if dry_run:
         return
-    if plan.networks:
+    if not plan.is_finished:
         with open_session(device) as session, progress(Console(), "campaign") as update:
             run_targets(session, targets, out, minutes=minutes, on_progress=update)
     typer.echo(f"measurements: {out}")

@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from latency_model.active_campaign import affordable_count, first_choice, least_sure_ops, run_active_campaign
+from latency_model.campaign import write_model
+from latency_model.campaign_targets import CampaignTargets, plan_targets, run_targets
 from latency_model.experiment_design import choose_ops, spread_rows
-from latency_model.measurement import paid_ops
+from latency_model.measurement import OVERHEAD_PROBE, paid_ops, read_measurements
 from latency_model.network import single_op_network
 from latency_model.ops import ConvSpec, DepthwiseConvSpec
 from profiler_agent.device import Device, LocalLink, RuntimeOptions, TimingPlan
+from profiler_agent.errors import ModelsFailed
 
 OPS = [
     ConvSpec(in_channels=i, in_height=side, in_width=side, out_channels=o, kernel_size=k)
@@ -80,6 +83,89 @@ def test_an_active_campaign_measures_as_much_as_the_time_allows(device, make_net
     allowed = affordable_count([*map(single_op_network, OPS), *networks], TimingPlan(), 0.25)
     assert allowed - 5 <= len(measured) <= allowed + 1  # the overhead probe comes on top
     assert len(measured.network_measurements()) == 10
+
+
+class StoppableSession:
+    """Recognises a network by its file; stops like a user's interrupt after ``stop_after`` timings."""
+
+    def __init__(self, analytic, networks, folder, stop_after=None, fail=()):
+        self.analytic, self.stop_after, self.timed = analytic, stop_after, []
+        self.device = DEVICE
+        self.facts = SimpleNamespace(fingerprint="f00d", runtime_name="onnxruntime", runtime_version="1.0")
+        self.fail = set(fail)
+        self.by_bytes = {
+            write_model(network, "onnxruntime", folder / "known").read_bytes(): network
+            for network in (OVERHEAD_PROBE, *map(single_op_network, OPS), *networks)
+        }
+
+    def time_models(self, models, *, canary, plan=None, on_progress=None):
+        failed = {}
+        for model in models:
+            if self.stop_after is not None and len(self.timed) >= self.stop_after:
+                raise KeyboardInterrupt
+            network = self.by_bytes[model.path.read_bytes()]
+            if network.ops in self.fail:
+                failed[model.model_id] = "crashed"
+                continue
+            self.timed.append(network)
+            yield self.analytic.timing(network, model.model_id)
+        if failed:
+            raise ModelsFailed(failed)
+
+
+MINUTES = 0.25
+DEVICE = Device(
+    name="made-up",
+    transport=LocalLink(),
+    runtime=RuntimeOptions(name="onnxruntime"),
+    source_file=Path("made-up.yaml"),
+)
+
+
+def test_a_campaign_that_was_stopped_in_its_second_part_goes_on_there_and_once_finished_stays_so(
+    device, make_networks, tmp_path
+):
+    networks, path = tuple(make_networks(12)), tmp_path / "m.jsonl"
+    targets = CampaignTargets(ops=tuple(OPS), networks=networks, unchained=())
+    first, more = first_choice(OPS, networks, TimingPlan(), MINUTES)
+    dry, fits = plan_targets(targets, DEVICE, path, MINUTES)
+    assert (fits, dry.later_op_count) == (False, more)
+    assert dry.op_count + dry.network_count == len(first) + more + 1  # the overhead probe
+    assert 0.8 * MINUTES * 60 < dry.estimated_seconds < 1.25 * MINUTES * 60
+
+    with pytest.raises(KeyboardInterrupt):
+        run_targets(
+            StoppableSession(device, networks, tmp_path, stop_after=len(first) + 4), targets, path, minutes=MINUTES
+        )
+    left, _ = plan_targets(targets, DEVICE, path, MINUTES)
+    assert (left.networks, left.later_op_count, left.is_finished) == ((), more - 3, False)
+
+    again = StoppableSession(device, networks, tmp_path)
+    measured = run_targets(again, targets, path, minutes=MINUTES)
+    assert len(again.timed) == more - 3
+    assert len({m.paid_ops for m in measured.measurements}) == len(measured) == len(first) + more + 1
+    finished, _ = plan_targets(targets, DEVICE, path, MINUTES)
+    assert finished.is_finished
+    assert finished.measured_count == len(first) + more + 1
+
+
+def test_a_network_that_always_fails_does_not_keep_the_second_part_from_its_turn(device, make_networks, tmp_path):
+    networks, path = make_networks(12), tmp_path / "m.jsonl"
+    first, more = first_choice(OPS, networks, TimingPlan(), MINUTES)
+    session = StoppableSession(device, networks, tmp_path, fail=[first[0].ops])
+    with pytest.raises(ModelsFailed, match=first[0].name[:20].split("[")[0]):
+        run_active_campaign(session, OPS, networks, path, minutes=MINUTES)
+    assert len(read_measurements(path)) == len(first) + more
+
+
+def test_the_second_part_does_not_start_when_the_first_took_all_the_time(device, make_networks, tmp_path):
+    networks = make_networks(12)
+    first, _ = first_choice(OPS, networks, TimingPlan(), MINUTES)
+    session = StoppableSession(device, networks, tmp_path)
+    run_active_campaign(
+        session, OPS, networks, tmp_path / "m.jsonl", minutes=MINUTES, clock_s=lambda: float(len(session.timed))
+    )
+    assert len(session.timed) == len(first) + 1
 
 
 @pytest.mark.parametrize("count", [1, 5, 10])
