@@ -14,6 +14,7 @@ from profiler_agent.device import AdbLink
 from profiler_agent.errors import DeviceFull, DeviceNotReady, LinkLost, LinkRefused, RuntimeMissing
 from profiler_agent.remote_shell import printable
 from profiler_agent.transport import CommandResult
+from profiler_agent.transports.bounded_process import run_bounded
 
 _QUERY_LIMIT_S = 15.0
 _CONNECT_LIMIT_S = 10.0
@@ -104,7 +105,7 @@ class AdbTransport:
         # `exec`, so that what adbd signals when we hang up is the command itself and not a shell around it.
         done = self._call(["shell", "-T", "-n", "exec " + shlex.join(argv)], timeout_s)
         self._raise_link_errors(done)
-        return CommandResult(return_code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+        return done
 
     def reconnect(self) -> None:
         if self._is_network:
@@ -153,7 +154,7 @@ class AdbTransport:
             sources = [str(Path(stage) / name) for _, name in files]
             limit_s = _PUSH_LIMIT_S + size / _SLOWEST_PUSH_BYTES_PER_S
             done = self._call(["push", *sources, f"{directory}/"], limit_s)
-        if done.returncode == 0:
+        if done.return_code == 0:
             return
         words = printable(done.stdout + done.stderr).strip()
         if "No space left" in words:
@@ -166,20 +167,18 @@ class AdbTransport:
         self._raise_link_errors(done)
         raise LinkLost(f"A push to {self.address} broke off: {words[-200:]}.")
 
-    def _call(
-        self, arguments: Sequence[str], timeout_s: float, *, with_serial: bool = True
-    ) -> subprocess.CompletedProcess[bytes]:
+    def _call(self, arguments: Sequence[str], timeout_s: float, *, with_serial: bool = True) -> CommandResult:
         argv = [str(self._adb), *(("-s", self._serial) if with_serial else ()), *arguments]
         try:
-            return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
+            return run_bounded(argv, timeout_s)
         except subprocess.TimeoutExpired as error:
             raise LinkLost(f"{self.address} did not answer `adb {arguments[0]}` within {timeout_s:.0f} s.") from error
 
-    def _raise_link_errors(self, done: subprocess.CompletedProcess[bytes]) -> None:
+    def _raise_link_errors(self, done: CommandResult) -> None:
         """adb's own complaints come before anything the device says."""
         words = printable(done.stderr).strip()
         complaint = next((line for line in words.splitlines() if line.startswith(("error:", "adb: error:"))), "")
         if "unauthorized" in complaint:
             raise LinkRefused(f"{self.address} is unauthorized. {MENDS['unauthorized']}")
-        if complaint and done.returncode != 0:
+        if complaint and done.return_code != 0:
             raise LinkLost(f"{self.address}: {complaint}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from profiler_agent.errors import DeviceFull, DeviceNotReady, LinkLost
 from profiler_agent.transport import CommandResult
+from profiler_agent.transports.bounded_process import run_bounded
 
 
 class LocalTransport:
@@ -35,20 +35,10 @@ class LocalTransport:
                 ) from error
 
     def run(self, argv: Sequence[str], timeout_s: float) -> CommandResult:
-        process = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
         try:
-            stdout, stderr = process.communicate(timeout=timeout_s)
+            return run_bounded(argv, timeout_s)
         except subprocess.TimeoutExpired as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
             raise LinkLost(f"A command on this machine took longer than {timeout_s:.0f} s: {argv[0]}.") from error
-        return CommandResult(return_code=process.returncode, stdout=stdout, stderr=stderr)
 
     def reconnect(self) -> None:
         """Nothing to do: there is no link."""

@@ -8,7 +8,15 @@ from dataclasses import replace
 import pytest
 
 from profiler_agent.device import AdbLink, SshLink
-from profiler_agent.errors import ConfigError, DeviceFull, DeviceNotReady, LinkLost, LinkRefused, RuntimeMissing
+from profiler_agent.errors import (
+    AgentOutputError,
+    ConfigError,
+    DeviceFull,
+    DeviceNotReady,
+    LinkLost,
+    LinkRefused,
+    RuntimeMissing,
+)
 from profiler_agent.remote_shell import RemoteShell
 from profiler_agent.session import open_session
 from profiler_agent.transports.ssh import SshTransport
@@ -53,6 +61,13 @@ def test_much_on_both_streams_does_not_deadlock(device, open_link):
     script = "i=0; while [ $i -lt 9000 ]; do echo $i-0123456789; echo $i-0123456789 >&2; i=$((i+1)); done"
     result = RemoteShell(open_link(device.transport)).run(script, timeout_s=60)
     assert result.stdout.count(b"\n") == 9000
+
+
+def test_an_endless_answer_is_refused_long_before_it_fills_the_hosts_memory(device, open_link):
+    started_s = time.monotonic()
+    with pytest.raises(AgentOutputError, match="the limit is"):
+        RemoteShell(open_link(device.transport)).run("cat /dev/zero", timeout_s=30)
+    assert time.monotonic() - started_s < 20
 
 
 def test_models_are_timed_over_every_transport(device, models):
