@@ -77,6 +77,12 @@ def clean_device(device: Device, *, transport: Transport | None = None) -> str:
     link = transport or open_transport(device.transport)
     try:
         shell = RemoteShell(link, reconnect_limit_s=device.guard.lease_s)
+        found = fingerprint_of(identify(shell))
+        if device.fingerprint is not None and found != device.fingerprint:
+            raise WrongDevice(
+                f"{device.name} has the fingerprint {found}, but {device.source_file} names {device.fingerprint}. "
+                "Nothing was removed. Plug in the right device, or correct the fingerprint."
+            )
         folder = DeviceFolder(shell, device.directory)
         folder.stop_agents()
         folder.remove()

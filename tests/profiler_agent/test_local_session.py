@@ -116,6 +116,14 @@ def test_a_check_reports_latency_noise_and_state_as_json(real_runner):
     assert data["seconds"] < 20
 
 
+def test_another_device_than_the_pinned_one_is_not_cleaned(local_device):
+    with open_session(local_device):
+        pass
+    with pytest.raises(WrongDevice, match="Nothing was removed"):
+        clean_device(replace(local_device, fingerprint="0" * 16))
+    assert Path(local_device.directory).is_dir()
+
+
 def test_a_check_of_a_device_that_is_not_ready_says_so_within_seconds(local_device, monkeypatch):
     device = replace(local_device, guard=replace(local_device.guard, wait_limit_s=600.0, max_start_temperature_c=45.0))
     monkeypatch.setattr("profiler_agent.session.Session.read_device_state", lambda _: {"temperature_mc": 80_000})
