@@ -25,6 +25,7 @@ from latency_model.grain import check_one_grain, described_for
 from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
 from latency_model.network_latency import NetworkLatency, Provenance, check_predictor_matches
+from latency_model.op_timings import check_units
 from latency_model.predictors import (
     LatencyPredictor,
     MlpPredictor,
@@ -65,9 +66,11 @@ def fit_predictor(
         confidence: what the intervals shall hold.
     Raises:
         LatencyModelError: an unknown model.
-        MeasurementError: blocks and the kernels they run as, mixed.
+        MeasurementError: blocks and the kernels they run as, mixed, or latencies that no device could have.
         TooFewSamplesError: too few ops or networks.
     """
+    timings = measurements.op_timings()
+    check_units(timings.ops, timings.latency_ms)
     check_one_grain([m.paid_ops[0] for m in measurements.op_measurements()], measurements.identity.runtime)
     measurements, drift = correct_drift(measurements)
     predictor, reason = _fit_ops(measurements, model, confidence, seed)
@@ -189,16 +192,21 @@ def _provenance(measurements: MeasurementSet, networks: Sequence[Measurement]) -
     )
 
 
-def git_commit() -> str | None:
-    """Commit of this checkout; None where there is no git or no checkout."""
+def git_commit(source_file: Path = Path(__file__)) -> str | None:
+    """Commit of the checkout that ``source_file`` belongs to; None where there is no git or no checkout.
+
+    A repository around an installed package is somebody's project: its commit says nothing of this code.
+    """
+    if _git(source_file, "ls-files", "--error-unmatch", source_file.name) is None:
+        return None
+    return _git(source_file, "rev-parse", "HEAD")
+
+
+def _git(source_file: Path, *arguments: str) -> str | None:
+    """What git says in the folder of a file; None where it fails."""
+    command = ["git", "-C", str(source_file.parent), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=False,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -126,9 +126,21 @@ def measurement_from_json(data: dict[str, Any]) -> Measurement:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise MeasurementError(f"Not a measurement: {error!r}.") from error
+    _check_report(report)
+    return measurement
+
+
+def _check_report(report: StabilityReport) -> None:
     if report.verdict not in get_args(Verdict):
         raise MeasurementError(f"Verdict {report.verdict!r}; use one of {', '.join(get_args(Verdict))}.")
-    return measurement
+    for name, may_be_0 in (("latency_ms", False), ("median_ms", False), ("spread", True)):
+        value = getattr(report, name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not is_number or value < 0 or (value == 0 and not may_be_0):
+            limit = "0 or more" if may_be_0 else "above 0"
+            raise MeasurementError(
+                f"{name} is {value!r}; it must be a finite number {limit}. Remove the line and measure it again."
+            )
 
 
 def append_measurement(path: Path, measurement: Measurement) -> None:

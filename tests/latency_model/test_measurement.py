@@ -2,10 +2,12 @@
 
 import dataclasses
 import json
+import subprocess
 
 import pytest
 
 from latency_model.errors import MeasurementError, MixedMeasurementsError, SchemaError
+from latency_model.fit import fit_predictor, git_commit
 from latency_model.measurement import (
     MeasurementSet,
     append_measurement,
@@ -102,3 +104,44 @@ def test_the_table_has_a_row_per_measurement(device, make_networks):
     table = measured.table()
     assert len(table) == 3
     assert table["latency_ms"].tolist() == [m.latency_ms for m in measured.measurements]
+
+
+@pytest.mark.parametrize("field", ["latency_ms", "median_ms"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 0.0, "0.1", None, True])
+def test_a_line_whose_latency_is_none_is_refused_with_its_number(device, tmp_path, field, value):
+    path = tmp_path / "measurements.jsonl"
+    measurement = device.measurement(single_op_network(CONV))
+    append_measurement(path, measurement)
+    data = measurement_to_json(measurement)
+    data["report"][field] = value
+    path.write_text(path.read_text() + json.dumps(data) + "\n")
+    with pytest.raises(MeasurementError, match=f"line 2: {field} is .* above 0"):
+        read_measurements(path)
+
+
+def test_a_file_in_other_units_is_not_fitted(device, make_networks, make_space_ops):
+    networks = make_networks(8)
+    in_nanoseconds = MeasurementSet(
+        tuple(
+            dataclasses.replace(m, report=dataclasses.replace(m.report, latency_ms=1e6 * m.latency_ms))
+            for m in device.measure([*make_space_ops(networks), *networks]).measurements
+        )
+    )
+    with pytest.raises(MeasurementError, match="no device does"):
+        fit_predictor(in_nanoseconds, "table")
+
+
+def test_the_commit_of_a_repository_around_an_installed_package_is_not_taken_for_this_code(tmp_path):
+    def git(*arguments):
+        author = ("-c", "user.email=a@example.org", "-c", "user.name=a")
+        subprocess.run(["git", "-C", str(tmp_path), *author, *arguments], check=True, capture_output=True)
+
+    own, foreign = tmp_path / "own.py", tmp_path / "site-packages" / "fit.py"
+    foreign.parent.mkdir()
+    for file in (own, foreign):
+        file.write_text("")
+    git("init")
+    git("add", "own.py")
+    git("commit", "-m", "theirs")
+    assert git_commit(own) is not None
+    assert git_commit(foreign) is None
