@@ -58,6 +58,7 @@ class BatchTimer:
     runner_s: how long the runners' processes worked so far, their start included.
     start_up_s: how much of that was their interpreters' start.
     waited_s: how long a hot, busy or slowed device was left alone.
+    on_wait: is told why, when a hot or busy device is waited for.
     """
 
     device: Device
@@ -67,6 +68,7 @@ class BatchTimer:
     models_place: str
     read_state: Callable[[], Mapping[str, Any]]
     sleep: Callable[[float], None] = time.sleep
+    on_wait: Callable[[str], None] | None = None
     failures: dict[str, str] = field(default_factory=dict)
     ran_on: str | None = None
     runner_s: float = 0.0
@@ -121,7 +123,7 @@ class BatchTimer:
             progress.add(len(group.model_ids) if result.return_code == 0 else 0)
 
         def make_ready(missing: Sequence[Job]) -> None:
-            wait_until_ready(self.device, self.read_state, sleep=self._wait)
+            wait_until_ready(self.device, self.read_state, sleep=self._wait, on_wait=self.on_wait)
             needed = {m for job in missing for m in jobs[job.id][1].model_ids}
             files = [file for model_id, file in batch.files.items() if model_id in needed]
             self.folder.put([*files, batch.canary], self.models_place)

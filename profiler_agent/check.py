@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -50,8 +50,8 @@ def quick(device: Device) -> Device:
     return replace(device, plan=quick_plan, guard=replace(guard, wait_limit_s=min(guard.wait_limit_s, _PATIENCE_S)))
 
 
-def check_device(device: Device) -> CheckReport:
-    """Open the device, time the tiny models, close it.
+def check_device(device: Device, *, on_wait: Callable[[str], None] | None = None) -> CheckReport:
+    """Open the device, time the tiny models, close it. ``on_wait`` is told why, when the device is waited for.
 
     Raises:
         ProxylessError: whatever stands in the way, with the mend; a hot, busy or held device after a few seconds.
@@ -59,7 +59,7 @@ def check_device(device: Device) -> CheckReport:
     device = quick(device)
     started_s = time.monotonic()
     models = [ModelFile(model_id=name, path=check_model(name, device.runtime.name)) for name in (CHECK, CANARY)]
-    with open_session(device) as session:
+    with open_session(device, on_wait=on_wait) as session:
         timings: dict[str, Timing] = {
             timing.model_id: timing for timing in session.time_models(models, canary=models[1])
         }

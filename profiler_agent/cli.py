@@ -54,7 +54,7 @@ def check(device_file: _DeviceFile, as_json: _AsJson = False, ops: _OpsModel = N
     if ops is not None:
         _show_ops(device, ops, as_json=as_json)
         return
-    report = check_device(device)
+    report = check_device(device, on_wait=lambda words: typer.echo(f"Waiting a few seconds: {words}", err=True))
     typer.echo(json.dumps(check_to_json(report)) if as_json else _describe(report))
 
 

@@ -84,8 +84,9 @@ def wait_until_ready(
     *,
     clock_s: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
+    on_wait: Callable[[str], None] | None = None,
 ) -> None:
-    """Wait while something speaks against a run, at most ``guard.wait_limit_s``.
+    """Wait while something speaks against a run, at most ``guard.wait_limit_s``; ``on_wait`` is told once, why.
 
     Raises:
         DeviceTooHot, DeviceTooBusy: it did not pass.
@@ -100,5 +101,8 @@ def wait_until_ready(
         can_pass = isinstance(reason, DeviceTooHot) or is_told
         if not can_pass or clock_s() + _WAIT_STEP_S > deadline_s:
             raise reason
+        if on_wait is not None:
+            on_wait(str(reason))
+            on_wait = None
         sleep(_WAIT_STEP_S)
         earlier, facts = facts, read_facts()

@@ -45,12 +45,17 @@ class ModelFile:
 
 @contextmanager
 def open_session(
-    device: Device, *, work_dir: Path | None = None, transport: Transport | None = None
+    device: Device,
+    *,
+    work_dir: Path | None = None,
+    transport: Transport | None = None,
+    on_wait: Callable[[str], None] | None = None,
 ) -> Iterator[Session]:
     """Open a device: connect, identify it, bring agent and runner there, find the runtime.
 
     With ``work_dir`` a killed host resumes: opened again with the same folder and models, it takes over what the
-    agent did meanwhile. ``transport`` replaces the one that the device file names.
+    agent did meanwhile. ``transport`` replaces the one that the device file names. ``on_wait`` is told why, when a hot
+    or busy device is waited for.
 
     Raises:
         DeviceNotReady: the device is absent, refuses, is full, or lacks the runtime.
@@ -62,6 +67,7 @@ def open_session(
             use = Stopwatch()
             with use.running():
                 session = Session(device, link, store, Path(temporary), use)
+                session.tell_waits(on_wait)
             try:
                 yield session
             except BaseException:
@@ -133,6 +139,9 @@ class Session:
             runtime_version=found.version,
             details={**public_details(details), **found.details},
         )
+
+    def tell_waits(self, on_wait: Callable[[str], None] | None) -> None:
+        self._timer.on_wait = on_wait
 
     @property
     def ran_on(self) -> str | None:

@@ -128,8 +128,11 @@ def test_a_check_of_a_device_that_is_not_ready_says_so_within_seconds(local_devi
     device = replace(local_device, guard=replace(local_device.guard, wait_limit_s=600.0, max_start_temperature_c=45.0))
     monkeypatch.setattr("profiler_agent.session.Session.read_device_state", lambda _: {"temperature_mc": 80_000})
     started_s = time.monotonic()
+    told: list[str] = []
     with pytest.raises(DeviceTooHot, match="is at 80 C"):
-        check_device(device)
+        check_device(device, on_wait=told.append)
+    assert len(told) == 1
+    assert "is at 80 C" in told[0]
     assert time.monotonic() - started_s < 20
 
 
