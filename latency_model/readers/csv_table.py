@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -28,10 +29,12 @@ def read_csv_table(path: Path, unit: Unit | None = None) -> OpTimings:
         MeasurementError: no such file, a column or value that fits no op, or latencies that are none.
     """
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark first
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise MeasurementError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise MeasurementError(f"{path} is no CSV text in UTF-8: {error}. Save it as UTF-8.") from error
     if not rows:
         raise MeasurementError(f"{path} has no rows.")
     column, stated = _latency_column(path, set(rows[0]), unit)
@@ -40,7 +43,7 @@ def read_csv_table(path: Path, unit: Unit | None = None) -> OpTimings:
         try:
             ops.append(_op_of(row))
             values.append(float(row[column]))
-            errors.append(float(row.get("relative_error") or 0.0))
+            errors.append(_relative_error(row))
         except (KeyError, TypeError, ValueError) as error:
             raise MeasurementError(f"{path}, line {number}: {error}") from error
     latency_ms = to_milliseconds(ops, values, stated)
@@ -57,7 +60,20 @@ def _latency_column(path: Path, columns: set[str], unit: Unit | None) -> tuple[s
     return found[0], own or unit
 
 
+def _relative_error(row: dict[str, str | None]) -> float:
+    text = row.get("relative_error") or "0"
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(
+            f"relative_error is {text}; it is a share of the latency, 0 or more. Leave it empty if unknown."
+        )
+    return value
+
+
 def _op_of(row: dict[str, str | None]) -> OpSpec:
+    if None in row:
+        # csv.DictReader keeps the fields beyond the header under None.
+        raise ValueError("more fields than the header names. Quote fields that hold a comma.")
     skipped = {"relative_error", "latency", *_UNIT_OF_COLUMN}
     fields: dict[str, Any] = {
         name: _value(name, text) for name, text in row.items() if name not in skipped and text not in (None, "")
@@ -68,6 +84,8 @@ def _op_of(row: dict[str, str | None]) -> OpSpec:
 def _value(name: str, text: str | None) -> Any:
     assert text is not None
     if name == "has_residual":
+        if text.lower() not in _FLAGS:
+            raise ValueError(f"has_residual is {text!r}; write one of {', '.join(_FLAGS)}.")
         return _FLAGS[text.lower()]
     convert: Callable[[str], Any] = int if text.lstrip("-").isdigit() else str
     return convert(text)

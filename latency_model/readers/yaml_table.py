@@ -31,26 +31,42 @@ def read_yaml_table(path: Path, unit: Unit | None = None) -> OpTimings:
         MeasurementError: no such file, no such table, or values that are no latencies or in another unit.
     """
     try:
-        data = yaml.safe_load(path.read_text())
+        data = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise MeasurementError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
-    except yaml.YAMLError as error:
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise MeasurementError(f"{path} is no YAML: {error}") from error
     if not isinstance(data, dict) or not data:
         raise MeasurementError(f"{path} holds no table: expected blocks with mean and count.")
     is_once_for_all = any("-se:" in str(key) for key in data)
     try:
-        rows = [(op_of_key(str(key), is_once_for_all), *_mean_and_error(row)) for key, row in data.items()]
-    except (KeyError, TypeError, ValueError) as error:
+        rows = [_row(str(key), row, is_once_for_all) for key, row in data.items()]
+    except ValueError as error:
         raise MeasurementError(f"{path}: {error}. Expected a ProxylessNAS or Once-for-All latency table.") from error
     latency_ms = to_milliseconds([op for op, _, _ in rows], [mean for _, mean, _ in rows], unit)
     return pooled_timings((op, float(ms), error) for (op, _, error), ms in zip(rows, latency_ms, strict=True))
 
 
+def _row(key: str, row: Any, is_once_for_all: bool) -> tuple[OpSpec, float, float]:
+    """One block: its op, mean and relative error. ValueErrors name the block."""
+    try:
+        if not isinstance(row, dict):
+            raise TypeError(f"it is {row!r}, not mean and count")
+        return op_of_key(key, is_once_for_all), *_mean_and_error(row)
+    except KeyError as error:
+        raise ValueError(f"{key} has no {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{key}: {error}") from error
+
+
 def _mean_and_error(row: dict[str, Any]) -> tuple[float, float]:
     """Mean, and the standard error of the mean as a share of it."""
     mean, count = float(row["mean"]), int(row["count"])
+    if count < 1:
+        raise ValueError(f"count is {count}; a mean is of one run or more")
     deviation = float(row["std"]) if "std" in row else math.sqrt(float(row["var"]))
+    if not (math.isfinite(deviation) and deviation >= 0):
+        raise ValueError(f"the spread is {deviation:g}; it is 0 or more")
     return mean, deviation / math.sqrt(count) / mean if mean > 0 else math.nan
 
 
@@ -70,6 +86,8 @@ def op_of_key(key: str, is_once_for_all: bool) -> OpSpec:
 
 def _shape(text: str) -> tuple[int, int, int]:
     height, width, channels = (int(part) for part in text.split("x"))
+    if min(height, width, channels) < 1:
+        raise OpSpecError(f"a side or width of {text} is below 1")
     return height, width, channels
 
 

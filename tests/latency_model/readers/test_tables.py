@@ -151,3 +151,45 @@ def test_the_note_10_table_is_read_whole():
     table = read_yaml_table(PUBLIC / "note10_ofa" / "224_lookup_table.yaml")
     assert isinstance(table, OpTimings)
     assert len(table) == 96
+
+
+_CSV_HEADER = "op,latency_ms,relative_error,in_channels,in_height,in_width,out_channels,kernel_size"
+_YAML_KEY = "expanded_conv-input:14x14x80-output:14x14x96-expand:3-kernel:5-stride:1-idskip:0"
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (b"conv,0.5,0.01,8,14,14,16,3,7", "line 2: more fields than the header"),
+        (b"conv,0.5,nan,8,14,14,16,3", "line 2: relative_error is nan"),
+        (b"conv,0.5,-5,8,14,14,16,3", "line 2: relative_error is -5"),
+        (b"conv,0.5,0.01,\xff\xfe,14,14,16,3", "UTF-8"),
+    ],
+)
+def test_a_csv_that_is_no_table_is_refused_with_the_line(tmp_path: Path, row: bytes, told: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(_CSV_HEADER.encode() + b"\n" + row + b"\n")
+    with pytest.raises(MeasurementError, match=told):
+        read_csv_table(path)
+
+
+def test_a_csv_as_spreadsheets_write_it_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"{_CSV_HEADER}\nconv,0.5,0.01,8,14,14,16,3\n", encoding="utf-8-sig")
+    assert read_csv_table(path).latency_ms.tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"{_YAML_KEY}: {{mean: 3.0, var: 0.1, count: 0}}", "count is 0"),
+        (f"{_YAML_KEY}: {{mean: 3.0, var: .nan, count: 2}}", "spread is nan"),
+        (f"{_YAML_KEY}: [1, 2]", "not mean and count"),
+        ("Conv-input:14x14x3-output:0x14x8: {mean: 3.0, var: 0.1, count: 5}", "0x14x8 is below 1"),
+    ],
+)
+def test_a_yaml_row_that_is_no_latency_is_refused_by_its_block(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "table.yaml"
+    path.write_text(text)
+    with pytest.raises(MeasurementError, match=told):
+        read_yaml_table(path)
