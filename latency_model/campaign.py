@@ -280,6 +280,8 @@ def identity_of(session: TimingSession) -> DeviceIdentity:
         runtime=session.facts.runtime_name,
         runtime_version=session.facts.runtime_version,
         thread_count=session.device.runtime.thread_count,
+        accelerator=session.device.runtime.accelerator,
+        core_mask=session.device.runtime.core_mask,
     )
 
 

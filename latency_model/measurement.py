@@ -21,7 +21,8 @@ from profiler_agent.timing import Timing, timing_from_json, timing_to_json
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 1
+SCHEMA = 2
+_READS = (1, 2)  # schema 1 named neither accelerator nor cores
 # A model that does next to nothing: its latency is what a session costs around any model. Single ops carry it
 # once each, a network once in all; with ops of 5-20 us the sum is 30-40 % too high without it.
 OVERHEAD_PROBE = single_op_network(ActivationSpec(in_channels=1, in_height=1, in_width=1, activation="relu"))
@@ -32,17 +33,30 @@ _LINE_START = b'{"schema": '
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceIdentity:
-    """What two latencies must share to be comparable."""
+    """What two latencies must share to be comparable.
+
+    Attributes:
+        core_mask: the cores that run the models, in hexadecimal; None where the system chooses.
+    """
 
     device_name: str
     fingerprint: str
     runtime: str
     runtime_version: str
     thread_count: int
+    accelerator: str = "cpu"
+    core_mask: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.core_mask is not None:  # 0F and f are the same cores
+            object.__setattr__(self, "core_mask", f"{int(self.core_mask, 16):x}")
 
     def __str__(self) -> str:
         threads = "1 thread" if self.thread_count == 1 else f"{self.thread_count} threads"
-        return f"{self.device_name} ({self.fingerprint}), {self.runtime} {self.runtime_version}, {threads}"
+        accelerator = "" if self.accelerator == "cpu" else f" on {self.accelerator}"
+        cores = "" if self.core_mask is None else f", cores {self.core_mask}"
+        runtime = f"{self.runtime} {self.runtime_version}{accelerator}"
+        return f"{self.device_name} ({self.fingerprint}), {runtime}, {threads}{cores}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,18 +124,22 @@ def measurement_from_json(data: dict[str, Any]) -> Measurement:
         SchemaError: a schema that this version does not know.
         MeasurementError: a field is missing, unknown or out of range.
     """
-    if data.get("schema") != SCHEMA:
+    if data.get("schema") not in _READS:
         raise SchemaError(
-            f"Measurement has schema {data.get('schema')!r}; this version reads schema {SCHEMA}. "
-            "Update proxyless if the file is newer."
+            f"Measurement has schema {data.get('schema')!r}; this version reads schema "
+            f"{' and '.join(map(str, _READS))}. Update proxyless if the file is newer."
         )
     try:
         report = StabilityReport(**data["report"])
+        timing = timing_from_json(data["timing"])
+        identity = DeviceIdentity(**data["identity"])
+        if data["schema"] == 1:
+            identity = dataclasses.replace(identity, core_mask=timing.core_mask)
         measurement = Measurement(
             network=network_from_json(data["network"]),
-            identity=DeviceIdentity(**data["identity"]),
+            identity=identity,
             plan=TimingPlan(**data["plan"]),
-            timing=timing_from_json(data["timing"]),
+            timing=timing,
             report=report,
         )
     except (KeyError, TypeError, ValueError) as error:

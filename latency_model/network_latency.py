@@ -20,7 +20,9 @@ from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.protocol import LatencyPredictor
 from latency_model.predictors.store import load_predictor, read_json, save_predictor, write_json
 
-SCHEMA = 1
+SCHEMA = 2
+_READS = (1, 2)  # schema 1 named neither accelerator nor cores
+_CARD_SCHEMA = 1
 _FILE = "network_latency.json"
 _ARRAYS = "network_latency.npz"
 SHARED_TERMS = ("sum", "kernels", "edges", "constant")
@@ -151,7 +153,7 @@ class NetworkLatency:
                 shared_scale=self.correction.shared_scale,
             )
         write_json(folder / _FILE, self._describe())
-        write_json(folder / "report_card.json", self.report_card | {"schema": SCHEMA})
+        write_json(folder / "report_card.json", self.report_card | {"schema": _CARD_SCHEMA})
 
     def _describe(self) -> dict[str, Any]:
         return {
@@ -177,7 +179,7 @@ def load_network_latency(folder: Path) -> NetworkLatency:
     Raises:
         SchemaError: none in the folder, or one of a version that this one does not read.
     """
-    data = read_json(folder / _FILE, "predictor", SCHEMA)
+    data = read_json(folder / _FILE, "predictor", *_READS)
     with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
         posterior = LinearPosterior(arrays["mean"], arrays["covariance"], float(data["log_evidence"]))
         shared_scale = arrays["shared_scale"]
@@ -256,7 +258,7 @@ def prior_std_ms(parts: OpParts, op_spread: float) -> FloatArray:
 
 
 def check_predictor_matches(predictor: NetworkLatency, identity: DeviceIdentity, ops: Sequence[OpSpec] = ()) -> None:
-    """Refuse a predictor of another device, runtime, runtime version or thread count, or of another space.
+    """Refuse a predictor of another device, runtime, version, thread count, accelerator or cores, or another space.
 
     Args:
         identity: of the device that is to be searched for now.
@@ -272,6 +274,8 @@ def check_predictor_matches(predictor: NetworkLatency, identity: DeviceIdentity,
         ("runtime", "runtime"),
         ("runtime_version", "runtime version"),
         ("thread_count", "thread count"),
+        ("accelerator", "accelerator"),
+        ("core_mask", "set of cores"),
     ):
         if getattr(own, name) != getattr(identity, name):
             raise PredictorMismatchError(

@@ -64,8 +64,8 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     part.replace(path)
 
 
-def read_json(path: Path, what: str, schema: int) -> dict[str, Any]:
-    """Read a JSON object of one known schema.
+def read_json(path: Path, what: str, *schemas: int) -> dict[str, Any]:
+    """Read a JSON object of a known schema.
 
     Raises:
         SchemaError: no such file, no JSON object, or another schema.
@@ -77,9 +77,9 @@ def read_json(path: Path, what: str, schema: int) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise SchemaError(f"{path} is no JSON ({error}). Restore it, or fit the {what} again.") from error
     found = data.get("schema") if isinstance(data, dict) else None
-    if found != schema:
+    if found not in schemas:
         raise SchemaError(
-            f"{path} has schema {found!r}; this version reads schema {schema}. "
+            f"{path} has schema {found!r}; this version reads schema {' and '.join(map(str, schemas))}. "
             f"Update proxyless if the file is newer, or make the {what} again."
         )
     assert isinstance(data, dict)

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from latency_model.errors import MeasurementError, MixedMeasurementsError, SchemaError
+from latency_model.errors import MeasurementError, MixedMeasurementsError, PredictorMismatchError, SchemaError
 from latency_model.fit import fit_predictor, git_commit
 from latency_model.measurement import (
     MeasurementSet,
@@ -16,6 +16,7 @@ from latency_model.measurement import (
     read_measurements,
 )
 from latency_model.network import NetworkSpec, single_op_network
+from latency_model.network_latency import check_predictor_matches
 from latency_model.ops import ConvSpec, IdentitySpec
 
 CONV = ConvSpec(in_channels=8, in_height=8, in_width=8, out_channels=8, kernel_size=3)
@@ -60,7 +61,7 @@ def test_a_schema_from_the_future_is_refused(device, tmp_path):
     path = tmp_path / "measurements.jsonl"
     data = measurement_to_json(device.measurement(single_op_network(CONV)))
     path.write_text(json.dumps(data | {"schema": 99}))
-    with pytest.raises(SchemaError, match=r"99.*reads schema 1"):
+    with pytest.raises(SchemaError, match=r"99.*reads schema 1 and 2"):
         read_measurements(path)
 
 
@@ -104,6 +105,36 @@ def test_the_table_has_a_row_per_measurement(device, make_networks):
     table = measured.table()
     assert len(table) == 3
     assert table["latency_ms"].tolist() == [m.latency_ms for m in measured.measurements]
+
+
+def test_a_measurement_of_schema_1_is_read_with_the_cores_that_its_timing_names(device):
+    measurement = device.measurement(single_op_network(CONV))
+    data = measurement_to_json(measurement) | {"schema": 1}
+    del data["identity"]["accelerator"], data["identity"]["core_mask"]
+    assert measurement_from_json(data) == measurement
+    data["timing"]["core_mask"] = "0F0"
+    assert measurement_from_json(data).identity.core_mask == "f0"
+
+
+@pytest.mark.parametrize("other", [{"accelerator": "gpu"}, {"core_mask": "f"}, {"core_mask": "f0"}])
+def test_another_accelerator_or_other_cores_are_another_device_to_a_set_and_to_a_predictor(
+    make_device, make_networks, make_space_ops, other
+):
+    device = make_device()
+    networks = make_networks(8)
+    measured = device.measure([*make_space_ops(networks), *networks])
+    foreign = dataclasses.replace(device.identity, **other)
+    first = measured.measurements[0]
+    with pytest.raises(MixedMeasurementsError, match=next(iter(other))):
+        MeasurementSet((first, dataclasses.replace(first, identity=foreign)))
+    predictor = fit_predictor(measured, "table")
+    with pytest.raises(PredictorMismatchError, match=r"on gpu|cores f"):
+        check_predictor_matches(predictor, foreign)
+
+
+def test_one_set_of_cores_is_the_same_however_its_mask_is_written(device):
+    masked = [dataclasses.replace(device.identity, core_mask=mask) for mask in ("0F", "f")]
+    assert masked[0] == masked[1]
 
 
 @pytest.mark.parametrize("field", ["latency_ms", "median_ms"])
