@@ -232,9 +232,7 @@ def every_op() -> NetworkSpec:
 def test_every_kind_of_layer_can_be_written_as_plain_pytorch(tmp_path):
     network = every_op()
     model = PlainNetwork(network, seeded_generator(4, "test")).eval()
-    facts = ImageFacts(
-        class_names=('a "quoted" one', "b\\c", "d"), mean=(0.5,), std=(0.25,), channels="grey", resize="none"
-    )
+    facts = facts_of('a "quoted" one', "b\\c", "d")
     (tmp_path / "plain.py").write_text(plain_source(network, facts))
     torch.save(plain_state(network, model.state_dict()), tmp_path / "state.pt")
     images = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
