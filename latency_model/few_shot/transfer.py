@@ -7,18 +7,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latency_model.errors import TooFewSamplesError
+from latency_model.errors import PredictorMismatchError, TooFewSamplesError
 from latency_model.features import FloatArray
 from latency_model.few_shot.items import Items, bag_of_ops, feature_groups, items_of_ops
 from latency_model.few_shot.structured_gp import StructuredFit, choose_samples, fit_structured_gp
-from latency_model.grain import described_for
-from latency_model.measurement import MeasurementSet, paid_ops
+from latency_model.fit import network_timings
+from latency_model.measurement import DeviceIdentity, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
 from latency_model.network_latency import SHARED_TERMS, LatencyEstimate, NetworkLatency
 from latency_model.ops import OpSpec
 from latency_model.predictors.conformal import conformal_quantile
+from latency_model.report_card import network_card
 
 POOL_SIZE = 2000
+_SETTINGS = ("runtime", "runtime_version", "thread_count", "accelerator", "core_mask")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,19 +117,56 @@ def recalibrate(predictor: NetworkLatency, measurements: MeasurementSet) -> Netw
     """Carry a predictor over to another unit of the same model: one factor from three whole networks.
 
     Two phones of one model differ by factors of 0.82-1.42; a predictor belongs to one of them. The interval is
-    widened by how far the networks disagree about the factor.
+    widened by how far the networks disagree about the factor. The report card judges each network by a factor that
+    the others gave; what was said of the first unit stays under "source".
 
     Raises:
+        PredictorMismatchError: another runtime, version, thread count, accelerator or cores: no one factor then.
         TooFewSamplesError: fewer than 3 whole networks.
     """
+    _check_same_settings(predictor.provenance.identity, measurements.identity)
     networks = measurements.network_measurements()
     least = 3
     if len(networks) < least:
         raise TooFewSamplesError(f"{len(networks)} whole networks of the new unit; measure {least} or more.")
-    own_ops = [described_for(predictor.op_predictor, m.paid_ops, m.identity.runtime) for m in networks]
-    ratios = np.array(
-        [m.latency_ms / predictor.predict_network(ops).latency_ms for m, ops in zip(networks, own_ops, strict=True)]
+    timings = network_timings(networks, predictor.op_predictor)
+    predicted = np.array([predictor.predict_network(ops).latency_ms for ops in timings.networks])
+    ratios = timings.latency_ms / predicted
+    carried = _scaled(predictor, ratios)
+    left_out = [_scaled(predictor, np.delete(ratios, row)) for row in range(len(ratios))]
+    estimates = [other.predict_network(ops) for other, ops in zip(left_out, timings.networks, strict=True)]
+    found = np.array([estimate.latency_ms for estimate in estimates])
+    half_width = np.array([estimate.high_ms for estimate in estimates]) - found
+    card = network_card(timings, timings, found, half_width)
+    card |= {
+        "method": f"carried over from {predictor.provenance.identity}, scaled by {np.median(ratios):.3f}; "
+        f"leave-one-out over {len(networks)} networks of this unit",
+        "ops_method": "no op was measured alone on this unit: each is that of the source, scaled",
+        "source": predictor.report_card | {"device": str(predictor.provenance.identity)},
+    }
+    provenance = dataclasses.replace(
+        predictor.provenance,
+        identity=measurements.identity,
+        plan=dataclasses.asdict(measurements.measurements[0].plan),
+        network_count=len(networks),
+        op_count=0,
     )
+    return dataclasses.replace(carried, provenance=provenance, report_card=card)
+
+
+def _check_same_settings(source: DeviceIdentity, unit: DeviceIdentity) -> None:
+    """Units may differ, settings may not: ops change by factors of their own between runtimes or thread counts."""
+    differing = [name for name in _SETTINGS if getattr(source, name) != getattr(unit, name)]
+    if differing:
+        names = ", ".join(name.replace("_", " ") for name in differing)
+        raise PredictorMismatchError(
+            f"The predictor was fitted on {source}; the networks were measured on {unit}: they differ in {names}, and "
+            "one factor cannot carry that over. Measure with the same settings, or use `proxyless transfer`."
+        )
+
+
+def _scaled(predictor: NetworkLatency, ratios: FloatArray) -> NetworkLatency:
+    """The predictor at the level that the ratios of measured to predicted say, less sure by their disagreement."""
     factor = float(np.median(ratios))
     disagreement = float(np.abs(ratios / factor - 1.0).max())
     correction = predictor.correction
@@ -138,7 +177,6 @@ def recalibrate(predictor: NetworkLatency, measurements: MeasurementSet) -> Netw
     scaled = dataclasses.replace(
         posterior, mean=posterior.mean * scale, covariance=posterior.covariance * np.outer(scale, scale)
     )
-    provenance = dataclasses.replace(predictor.provenance, identity=measurements.identity, network_count=len(networks))
     return dataclasses.replace(
         predictor,
         sum_factor=predictor.sum_factor * factor,
@@ -146,7 +184,4 @@ def recalibrate(predictor: NetworkLatency, measurements: MeasurementSet) -> Netw
         affine_constant_ms=predictor.affine_constant_ms * factor,
         correction=dataclasses.replace(correction, posterior=scaled),
         noise_share=float(np.hypot(predictor.noise_share, disagreement)),
-        provenance=provenance,
-        report_card=predictor.report_card
-        | {"method": f"carried over from {predictor.provenance.identity}, scaled by {factor:.3f}; not judged anew"},
     )

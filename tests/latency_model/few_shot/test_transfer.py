@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from latency_model.errors import TooFewSamplesError
+from latency_model.errors import PredictorMismatchError, TooFewSamplesError
 from latency_model.evaluate import spearman
 from latency_model.few_shot.transfer import choose_networks_to_measure, make_pool, recalibrate, transfer
 from latency_model.fit import fit_predictor
@@ -62,7 +62,28 @@ def test_another_unit_of_a_model_is_a_factor_away(device, networks, source):
         (e.high_ms - e.low_ms) / e.latency_ms for e in (p.predict_network(networks[40].ops) for p in (source, carried))
     ]
     assert wider[1] >= wider[0]
-    assert "not judged anew" in carried.report_card["method"]
+    card = carried.report_card
+    assert "leave-one-out over 3 networks" in card["method"]
+    assert card["networks"]["count"] == 3
+    assert card["networks"] != source.report_card["networks"] == card["source"]["networks"]
+    assert not {"ops", "op_points", "worst_ops"} & set(card)
+    assert carried.provenance.op_count == 0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"runtime": "litert"},
+        {"runtime_version": "9"},
+        {"thread_count": 4},
+        {"accelerator": "gpu"},
+        {"core_mask": "f0"},
+    ],
+)
+def test_a_predictor_is_not_carried_over_to_other_settings(device, networks, source, other):
+    foreign = dataclasses.replace(device, identity=dataclasses.replace(device.identity, fingerprint="beef", **other))
+    with pytest.raises(PredictorMismatchError, match=next(iter(other)).replace("_", " ")):
+        recalibrate(source, foreign.measure(networks[30:33]))
 
 
 def test_one_network_is_too_few_to_carry_a_predictor_over(device, networks, source):
