@@ -110,6 +110,8 @@ def test_recalibrated_by_three_networks_a_predictor_is_right_on_a_slower_unit_wh
 
     text = run("recalibrate", files / "predictor", files / "three.jsonl", "--out", files / "carried")
 
+    assert "leave-one-out over 3" in run("evaluate", files / "carried", "--html", files / "card.html")
+    assert "51053" in (files / "card.html").read_text()
     judged = json.loads(run("evaluate", files / "carried", "--on", files / "rest.jsonl", "--json"))["networks"]
     assert judged["count"] == len(networks) - 3 > 20
     assert judged["mape"] < 0.03
