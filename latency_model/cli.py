@@ -15,17 +15,23 @@ from latency_model.cli_predict import predict_command
 from latency_model.cli_transfer import transfer_command
 
 if TYPE_CHECKING:
+    from latency_model.network_files import NetworkResolver
     from latency_model.network_latency import NetworkLatency
 
 
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the main command."""
-    app.command("campaign")(campaign_command)
+def register(app: typer.Typer, resolve: NetworkResolver | None = None) -> None:
+    """Add the verbs to the main command.
+
+    Args:
+        resolve: builds the networks that a higher room knows; the verbs find it in their context.
+    """
+    knows_networks = {"obj": resolve}
+    app.command("campaign", context_settings=knows_networks)(campaign_command)
     app.command("fit")(fit_command)
     app.command("evaluate")(evaluate_command)
-    app.command("predict")(predict_command)
+    app.command("predict", context_settings=knows_networks)(predict_command)
     app.command("recalibrate")(recalibrate_command)
-    app.command("transfer")(transfer_command)
+    app.command("transfer", context_settings=knows_networks)(transfer_command)
 
 
 def fit_command(

@@ -13,12 +13,13 @@ from latency_model.cli_options import InputShapeOption
 
 
 def campaign_command(  # noqa: PLR0913, PLR0917 - one option each
+    context: typer.Context,
     device_file: Annotated[Path, typer.Argument(help="A device file: device_configs/local_cpu_litert.yaml.")],
     networks: Annotated[
         list[str],
         typer.Argument(
-            help="Networks: JSON files, .onnx or .pt2 files, package.module:callable, or a measurements file (.jsonl) "
-            "for the whole networks in it."
+            help="Networks: JSON files, .onnx or .pt2 files, package.module:callable, names of the zoo such as "
+            "mobilenetv2, or a measurements file (.jsonl) for the whole networks in it."
         ),
     ],
     out: Annotated[
@@ -73,7 +74,7 @@ def campaign_command(  # noqa: PLR0913, PLR0917 - one option each
     if chosen_grain is None:
         raise LatencyModelError(f"Unknown grain {grain!r}; use one of {', '.join(GRAINS)}.")
     device = load_device(device_file)
-    found = read_networks(networks, None if input_shape is None else parse_shape(input_shape))
+    found = read_networks(networks, None if input_shape is None else parse_shape(input_shape), context.obj)
     targets = campaign_targets(found, chosen_grain, device.runtime.name, network_count)
     plan, fits = plan_targets(targets, device, out, minutes)
     typer.echo(f"campaign: {plan}")

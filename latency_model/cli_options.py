@@ -15,5 +15,8 @@ PredictorOutOption = Annotated[Path, typer.Option("--out", help="Folder to write
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 InputShapeOption = Annotated[
     str | None,
-    typer.Option("--input-shape", help="What a torch module takes: 1,3,224,224. Its batch also fills an open one."),
+    typer.Option(
+        "--input-shape",
+        help="What a torch module or a network of the zoo takes: 1,3,224,224. Its batch also fills an open one.",
+    ),
 ]

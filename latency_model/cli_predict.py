@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 NetworksArgument = Annotated[
     list[str],
-    typer.Argument(help="Networks: JSON files as a run writes them, .onnx or .pt2 files, or package.module:callable."),
+    typer.Argument(
+        help="Networks: JSON files as a run writes them, .onnx or .pt2 files, package.module:callable, or a "
+        "name of the zoo such as mobilenetv2."
+    ),
 ]
 
 
 def predict_command(
+    context: typer.Context,
     predictor: PredictorArgument,
     networks: NetworksArgument,
     input_shape: InputShapeOption = None,
@@ -35,6 +39,8 @@ def predict_command(
 
     Example: proxyless predict predictors/my_phone model.onnx
 
+    Example: proxyless predict predictors/my_phone proxyless-mobile mobilenetv2
+
     Example: proxyless predict predictors/my_phone torchvision.models:resnet18 --input-shape 1,3,224,224
     """
     from latency_model.network_files import parse_shape, read_network
@@ -45,7 +51,7 @@ def predict_command(
     shape = None if input_shape is None else parse_shape(input_shape)
     rows: list[dict[str, Any]] = []
     for source in networks:
-        price = price_network(loaded, read_network(source, shape))
+        price = price_network(loaded, read_network(source, shape, context.obj))
         rows.append({"network": source} | row_of(price))
         if not as_json:
             typer.echo(f"{price.estimate}" if len(networks) == 1 else f"{source}: {price.estimate}")

@@ -16,12 +16,14 @@ from latency_model.cli_options import JsonOption
 if TYPE_CHECKING:
     from latency_model.few_shot.transfer import Pool
     from latency_model.network import NetworkSpec
+    from latency_model.network_files import NetworkResolver
     from latency_model.network_latency import NetworkLatency
 
 USUAL_COUNT = 15
 
 
 def transfer_command(  # noqa: PLR0913, PLR0917 - one option each
+    context: typer.Context,
     target: Annotated[
         Path,
         typer.Argument(help="Whole networks of the new device (.jsonl). Not there yet: says which to measure."),
@@ -62,7 +64,7 @@ def transfer_command(  # noqa: PLR0913, PLR0917 - one option each
 
     known = [read_measurements(path) for path in sources]
     predictors = [fit_predictor(measurements) for measurements in known]
-    extra = _read_specs(networks or [])
+    extra = _read_specs(networks or [], context.obj)
     if choose is not None or not target.is_file():
         found = pool_of(known, predictors, extra, None)
         rows = choose_networks_to_measure(found.pool, choose or USUAL_COUNT)
@@ -82,10 +84,13 @@ def transfer_command(  # noqa: PLR0913, PLR0917 - one option each
     typer.echo("Not saved: name a folder with --out." if out is None else f"Saved in {out}.")
 
 
-def _read_specs(sources: Sequence[str]) -> list[NetworkSpec]:
+def _read_specs(sources: Sequence[str], resolve: NetworkResolver | None) -> list[NetworkSpec]:
     from latency_model.network_files import read_network_spec
 
-    return [read_network_spec(Path(source)) for source in sources]
+    known = [None if resolve is None else resolve(source, None) for source in sources]
+    return [
+        read_network_spec(Path(source)) if spec is None else spec for source, spec in zip(sources, known, strict=True)
+    ]
 
 
 def _say_what_to_measure(chosen: Sequence[NetworkSpec], target: Path, write: Path | None, *, as_json: bool) -> None:

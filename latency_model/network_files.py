@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,9 @@ from latency_model.ops import OpSpec, Shape
 
 if TYPE_CHECKING:
     from torch.nn import Module
+
+NetworkResolver = Callable[[str, Shape | None], NetworkSpec | None]
+"""Builds what a higher room knows by name or by files of its own, for such an input; ``None`` for anything else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +51,10 @@ class NamedNetwork:
         return tuple(layer.op for layer in self.layers)
 
 
-def read_network(source: str | Path, input_shape: Shape | None = None) -> NamedNetwork:
-    """A network from a JSON, ``.onnx`` or ``.pt2`` file, or from ``package.module:callable``.
+def read_network(
+    source: str | Path, input_shape: Shape | None = None, resolve: NetworkResolver | None = None
+) -> NamedNetwork:
+    """A network from a JSON, ``.onnx`` or ``.pt2`` file, from ``package.module:callable``, or what ``resolve`` knows.
 
     Args:
         input_shape: of a torch module; its first number is also taken for an open batch of an ONNX file.
@@ -64,10 +69,13 @@ def read_network(source: str | Path, input_shape: Shape | None = None) -> NamedN
         return _foreign(str(source), ingest_exported_program(path))
     if ":" in str(source) and not path.exists():
         return _foreign(str(source), _ingest_callable(str(source), input_shape))
-    return _own(str(source), read_network_spec(path))
+    known = None if resolve is None else resolve(str(source), input_shape)
+    return _own(str(source), read_network_spec(path) if known is None else known)
 
 
-def read_networks(sources: Sequence[str | Path], input_shape: Shape | None = None) -> list[NamedNetwork]:
+def read_networks(
+    sources: Sequence[str | Path], input_shape: Shape | None = None, resolve: NetworkResolver | None = None
+) -> list[NamedNetwork]:
     """As ``read_network``, and of a measurements file (``.jsonl``) every whole network in it."""
     networks: list[NamedNetwork] = []
     for source in sources:
@@ -75,7 +83,7 @@ def read_networks(sources: Sequence[str | Path], input_shape: Shape | None = Non
             found = read_measurements(Path(source)).network_measurements()
             networks.extend(_own(m.network.name, m.network) for m in found)
         else:
-            networks.append(read_network(source, input_shape))
+            networks.append(read_network(source, input_shape, resolve))
     return networks
 
 

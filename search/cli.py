@@ -40,6 +40,7 @@ from search.cli_options import (
     TargetOption,
     WithOption,
 )
+from search.named_network import resolve_network
 from search.ship.cli import register as register_ship_verbs
 from search.threads import prepare_threads
 
@@ -168,7 +169,7 @@ def profile_command(  # noqa: PLR0913, PLR0917 - one option each
     typer.echo(f"measurements: {run.measurements}")
 
 
-register_latency_verbs(app)
+register_latency_verbs(app, resolve_network)
 
 
 @app.command("search")
