@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from latency_model.network_latency import NetworkLatency, Provenance, check_pred
 from latency_model.op_timings import check_units
 from latency_model.predictors import (
     LatencyPredictor,
+    MeasuredFirstPredictor,
     MlpPredictor,
     RandomForestPredictor,
     RooflinePredictor,
@@ -36,6 +38,7 @@ from latency_model.predictors import (
 )
 from latency_model.predictors.auto import fit_auto
 from latency_model.report_card import network_card, op_card
+from latency_model.unmeasured import unmeasured_factor
 
 CONFIDENCE = 0.9
 SEED = 0
@@ -120,7 +123,14 @@ def fit_network_latency(
     card = network_card(timings, timings, predicted, factor * std)
     card["method"] = f"cross-validation over {len(timings)} networks, each predicted without it"
     provenance = _provenance(MeasurementSet(tuple(network_measurements)), network_measurements)
-    return _assemble(predictor, calibration, factor, confidence, provenance, card)
+    fitted = _assemble(predictor, calibration, factor, confidence, provenance, card)
+    if not isinstance(predictor, MeasuredFirstPredictor) or predictor.regressor.kind not in FITTERS:
+        return fitted
+    fit_regressor = partial(FITTERS[predictor.regressor.kind], seed=seed, confidence=predictor.confidence)
+    unmeasured = unmeasured_factor(
+        predictor, calibration, timings, fit_regressor, interval_factor=factor, confidence=confidence, seed=seed
+    )
+    return dataclasses.replace(fitted, unmeasured_factor=unmeasured)
 
 
 def judge_on(predictor: NetworkLatency, measurements: MeasurementSet) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,11 @@ from latency_model.features import FloatArray, edge_values, is_free, op_columns,
 from latency_model.measurement import DeviceIdentity
 from latency_model.ops import OpSpec, op_from_json, op_to_json
 from latency_model.posterior import LinearPosterior
+from latency_model.predictors.conformal import normal_quantile
 from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.protocol import LatencyPredictor
 from latency_model.predictors.store import load_predictor, read_json, save_predictor, write_json
+from latency_model.predictors.table import TablePredictor
 
 SCHEMA = 2
 _READS = (1, 2)  # schema 1 named neither accelerator nor cores
@@ -72,7 +74,8 @@ class Correction:
 
 @dataclass(frozen=True)
 class OpParts:
-    """Per op: latency alone as predicted, its relative error, and what the affine form makes of it."""
+    """Per op: latency alone as predicted, its standard deviation as a share of it, and what the affine form makes of
+    it. ``is_measured``: looked up, where a regressor speaks of the others."""
 
     ops: tuple[OpSpec, ...]
     alone_ms: FloatArray
@@ -80,6 +83,7 @@ class OpParts:
     kernel_count: FloatArray
     edge_values: FloatArray
     base_ms: FloatArray
+    is_measured: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +96,8 @@ class NetworkLatency:
     Attributes:
         noise_share: spread of whole networks around the model, as a share of their latency.
         interval_factor: standard deviations that hold ``confidence`` of the networks the model did not see.
+        unmeasured_factor: what the standard deviation of an op is multiplied by where it was never measured; learned
+            from measured ops that were kept from the regressor. None: nothing to learn it from.
     """
 
     op_predictor: LatencyPredictor
@@ -104,6 +110,7 @@ class NetworkLatency:
     confidence: float
     provenance: Provenance
     report_card: dict[str, Any] = field(default_factory=dict)
+    unmeasured_factor: float | None = None
 
     @property
     def constant_ms(self) -> float:
@@ -137,7 +144,10 @@ class NetworkLatency:
         parts = op_parts(self.op_predictor, ops, self.sum_factor, self.kernel_ms)
         row = network_row(self.correction, parts)[None, :]
         variance = float(self.correction.posterior.variance(row)[0])
-        variance += _unseen_variance(self.correction, parts)
+        factor = self.unmeasured_factor
+        if factor is None:  # on the safe side: the half-width itself, as of a predictor that was saved before
+            factor = normal_quantile(self.op_predictor.confidence)
+        variance += float(np.sum(np.square(unseen_deviations(self.correction, parts, factor))))
         level = float(parts.base_ms.sum()) + self.affine_constant_ms
         return float(np.sqrt(variance + (self.noise_share * level) ** 2))
 
@@ -166,6 +176,7 @@ class NetworkLatency:
             "noise_share": self.noise_share,
             "interval_factor": self.interval_factor,
             "confidence": self.confidence,
+            "unmeasured_factor": self.unmeasured_factor,
             "op_spread": self.correction.op_spread,
             "log_evidence": self.correction.posterior.log_evidence,
             "corrected_ops": [op_to_json(op) for op in self.correction.ops],
@@ -201,6 +212,7 @@ def load_network_latency(folder: Path) -> NetworkLatency:
         confidence=data["confidence"],
         provenance=Provenance(identity=identity, **provenance),
         report_card=data["report_card"],
+        unmeasured_factor=data.get("unmeasured_factor"),
     )
 
 
@@ -212,11 +224,19 @@ def op_parts(predictor: LatencyPredictor, ops: Sequence[OpSpec], sum_factor: flo
     return OpParts(
         ops=tuple(ops),
         alone_ms=predicted.mean_ms,
-        relative_error=predicted.relative_half_width,
+        relative_error=predicted.relative_half_width / normal_quantile(predictor.confidence),
         kernel_count=kernel_count,
         edge_values=edges,
         base_ms=sum_factor * predicted.mean_ms + kernel_ms * kernel_count,
+        is_measured=_is_measured(predictor, ops),
     )
+
+
+def _is_measured(predictor: LatencyPredictor, ops: Sequence[OpSpec]) -> npt.NDArray[np.bool_]:
+    """(ops,) looked up in a table. A predictor of another kind does not say: its ops count as predicted."""
+    table = predictor.table if isinstance(predictor, MeasuredFirstPredictor) else predictor
+    known = table.knows if isinstance(table, TablePredictor) else (lambda _: False)
+    return np.array([known(op) for op in ops], dtype=bool)
 
 
 def op_rows(correction: Correction, parts: OpParts) -> FloatArray:
@@ -240,16 +260,19 @@ def network_row(correction: Correction, parts: OpParts) -> FloatArray:
     return np.asarray(row)
 
 
-def _unseen_variance(correction: Correction, parts: OpParts) -> float:
-    """Variance of the ops that no calibration network held: their prior."""
+def unseen_deviations(correction: Correction, parts: OpParts, unmeasured_factor: float) -> FloatArray:
+    """(distinct ops,) standard deviations of those that no calibration network held, ms; repeats are added up.
+
+    One op has one error, however often it stands in a network.
+    """
     known = set(correction.ops)
-    unseen: npt.NDArray[np.bool_] = np.array([op not in known for op in parts.ops], dtype=bool)
-    std = prior_std_ms(parts, correction.op_spread)
-    repeats: dict[OpSpec, float] = {}
-    for op, op_std, is_unseen in zip(parts.ops, std, unseen, strict=True):
-        if is_unseen:
-            repeats[op] = repeats.get(op, 0.0) + float(op_std)  # one op, one error: repeats add up
-    return float(sum(total**2 for total in repeats.values()))
+    factor = np.where(parts.is_measured, 1.0, unmeasured_factor)
+    std = prior_std_ms(replace(parts, relative_error=parts.relative_error * factor), correction.op_spread)
+    total: dict[OpSpec, float] = {}
+    for op, op_std in zip(parts.ops, std, strict=True):
+        if op not in known:
+            total[op] = total.get(op, 0.0) + float(op_std)
+    return np.array(list(total.values()), dtype=np.float64)
 
 
 def prior_std_ms(parts: OpParts, op_spread: float) -> FloatArray:

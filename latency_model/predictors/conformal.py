@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import NormalDist
 from typing import cast
 
 import numpy as np
@@ -41,6 +42,12 @@ def student_quantile(confidence: float, degrees: int) -> float:
     from scipy import stats  # noqa: PLC0415 - slow to import
 
     return float(stats.t.ppf((1 + confidence) / 2, degrees))
+
+
+def normal_quantile(confidence: float) -> float:
+    """Standard deviations on either side of the mean that hold ``confidence`` of a normal distribution."""
+    _check_confidence(confidence)
+    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def folds(count: int, fold_count: int, seed: int) -> Iterator[tuple[IndexArray, IndexArray]]:

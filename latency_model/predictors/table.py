@@ -11,7 +11,7 @@ import numpy as np
 from latency_model.errors import UnknownOpError
 from latency_model.op_timings import OpTimings
 from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec, op_from_json, op_to_json
-from latency_model.predictors.conformal import IndexArray
+from latency_model.predictors.conformal import IndexArray, normal_quantile
 from latency_model.predictors.protocol import PredictedLatency
 
 # Two sessions that agree by luck do not make a measurement exact.
@@ -21,7 +21,8 @@ _UNKNOWN_ROW = -1
 
 
 class TablePredictor:
-    """Looks latencies up. The interval of an op is the spread between its measuring sessions, 1 % at least."""
+    """Looks latencies up. The spread between an op's measuring sessions, 1 % at least, is its standard deviation:
+    the interval is as many of them as hold ``confidence``."""
 
     kind: ClassVar[str] = "table"
 
@@ -29,7 +30,8 @@ class TablePredictor:
         self.timings = timings
         self.confidence = confidence
         self._row = {op: row for row, op in enumerate(timings.ops, start=1)}
-        half = timings.latency_ms * np.maximum(timings.relative_error, _LEAST_RELATIVE_ERROR)
+        spread = np.maximum(timings.relative_error, _LEAST_RELATIVE_ERROR)
+        half = timings.latency_ms * spread * normal_quantile(confidence)
         self._mean = np.concatenate([[0.0], timings.latency_ms])
         self._half = np.concatenate([[0.0], half])
 

@@ -1,0 +1,89 @@
+"""How far networks stray whose ops nobody measured: judged on measured ops that are kept from the regressor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from latency_model.calibration import Calibration, NetworkTimings
+from latency_model.features import FloatArray
+from latency_model.network_latency import Correction, op_parts, unseen_deviations
+from latency_model.op_timings import OpTimings
+from latency_model.ops import OpSpec
+from latency_model.posterior import LinearPosterior
+from latency_model.predictors.conformal import conformal_quantile, folds
+from latency_model.predictors.measured_first import MeasuredFirstPredictor
+from latency_model.predictors.protocol import LatencyPredictor
+from latency_model.predictors.table import TablePredictor
+
+FitRegressor = Callable[[OpTimings], LatencyPredictor]
+_FOLD_COUNT = 3
+_LEAST_OPS = 30  # a regressor of fewer says nothing about one of all
+
+
+def unmeasured_factor(  # noqa: PLR0913 - what it is judged by, named
+    predictor: MeasuredFirstPredictor,
+    calibration: Calibration,
+    networks: NetworkTimings,
+    fit_regressor: FitRegressor,
+    *,
+    interval_factor: float,
+    confidence: float,
+    seed: int,
+) -> float | None:
+    """What to multiply the regressor's standard deviations by, so that ``confidence`` of networks stay inside.
+
+    A third of the ops at a time is taken off the table and kept from a regressor that is fitted anew; every network is
+    priced with them as if nobody had measured them.
+
+    Args:
+        interval_factor: as calibrated on networks of measured ops; the factor comes on top of it.
+    Returns:
+        The factor; None where there are too few ops to take a third away.
+    """
+    timings = predictor.table.timings
+    if len(timings) < _LEAST_OPS:
+        return None
+    needed: list[FloatArray] = []
+    for kept, hidden in folds(len(timings), _FOLD_COUNT, seed):
+        rest = timings.subset(kept)
+        without = MeasuredFirstPredictor(TablePredictor.fit(rest, confidence=predictor.confidence), fit_regressor(rest))
+        unknown = {timings.ops[int(row)] for row in hidden}
+        needed.append(_factors(without, _forget(calibration, unknown), networks, unknown, interval_factor))
+    factors = np.concatenate(needed)
+    return conformal_quantile(factors, confidence) if len(factors) else None
+
+
+def _forget(calibration: Calibration, ops: set[OpSpec]) -> Calibration:
+    """The calibration without the shifts of single ops that it learned for ``ops``."""
+    own = calibration.correction
+    kept = [column for column, op in enumerate(own.ops) if op not in ops]
+    columns = np.array([*kept, *range(len(own.ops), len(own.posterior.mean))])
+    posterior = LinearPosterior(
+        own.posterior.mean[columns], own.posterior.covariance[np.ix_(columns, columns)], own.posterior.log_evidence
+    )
+    correction: Correction = replace(own, ops=tuple(own.ops[column] for column in kept), posterior=posterior)
+    return replace(calibration, correction=correction)
+
+
+def _factors(
+    predictor: MeasuredFirstPredictor,
+    calibration: Calibration,
+    networks: NetworkTimings,
+    unknown: set[OpSpec],
+    interval_factor: float,
+) -> FloatArray:
+    """The least factor by which each network with unknown ops would lie inside its interval."""
+    factors = []
+    predicted, std = calibration.predict(predictor, networks.networks)
+    for ops, latency_ms, mean, rest in zip(networks.networks, networks.latency_ms, predicted, std, strict=True):
+        if unknown.isdisjoint(ops):
+            continue
+        parts = op_parts(predictor, ops, calibration.sum_factor, calibration.kernel_ms)
+        plain = float(np.sum(np.square(unseen_deviations(calibration.correction, parts, 0.0))))
+        unit = float(np.sum(np.square(unseen_deviations(calibration.correction, parts, 1.0)))) - plain
+        missing = ((latency_ms - mean) / interval_factor) ** 2 - rest**2 - plain
+        factors.append(float(np.sqrt(max(missing, 0.0) / unit)) if unit > 0 else 0.0)
+    return np.array(factors)
