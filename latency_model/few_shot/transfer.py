@@ -10,13 +10,12 @@ import numpy as np
 from latency_model.errors import PredictorMismatchError, TooFewSamplesError
 from latency_model.features import FloatArray
 from latency_model.few_shot.items import Items, bag_of_ops, feature_groups, items_of_ops
-from latency_model.few_shot.structured_gp import StructuredFit, choose_samples, fit_structured_gp
+from latency_model.few_shot.structured_gp import choose_samples
 from latency_model.fit import network_timings
 from latency_model.measurement import DeviceIdentity, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
-from latency_model.network_latency import SHARED_TERMS, LatencyEstimate, NetworkLatency
+from latency_model.network_latency import SHARED_TERMS, NetworkLatency
 from latency_model.ops import OpSpec
-from latency_model.predictors.conformal import conformal_quantile
 from latency_model.report_card import network_card
 
 POOL_SIZE = 2000
@@ -32,32 +31,6 @@ class Pool:
     counts: FloatArray
     items: Items
     source_tables: FloatArray
-
-
-@dataclasses.dataclass(frozen=True)
-class TransferredLatency:
-    """Latency of a new device over a pool of networks: still a constant plus a sum over ops.
-
-    Attributes:
-        op_ms: what each op of the pool contributes; shares of differences, so a single one may be negative.
-        interval_factor: standard deviations that hold ``confidence`` of networks.
-    """
-
-    pool: Pool
-    fit: StructuredFit
-    op_ms: dict[OpSpec, float]
-    constant_ms: float
-    interval_factor: float
-    confidence: float
-
-    def predict_networks(self) -> list[LatencyEstimate]:
-        """One estimate per network of the pool, in its order."""
-        latency = self.fit.predict_ms()
-        half = self.interval_factor * self.fit.standard_deviation_ms()
-        return [
-            LatencyEstimate(float(ms), max(float(ms - width), 0.0), float(ms + width))
-            for ms, width in zip(latency, half, strict=True)
-        ]
 
 
 def make_pool(networks: Sequence[NetworkSpec], sources: Sequence[NetworkLatency]) -> Pool:
@@ -81,36 +54,6 @@ def choose_networks_to_measure(pool: Pool, count: int, seed: int = 0) -> list[in
     groups = feature_groups(pool.counts, pool.items, pool.source_tables)
     chosen = choose_samples(groups, count, pool_size=POOL_SIZE, rng=np.random.default_rng(seed))
     return [int(row) for row in chosen]
-
-
-def transfer(pool: Pool, measurements: MeasurementSet, confidence: float = 0.9) -> TransferredLatency:
-    """Predict a new device from those of its measurements that are networks of the pool.
-
-    Raises:
-        TooFewSamplesError: fewer than 3 of them.
-    """
-    row_of = {ops: row for row, ops in enumerate(pool.networks)}
-    samples = [(row_of[m.paid_ops], m.latency_ms) for m in measurements.usable() if m.paid_ops in row_of]
-    rows = np.array([row for row, _ in samples], dtype=np.int64)
-    groups = feature_groups(pool.counts, pool.items, pool.source_tables)
-    fit = fit_structured_gp(groups, rows, np.array([ms for _, ms in samples]))
-    predicted = fit.predict_ms()
-    op_ms, constant_ms = _as_table(pool.counts, predicted)
-    return TransferredLatency(
-        pool=pool,
-        fit=fit,
-        op_ms=dict(zip(pool.ops, map(float, op_ms), strict=True)),
-        constant_ms=constant_ms,
-        interval_factor=conformal_quantile(fit.left_out_scores(), confidence),
-        confidence=confidence,
-    )
-
-
-def _as_table(counts: FloatArray, predicted_ms: FloatArray) -> tuple[FloatArray, float]:
-    """The smallest op contributions that add up to the predictions; they do so exactly, as the model is linear."""
-    design = np.column_stack([counts, np.ones(len(counts))])
-    solution, *_ = np.linalg.lstsq(design, predicted_ms, rcond=None)
-    return np.asarray(solution[:-1], dtype=np.float64), float(solution[-1])
 
 
 def recalibrate(predictor: NetworkLatency, measurements: MeasurementSet) -> NetworkLatency:

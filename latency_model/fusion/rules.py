@@ -75,8 +75,8 @@ def load_fusion_rules(runtime: str, dtype: Dtype = "fp32") -> FusionRules:
     if not path.exists():
         known = sorted({file.stem.rsplit("_", 1)[0] for file in _FOLDER.glob("*.json")})
         raise LatencyModelError(
-            f"No fusion rules for runtime {runtime!r}; there are some for {', '.join(known)}. Observe a runtime's "
-            "own with python -m latency_model.fusion.observe."
+            f"No fusion rules for runtime {runtime!r}; there are some for {', '.join(known)}. Describe networks by "
+            "blocks for this runtime (campaign --grain blocks), or time them with one of those."
         )
     return rules_from_json(json.loads(path.read_text()))
 
