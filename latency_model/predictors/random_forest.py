@@ -1,4 +1,8 @@
-"""A random forest, fitted by scikit-learn and kept as plain arrays: no pickle, no version to match."""
+"""A forest of extremely randomised trees, fitted by scikit-learn, kept as plain arrays: no pickle, no version to match.
+
+Not a random forest, whose thresholds are the best ones: on unseen phone-GPU convolutions, with the same features,
+that one was 9-13.5 % off, boosted and extremely randomised trees on log latency 7.7-10.9 %.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +84,7 @@ class Forest:
 
 
 class RandomForestPredictor(CorrectedPredictor):
-    """A forest of randomised trees on top of the roofline model."""
+    """A forest of extremely randomised trees (scikit-learn's ExtraTreesRegressor) on top of the roofline model."""
 
     kind: ClassVar[str] = "forest"
     regressor_class: ClassVar[RegressorClass] = Forest
