@@ -69,8 +69,8 @@ def _network_of_architecture(path: Path, input_shape: Shape | None) -> NetworkSp
     except (SpaceError, OSError) as error:
         raise SpaceError(
             f"{path} holds only choices in the space {architecture.space!r}; in {origin.space!r} for images of "
-            f"{'x'.join(map(str, image))} and {origin.class_count} classes they make no network: {error} Give the network "
-            "itself, RUN/networks/derived.json, or the architecture file of a whole run folder."
+            f"{'x'.join(map(str, image))} and {origin.class_count} classes they make no network: {error} Give the "
+            "network itself, RUN/networks/derived.json, or the architecture file of a whole run folder."
         ) from error
     return with_batch(network, batch)
 
