@@ -48,7 +48,9 @@ class NativeHostRunner:
             or fields.get("schema") != 1
             or not all(isinstance(fields.get(key), str) for key in ("machine", "loader", "litert"))
         ):
-            raise ConfigError(f"{folder.absolute()} holds no native runner. Run `make native-runner`, then name its folder.")
+            raise ConfigError(
+                f"{folder.absolute()} holds no native runner. Run `make native-runner`, then name its folder."
+            )
         parts = {
             path.name: device_file(path, is_executable=path.name in ("runner", fields["loader"]))
             for path in sorted(folder.iterdir())
