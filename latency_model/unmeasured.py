@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from latency_model.network_latency import Correction, op_parts, unseen_deviation
 from latency_model.op_timings import OpTimings
 from latency_model.ops import OpSpec
 from latency_model.posterior import LinearPosterior
-from latency_model.predictors.conformal import conformal_quantile, folds
+from latency_model.predictors.conformal import IndexArray, conformal_quantile, folds
 from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.protocol import LatencyPredictor
 from latency_model.predictors.table import TablePredictor
@@ -41,19 +41,30 @@ def unmeasured_factor(  # noqa: PLR0913 - what it is judged by, named
     Args:
         interval_factor: as calibrated on networks of measured ops; the factor comes on top of it.
     Returns:
-        The factor; None where there are too few ops to take a third away.
+        The factor, 1 at least: what the hidden ops need says little of networks less like the measured ones. None where
+        there are too few ops to take a third away.
     """
     timings = predictor.table.timings
     if len(timings) < _LEAST_OPS:
         return None
     needed: list[FloatArray] = []
-    for kept, hidden in folds(len(timings), _FOLD_COUNT, seed):
+    for kept, hidden in _kinds_kept(timings, folds(len(timings), _FOLD_COUNT, seed)):
         rest = timings.subset(kept)
         without = MeasuredFirstPredictor(TablePredictor.fit(rest, confidence=predictor.confidence), fit_regressor(rest))
         unknown = {timings.ops[int(row)] for row in hidden}
         needed.append(_factors(without, _forget(calibration, unknown), networks, unknown, interval_factor))
     factors = np.concatenate(needed)
-    return conformal_quantile(factors, confidence) if len(factors) else None
+    return max(1.0, conformal_quantile(factors, confidence)) if len(factors) else None
+
+
+def _kinds_kept(
+    timings: OpTimings, parts: Iterable[tuple[IndexArray, IndexArray]]
+) -> Iterator[tuple[IndexArray, IndexArray]]:
+    """The same folds, but no kind of op is hidden as a whole: no regressor speaks of a kind that it has not seen."""
+    kinds = np.array([op.kind for op in timings.ops])
+    for kept, hidden in parts:
+        has_others = np.isin(kinds[hidden], kinds[kept])
+        yield np.concatenate([kept, hidden[~has_others]]), hidden[has_others]
 
 
 def _forget(calibration: Calibration, ops: set[OpSpec]) -> Calibration:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 import zlib
 
 import numpy as np
@@ -13,6 +14,7 @@ from latency_model.network import NetworkSpec, single_op_network
 from latency_model.network_latency import load_network_latency
 from latency_model.ops import ConvSpec, DepthwiseConvSpec, OpSpec
 from latency_model.predictors import MeasuredFirstPredictor, RooflinePredictor, TablePredictor
+from search.spaces.small import small_space
 from tests.latency_model.conftest import AnalyticDevice
 
 
@@ -74,3 +76,16 @@ def test_a_predictor_saved_before_the_factor_was_known_is_read_and_stays_on_the_
     other = network(rng, "other", [24, 40])
     unit = dataclasses.replace(fitted, unmeasured_factor=1.0)
     assert before.standard_deviation_ms(other.ops) > unit.standard_deviation_ms(other.ops)
+
+
+def test_the_only_op_of_its_kind_is_not_hidden():
+    space, rng = small_space((1, 28, 28), 10), random.Random(3)
+    networks = [
+        space.network(tuple(rng.randrange(len(p.candidates)) for p in space.positions), f"n{i}") for i in range(12)
+    ]
+    measured = AnalyticDevice().measure([*map(single_op_network, space.unique_ops()), *networks])
+    timings = measured.op_timings()
+    predictor = MeasuredFirstPredictor(TablePredictor.fit(timings), RooflinePredictor.fit(timings))
+    fitted = fit_network_latency(predictor, measured.network_measurements())
+    assert fitted.unmeasured_factor is not None
+    assert fitted.unmeasured_factor >= 1.0
