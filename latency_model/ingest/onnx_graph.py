@@ -26,6 +26,7 @@ from latency_model.ingest.primitives import (
     global_average_primitive,
     image_fields,
     linear_primitive,
+    pad_primitive,
     pool_primitive,
 )
 from latency_model.ops import Activation, ActivationSpec, AddSpec, Dtype, PoolKind, Shape
@@ -207,6 +208,11 @@ class _Reader:
             return Unsupported(operator="ReduceMean", why=f"over the axes {axes}, not over all pixels")
         return self.global_average(node)
 
+    def pad(self, node: onnx.NodeProto) -> Primitive:
+        if (mode := _attributes(node).get("mode", b"constant")) != b"constant":
+            return Unsupported(operator="Pad", why=f"its mode is {mode.decode()!r}, not 'constant'")
+        return pad_primitive("Pad", self._shapes[node.input[0]], self._shapes[node.output[0]], self._dtype)
+
     def add(self, node: onnx.NodeProto) -> Primitive:
         if (scalar := self._constant_operand(node)) is not None:
             return AddScalar(scalar if node.op_type == "Add" else -scalar)
@@ -270,6 +276,7 @@ _HANDLERS: Mapping[str, Callable[[_Reader, onnx.NodeProto], Primitive]] = {
     "MaxPool": _Reader.pool,
     "GlobalAveragePool": _Reader.global_average,
     "ReduceMean": _Reader.reduce_mean,
+    "Pad": _Reader.pad,
     "Add": _Reader.add,
     "Sub": _Reader.add,
     "Mul": _Reader.multiply,

@@ -13,6 +13,7 @@ from latency_model.ops import (
     LinearSpec,
     OpSpec,
     OpSpecError,
+    PadChannelsSpec,
     PoolKind,
     PoolSpec,
     Shape,
@@ -149,6 +150,15 @@ def global_average_primitive(operator: str, input_shape: Shape, dtype: Dtype) ->
     if image is None:
         return Unsupported(operator=operator, why=f"not on a 2-d feature map: input {input_shape}")
     return PoolSpec(pool="global_average", **image)
+
+
+def pad_primitive(operator: str, input_shape: Shape, output_shape: Shape, dtype: Dtype) -> OpSpec | Unsupported:
+    """Constant channels beside the given ones; on which side of them, and what they hold, no clock can tell."""
+    image = image_fields(input_shape, dtype)
+    is_wider = len(output_shape) == _IMAGE_RANK and output_shape[1] > input_shape[1]
+    if image is None or not is_wider or input_shape != (output_shape[0], input_shape[1], *output_shape[2:]):
+        return Unsupported(operator=operator, why=f"it pads {input_shape} to {output_shape}, not channels alone")
+    return PadChannelsSpec(out_channels=output_shape[1], **image)
 
 
 def linear_primitive(operator: str, input_shape: Shape, output_shape: Shape, dtype: Dtype) -> OpSpec | Unsupported:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from latency_model.ingest.primitives import (
     global_average_primitive,
     image_fields,
     linear_primitive,
+    pad_primitive,
     pool_primitive,
 )
 from latency_model.ops import Activation, ActivationSpec, AddSpec, Dtype, PoolKind, Shape
@@ -169,13 +171,7 @@ class _Reader:
             return Unsupported(operator=str(node.target), why="in training mode: call eval() on the module")
         return View()
 
-    def max_pool(self, node: fx.Node) -> Primitive:
-        return self._pool(node, "max")
-
-    def average_pool(self, node: fx.Node) -> Primitive:
-        return self._pool(node, "average")
-
-    def _pool(self, node: fx.Node, pool: PoolKind) -> Primitive:
+    def pool(self, node: fx.Node, pool: PoolKind) -> Primitive:
         arguments = _arguments(node)
         kernel = _pair(arguments["kernel_size"], 2)
         strides = _pair(arguments.get("stride") or kernel, 2)
@@ -197,6 +193,11 @@ class _Reader:
         if not isinstance(axes, Sequence) or {int(str(axis)) % len(shape) for axis in axes} != _SPATIAL_AXES:
             return Unsupported(operator=str(node.target), why=f"over the axes {axes}, not over all pixels")
         return global_average_primitive(str(node.target), shape, _DTYPE)
+
+    def pad(self, node: fx.Node) -> Primitive:
+        if (mode := _arguments(node).get("mode", "constant")) != "constant":
+            return Unsupported(operator=str(node.target), why=f"its mode is {mode!r}, not 'constant'")
+        return pad_primitive(str(node.target), _shape(node.args[0]), _shape(node), _DTYPE)
 
     def add(self, node: fx.Node) -> Primitive:
         left, right = node.args[:2]
@@ -239,11 +240,13 @@ _HANDLERS: Mapping[str, Callable[[_Reader, fx.Node], Primitive]] = {
     "dropout": _Reader.dropout,
     "hardtanh": _Reader.clamp,
     "clamp": _Reader.clamp,
-    "max_pool2d": _Reader.max_pool,
-    "max_pool2d_with_indices": _Reader.max_pool,
-    "avg_pool2d": _Reader.average_pool,
+    "max_pool2d": partial(_Reader.pool, pool="max"),
+    "max_pool2d_with_indices": partial(_Reader.pool, pool="max"),
+    "avg_pool2d": partial(_Reader.pool, pool="average"),
     "adaptive_avg_pool2d": _Reader.adaptive_pool,
     "mean": _Reader.mean,
+    "pad": _Reader.pad,
+    "constant_pad_nd": _Reader.pad,
     "add": _Reader.add,
     "sub": _Reader.add,
     "mul": _Reader.multiply,

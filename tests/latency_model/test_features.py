@@ -1,6 +1,7 @@
 """Ops as numbers: the array form agrees with the op-by-op form."""
 
 import time
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +17,10 @@ from latency_model.ops import (
     IdentitySpec,
     LinearSpec,
     MBConvSpec,
+    OpSpec,
+    PadChannelsSpec,
     PoolSpec,
+    SeparableConvSpec,
     SqueezeExciteSpec,
     ZeroSpec,
 )
@@ -38,7 +42,14 @@ EVERY_KIND = [
     FusedMBConvSpec(**MAP, out_channels=16, expand_channels=64, kernel_size=3, squeeze_channels=8, has_residual=True),
     IdentitySpec(**MAP),
     ZeroSpec(**MAP),
+    SeparableConvSpec(**MAP, out_channels=24, kernel_size=3, stride=2, dilation=2, activation="relu", batch=2),
+    SeparableConvSpec(**MAP, out_channels=16, kernel_size=5, dtype="int8"),
+    PadChannelsSpec(**MAP, out_channels=40, dtype="fp16"),
 ]
+
+
+def test_the_list_holds_every_kind_of_op():
+    assert {type(op) for op in EVERY_KIND} == set(get_args(OpSpec))
 
 
 @pytest.mark.parametrize("op", EVERY_KIND, ids=lambda op: op.key)

@@ -24,6 +24,7 @@ from latency_model.ops import (
     LinearSpec,
     MBConvSpec,
     OpSpec,
+    PadChannelsSpec,
     PoolSpec,
     SqueezeExciteSpec,
 )
@@ -191,6 +192,14 @@ def test_pools_become_pools_and_one_over_the_whole_image_the_global_one():
     )
     for forward in (lambda x: functional.avg_pool2d(x, 32), lambda x: x.mean((2, 3)), lambda x: x.mean((-1, -2))):
         assert ops_after_the_convolution(forward)[1:] == (PoolSpec(pool="global_average", **WIDE),)
+
+
+def test_channels_of_zeros_become_padded_channels_and_padded_pixels_are_refused():
+    _, padded = ops_after_the_convolution(lambda x: functional.pad(x, (0, 0, 0, 0, 0, 5)))
+    assert padded == PadChannelsSpec(out_channels=13, **WIDE)
+    for sides, mode in (((1, 1, 1, 1), "constant"), ((1, 1, 1, 1, 0, 5), "constant"), ((1, 1, 1, 1), "reflect")):
+        with pytest.raises(UnsupportedOpsError, match="pad"):
+            ops_after_the_convolution(lambda x, sides=sides, mode=mode: functional.pad(x, sides, mode))
 
 
 def test_squeeze_excite_by_linear_layers_is_recognised():

@@ -19,7 +19,9 @@ from latency_model.ops import (
     LinearSpec,
     MBConvSpec,
     OpSpec,
+    PadChannelsSpec,
     PoolSpec,
+    SeparableConvSpec,
     SqueezeExciteSpec,
 )
 
@@ -94,7 +96,13 @@ def _op_specs(dtype: Dtype) -> st.SearchStrategy[OpSpec]:
             widths,
             st.none() | widths,
         ),
+        st.builds(SeparableConvSpec, **image, **WINDOWS, **activated, out_channels=widths, dilation=st.integers(1, 2)),
+        st.builds(_padded, st.fixed_dictionaries(image), st.integers(1, 12)),
     )
+
+
+def _padded(fields: dict[str, Any], added: int) -> PadChannelsSpec:
+    return PadChannelsSpec(out_channels=fields["in_channels"] + added, **fields)
 
 
 def _conv(fields: dict[str, Any], width: int, groups: int) -> ConvSpec:
