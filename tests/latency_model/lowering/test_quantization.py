@@ -1,4 +1,4 @@
-"""8-bit and half-precision files: how close they are, what they hold, what is refused."""
+"""8-bit and half-precision files: what they hold, how they are calibrated, what is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from ai_edge_litert.interpreter import Interpreter
-from hypothesis import assume, example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
@@ -22,12 +22,11 @@ from latency_model.lowering import (
     nominal_ranges,
     onnx_bytes,
     random_weights,
-    run_torch,
     tflite_bytes,
 )
 from latency_model.lowering.quantization import params_of_range, quantize_weights
 from latency_model.network import NetworkSpec, single_op_network, with_batch, with_dtype
-from latency_model.ops import AddSpec, ConvSpec, DepthwiseConvSpec, FusedMBConvSpec, LinearSpec, MBConvSpec, PoolSpec
+from latency_model.ops import ConvSpec, DepthwiseConvSpec, LinearSpec, MBConvSpec, PoolSpec
 
 BOTH_FORMS = pytest.mark.parametrize("to_bytes", [onnx_bytes, tflite_bytes])
 IMAGE = {"in_channels": 8, "in_height": 8, "in_width": 8}
@@ -41,86 +40,6 @@ BLOCK = MBConvSpec(
     dtype="int8",
     **IMAGE,
 )
-
-
-# 29.7 dB: the lowest of some thousand drawn blocks with hswish or swish and a depthwise kernel of 3 and more.
-WORST_SOFT_BLOCK = MBConvSpec(
-    batch=2,
-    in_channels=12,
-    in_height=16,
-    in_width=4,
-    out_channels=8,
-    expand_channels=48,
-    kernel_size=5,
-    squeeze_channels=16,
-    activation="swish",
-    dtype="int8",
-)
-
-
-def signal_to_noise_db(expected: np.ndarray, found: np.ndarray) -> float:
-    noise = float(np.square(found - expected, dtype=np.float64).sum())
-    return 10 * np.log10(float(np.square(expected, dtype=np.float64).sum()) / max(noise, 1e-30))
-
-
-@pytest.fixture(scope="session")
-def assert_close_in_8_bits(run_onnx, run_tflite):
-    def check(network: NetworkSpec, least_db: float = 30, seed: int = 1) -> None:
-        weights = random_weights(network, seed=seed)
-        generator = torch.Generator().manual_seed(seed + 1)
-        add_shapes = [op.input_shape for op in network.ops if isinstance(op, AddSpec)]
-        inputs = [torch.randn(shape, generator=generator) for shape in [network.input_shape, *add_shapes]]
-        expected = run_torch(network, weights, *inputs).numpy()
-        assume(np.abs(expected).max() > 0.05)  # an output that is zero has no signal
-        int8 = Int8Options(ranges=calibrate(network, weights, [inputs]), io="float")
-        arrays = [value.numpy() for value in inputs]
-        for found in (
-            run_onnx(onnx_bytes(network, weights, int8=int8), *arrays),
-            run_tflite(tflite_bytes(network, weights, int8=int8), *arrays),
-        ):
-            assert found.shape == network.output_shape
-            assert signal_to_noise_db(expected, found) >= least_db
-
-    return check
-
-
-def soft_blocks(kernel_sizes: list[int]) -> st.SearchStrategy[MBConvSpec | FusedMBConvSpec]:
-    """Blocks with the activations that need a quantised value before and after them."""
-    fields = {
-        "batch": st.integers(1, 3),
-        "dtype": st.just("int8"),
-        "in_channels": st.sampled_from([8, 16, 24]),
-        "in_height": st.integers(1, 17),
-        "in_width": st.integers(1, 17),
-        "out_channels": st.sampled_from([8, 12, 24]),
-        "expand_channels": st.sampled_from([24, 48, 96]),
-        "kernel_size": st.sampled_from(kernel_sizes),
-        "stride": st.integers(1, 3),
-        "squeeze_channels": st.sampled_from([None, 8, 24]),
-        "activation": st.sampled_from(["hswish", "swish"]),
-    }
-    return st.one_of(st.builds(MBConvSpec, **fields), st.builds(FusedMBConvSpec, **fields))
-
-
-@settings(max_examples=150, derandomize=True, deadline=None)
-@given(data=st.data())
-def test_every_kind_of_op_keeps_30_decibels_in_8_bits(data, op_specs, assert_close_in_8_bits):
-    assert_close_in_8_bits(single_op_network(data.draw(op_specs("int8"))))
-
-
-@settings(max_examples=100, derandomize=True, deadline=None)
-@given(op=soft_blocks([3, 5, 7]), seed=st.integers(1, 1000))
-@example(op=WORST_SOFT_BLOCK, seed=1)
-def test_blocks_with_soft_activations_keep_nearly_30_decibels(op, seed, assert_close_in_8_bits):
-    assert_close_in_8_bits(single_op_network(op), least_db=29.5, seed=seed)
-
-
-@settings(max_examples=100, derandomize=True, deadline=None)
-@given(op=soft_blocks([1]), seed=st.integers(1, 1000))
-def test_a_depthwise_of_one_weight_a_channel_costs_three_decibels_at_most(op, seed, assert_close_in_8_bits):
-    """One weight scales a whole channel, so channels of random weights differ tenfold, and all share one scale of 8
-    bits, four to six times in a row. No choice of ranges brings the worst of them to 30 decibels."""
-    assert_close_in_8_bits(single_op_network(op), least_db=27, seed=seed)
 
 
 def test_the_files_take_and_give_integers_unless_floats_are_asked_for():
