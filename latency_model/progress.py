@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 Update = Callable[[int, int], None]
 LINE_EVERY_S = 10.0
+SPEED_OVER_S = 120.0
+"""The speed behind the time left: long enough that a stall of seconds does not make hours of it."""
 
 
 @contextmanager
@@ -25,7 +28,7 @@ def progress(console: Console, title: str) -> Iterator[Update]:
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=console) as bar:
+        with Progress(*columns, console=console, speed_estimate_period=SPEED_OVER_S) as bar:
             task = bar.add_task(title, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
         return
@@ -33,20 +36,31 @@ def progress(console: Console, title: str) -> Iterator[Update]:
 
 
 class _LineProgress:
-    """Prints a line every ten seconds; the time left follows the speed since the line before."""
+    """Prints a line every ten seconds; the time left follows the speed of the last two minutes."""
 
     def __init__(self, console: Console, title: str, clock_s: Callable[[], float]) -> None:
         self.console, self.title, self.clock_s = console, title, clock_s
-        self.line_at_s, self.line_done = clock_s(), 0
+        self.line_at_s = clock_s()
+        self.lines: deque[tuple[float, int]] = deque()
         self.last_done: int | None = None
 
     def __call__(self, done: int, total: int) -> None:
         now_s = self.clock_s()
+        if not self.lines:  # work that is taken up again does not begin at 0
+            self.lines.append((now_s, done))
         is_new_end = done >= total and done != self.last_done
         self.last_done = done
         if not is_new_end and now_s - self.line_at_s < LINE_EVERY_S:
             return
-        speed = (done - self.line_done) / (now_s - self.line_at_s) if now_s > self.line_at_s else 0.0
-        left = f", about {(total - done) / speed:.0f} s left" if speed > 0 and done < total else ""
-        self.line_at_s, self.line_done = now_s, done
+        self.line_at_s = now_s
+        self.lines.append((now_s, done))
+        while len(self.lines) > 2 and now_s - self.lines[1][0] >= SPEED_OVER_S:
+            self.lines.popleft()
+        began_s, began_done = self.lines[0]
+        speed = (done - began_done) / (now_s - began_s) if now_s > began_s else 0.0
+        left = f", about {_in_words((total - done) / speed)} left" if speed > 0 and done < total else ""
         self.console.print(f"{self.title}: {done} of {total}{left}", highlight=False)
+
+
+def _in_words(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

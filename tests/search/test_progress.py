@@ -27,6 +27,20 @@ def test_the_end_is_told_once():
     assert lines_of([(3, 3), (3, 3), (3, 3)], seconds_per_update=1.0) == ["search: 3 of 3"]
 
 
-def test_the_time_left_follows_the_speed_of_now():
-    updates = [(5, 100), (10, 100), (12, 100), (14, 100)]
-    assert lines_of(updates, seconds_per_update=5.0)[-1] == "search: 14 of 100, about 215 s left"
+def test_a_stall_of_seconds_does_not_make_hours_of_the_time_left():
+    steady = [(5 * n, 1000) for n in range(1, 13)]
+    assert (
+        lines_of([*steady, (61, 1000), (62, 1000)], seconds_per_update=5.0)[-1]
+        == "search: 62 of 1000, about 18 min left"
+    )
+
+
+def test_the_time_left_follows_the_last_two_minutes():
+    slow = [(n, 1000) for n in range(1, 61)]
+    assert lines_of([*slow, *((60 + 10 * n, 1000) for n in range(1, 31))], seconds_per_update=5.0)[-1] == (
+        "search: 360 of 1000, about 5 min left"
+    )
+
+
+def test_work_that_is_taken_up_again_does_not_count_what_was_done_before():
+    assert lines_of([(500, 600), (501, 600)], seconds_per_update=5.0)[-1] == ("search: 501 of 600, about 8 min left")
