@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 Update = Callable[[int, int], None]
 LINE_EVERY_S = 10.0
+IN_SECONDS_BELOW_S = 100.0
 SPEED_OVER_S = 120.0
 """The speed behind the time left: long enough that a stall of seconds does not make hours of it."""
 
@@ -54,7 +55,7 @@ class _LineProgress:
             return
         self.line_at_s = now_s
         self.lines.append((now_s, done))
-        while len(self.lines) > 2 and now_s - self.lines[1][0] >= SPEED_OVER_S:
+        while now_s - self.lines[1][0] >= SPEED_OVER_S:
             self.lines.popleft()
         began_s, began_done = self.lines[0]
         speed = (done - began_done) / (now_s - began_s) if now_s > began_s else 0.0
@@ -63,4 +64,4 @@ class _LineProgress:
 
 
 def _in_words(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+    return f"{seconds:.0f} s" if seconds < IN_SECONDS_BELOW_S else f"{seconds / 60:.0f} min"
