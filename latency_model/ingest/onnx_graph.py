@@ -291,8 +291,12 @@ def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def _dtype_of(graph: onnx.GraphProto) -> Dtype:
-    """int8 where numbers are quantised on the way, fp16 where weights are stored in half."""
-    if any(node.op_type == "QuantizeLinear" for node in graph.node):
+    """int8 where numbers are quantised on the way or come out as such, fp16 where weights are stored in half."""
+    are_given_out = {value.type.tensor_type.elem_type for value in graph.output} <= {
+        TensorProto.UINT8,
+        TensorProto.INT8,
+    }
+    if are_given_out or any(node.op_type == "QuantizeLinear" for node in graph.node):
         return "int8"
     if any(tensor.data_type == TensorProto.FLOAT16 for tensor in graph.initializer):
         return "fp16"

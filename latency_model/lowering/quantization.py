@@ -51,7 +51,7 @@ def params_of_range(low: float, high: float) -> Int8Params:
     if high - low < _DEAD_SPAN:
         low, high = 0.0, 1.0
     scale = float(np.float32((high - low) / 255))
-    return Int8Params(scale=scale, zero_point=int(np.clip(round(-128 - low / scale), -128, 127)))
+    return Int8Params(scale=scale, zero_point=min(max(round(-128 - low / scale), -128), 127))
 
 
 def quantize_weights(weight: NDArray[np.float32], bias: NDArray[np.float32], input_scale: float) -> Int8Weights:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
-import flatbuffers
-import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from latency_model.lowering.tflite_tables import Buffer, Operator, Quantization, TableBuilder, Tensor
 from latency_model.ops import Shape
 
 SCHEMA_VERSION = 3
-_ALIGNMENT = 16  # the schema's force_align, which the generated Python does not honour
+_BYTES_BESIDE_DATA = 16_384
 
 _TENSOR_TYPES = {
     "float32": schema.TensorType.FLOAT32,
@@ -27,27 +26,27 @@ class TfliteGraph:
     """Values are tensor indices."""
 
     def __init__(self) -> None:
-        self._tensors: list[Any] = []
+        self._tensors: list[Tensor] = []
         self._buffers: list[Any] = [schema.BufferT()]  # buffer 0 is the empty one by convention
-        self._operators: list[Any] = []
+        self._operators: list[Operator] = []
         self._operator_codes: dict[tuple[int, int], int] = {}
         self._constants: dict[Hashable, int] = {}
         self._data_bytes = 0
 
-    def tensor(self, name: str, shape: Shape, dtype: str = "float32", quantization: Any = None) -> int:
+    def tensor(self, name: str, shape: Shape, dtype: str = "float32", quantization: Quantization | None = None) -> int:
         """An activation."""
         return self._add_tensor(name, shape, dtype, buffer=0, quantization=quantization)
 
-    def constant(self, name: str, data: NDArray[Any], quantization: Any = None) -> int:
+    def constant(self, name: str, data: NDArray[Any], quantization: Quantization | None = None) -> int:
         """A tensor whose values stand in the file."""
-        payload = np.frombuffer(np.ascontiguousarray(data).tobytes(), dtype=np.uint8)
-        self._buffers.append(_AlignedBuffer(data=payload))
-        self._data_bytes += payload.size + 2 * _ALIGNMENT
+        payload = data.tobytes()
+        self._buffers.append(Buffer(payload))
+        self._data_bytes += len(payload)
         return self._add_tensor(name, data.shape, data.dtype.name, len(self._buffers) - 1, quantization)
 
-    def shared_constant(self, data: NDArray[Any], quantization: Any = None) -> int:
+    def shared_constant(self, data: NDArray[Any], quantization: Quantization | None = None) -> int:
         """A small constant, such as axes or paddings, stored once for all its users."""
-        params = None if quantization is None else (*quantization.scale, *quantization.zeroPoint)
+        params = None if quantization is None else (*quantization.scales, *quantization.zero_points)
         key = (data.dtype.name, data.shape, data.tobytes(), params)
         if key not in self._constants:
             self._constants[key] = self.constant(f"constant.{len(self._constants)}", data, quantization)
@@ -57,18 +56,15 @@ class TfliteGraph:
         """Append an operator, such as "CONV_2D"; returns ``output``. The options' type follows its class."""
         code = getattr(schema.BuiltinOperator, operator)
         index = self._operator_codes.setdefault((code, version), len(self._operator_codes))
-        record = schema.OperatorT(opcodeIndex=index, inputs=inputs, outputs=[output])
-        if options is not None:
-            record.builtinOptions = options
-            record.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
-        self._operators.append(record)
+        kind = "NONE" if options is None else type(options).__name__.removesuffix("T")
+        self._operators.append(Operator(index, inputs, [output], getattr(schema.BuiltinOptions, kind), options))
         return output
 
     def shape(self, tensor: int) -> Shape:
-        return tuple(self._tensors[tensor].shape)
+        return self._tensors[tensor].shape
 
     def name(self, tensor: int) -> str:
-        return str(self._tensors[tensor].name)
+        return self._tensors[tensor].name
 
     def pack(self, inputs: list[int], output: int, metadata: Mapping[str, str]) -> bytes:
         """The file's bytes. The output tensor is called "output"."""
@@ -96,40 +92,17 @@ class TfliteGraph:
                 )
             ],
         )
-        builder = flatbuffers.Builder(self._data_bytes + 16_384)
+        builder = TableBuilder(self._data_bytes + _BYTES_BESIDE_DATA)
         builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
         return bytes(builder.Output())
 
-    def _add_tensor(self, name: str, shape: Shape, dtype: str, buffer: int, quantization: Any) -> int:
-        self._tensors.append(
-            schema.TensorT(
-                name=name,
-                shape=list(shape),
-                type=_TENSOR_TYPES[dtype],
-                buffer=buffer,
-                quantization=quantization,
-                hasRank=True,
-            )
-        )
+    def _add_tensor(self, name: str, shape: Shape, dtype: str, buffer: int, quantization: Quantization | None) -> int:
+        self._tensors.append(Tensor(name, tuple(shape), _TENSOR_TYPES[dtype], buffer, quantization))
         return len(self._tensors) - 1
 
     def _metadata(self, name: str, value: str) -> Any:
-        self._buffers.append(_AlignedBuffer(data=np.frombuffer(value.encode(), dtype=np.uint8)))
+        self._buffers.append(Buffer(value.encode()))
         return schema.MetadataT(name=name, buffer=len(self._buffers) - 1)
-
-
-class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # untyped base
-    """A buffer whose bytes start at a multiple of 16 in the file, as kernels that read in place expect."""
-
-    def Pack(self, builder: flatbuffers.Builder) -> int:
-        payload = self.data.tobytes()
-        builder.StartVector(1, len(payload), _ALIGNMENT)
-        builder.head -= len(payload)
-        builder.Bytes[builder.head : builder.head + len(payload)] = payload
-        vector = builder.EndVector()
-        schema.BufferStart(builder)
-        schema.BufferAddData(builder, vector)
-        return int(schema.BufferEnd(builder))
 
 
 def _operator_code(code: int, version: int) -> Any:

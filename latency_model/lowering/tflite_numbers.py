@@ -17,6 +17,7 @@ from latency_model.lowering.quantization import (
     quantize_weights,
 )
 from latency_model.lowering.tflite_graph import TfliteGraph
+from latency_model.lowering.tflite_tables import Quantization
 from latency_model.lowering.weights import Weights, as_half
 from latency_model.ops import Activation, Shape
 
@@ -191,12 +192,8 @@ class Int8Numbers:
         return self._graph.operator("QUANTIZE", [real], tensor, schema.QuantizeOptionsT(), self.version("QUANTIZE"))
 
     def _stored(self, key: str, integers: NDArray[Any], scales: NDArray[np.float32], axis: int) -> int:
-        zeros = np.zeros(len(scales), np.int64)
-        quantization = schema.QuantizationParametersT(scale=scales, zeroPoint=zeros, quantizedDimension=axis)
-        return self._graph.constant(key, integers, quantization)
+        return self._graph.constant(key, integers, Quantization(scales, np.zeros(len(scales), np.int64), axis))
 
 
-def _quantization(params: Int8Params) -> Any:
-    return schema.QuantizationParametersT(
-        scale=np.array([params.scale], np.float32), zeroPoint=np.array([params.zero_point], np.int64)
-    )
+def _quantization(params: Int8Params) -> Quantization:
+    return Quantization(np.array([params.scale], np.float32), np.array([params.zero_point], np.int64))
