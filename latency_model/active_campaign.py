@@ -40,20 +40,23 @@ def first_choice(
     plan: TimingPlan,
     minutes: float,
     job_s: JobSeconds = one_process_s,
+    always: Sequence[NetworkSpec] = (),
 ) -> tuple[list[NetworkSpec], int]:
     """What to measure before anything is known, and how many more ops the time then allows.
 
-    All of it when it fits; else calibration networks and ops that stand for the others. It depends on what is asked
-    for alone, not on what is measured: the same campaign asked again has the same parts.
+    All of it when it fits; else ``always``, then calibration networks and ops that stand for the others. It depends on
+    what is asked for alone, not on what is measured: the same campaign asked again has the same parts.
     """
     single = [single_op_network(op) for op in dict.fromkeys(ops)]
     count = affordable_count([*single, *networks], plan, minutes, job_s)
     if count >= len(single) + len(networks):
         return [*single, *networks], 0
-    whole = list(choose_networks(networks, min(CALIBRATION_COUNT, count // 2))) if networks else []
-    op_count = count - len(whole)
+    rest = [network for network in networks if network not in always]
+    calibration_count = max(min(CALIBRATION_COUNT, count // 2) - len(always), 0)
+    whole = list(choose_networks(rest, calibration_count)) if rest and calibration_count else []
+    op_count = max(count - len(always) - len(whole), 1)
     blind = max(int(_BLIND_SHARE * op_count), 1)
-    return [*(single_op_network(op) for op in choose_ops(ops, blind)), *whole], op_count - blind
+    return [*always, *(single_op_network(op) for op in choose_ops(ops, blind)), *whole], op_count - blind
 
 
 def later_ops(
@@ -74,10 +77,11 @@ def plan_active_campaign(
     *,
     minutes: float,
     measured: MeasurementSet | None = None,
+    always: Sequence[NetworkSpec] = (),
 ) -> CampaignPlan:
     """What is left of both parts of a campaign of ``minutes``."""
     plan, job_s = device.plan, job_seconds(device)
-    first, more = first_choice(ops, networks, plan, minutes, job_s)
+    first, more = first_choice(ops, networks, plan, minutes, job_s, always)
     done, left = later_ops(ops, first, more, measured)
     return plan_campaign([*first, *map(single_op_network, done)], plan, measured, job_s, left)
 
@@ -110,6 +114,7 @@ def run_active_campaign(  # noqa: PLR0913 - the clock comes in for tests
     measurements_path: Path,
     *,
     minutes: float,
+    always: Sequence[NetworkSpec] = (),
     on_progress: Progress | None = None,
     clock_s: Callable[[], float] = time.monotonic,
 ) -> MeasurementSet:
@@ -120,12 +125,13 @@ def run_active_campaign(  # noqa: PLR0913 - the clock comes in for tests
     Args:
         ops: what will be asked of the predictor.
         networks: candidates to calibrate on.
+        always: those of them that are timed first, however short the time.
     Raises:
         MixedMeasurementsError: the file holds measurements of another device.
         ModelsFailed: some networks could not be timed; all others are in the file.
     """
     start_s = clock_s()
-    first, more = first_choice(ops, networks, session.device.plan, minutes, job_seconds(session.device))
+    first, more = first_choice(ops, networks, session.device.plan, minutes, job_seconds(session.device), always)
     failures: dict[str, str] = {}
     try:
         measured = run_campaign(

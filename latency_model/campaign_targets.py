@@ -42,11 +42,13 @@ class CampaignTargets:
         ops: each distinct op once, to be timed alone.
         networks: whole networks, and pieces of them where there are few.
         unchained: names of networks that are no chain of ops, so that only pieces of them can be timed.
+        always: those of ``networks`` that are timed first, however short the time.
     """
 
     ops: tuple[OpSpec, ...]
     networks: tuple[NetworkSpec, ...]
-    unchained: tuple[str, ...]
+    unchained: tuple[str, ...] = ()
+    always: tuple[NetworkSpec, ...] = ()
 
     @property
     def everything(self) -> tuple[NetworkSpec, ...]:
@@ -124,14 +126,17 @@ def plan_targets(
     What the file holds counts as part of the minutes, so that a finished campaign stays finished.
     """
     measured = read_measurements(measurements_path) if measurements_path.is_file() else None
-    fits = _fits(targets, device, minutes)
+    fits = fits_into(targets, device, minutes)
     if fits or minutes is None or not targets.ops:
         return plan_campaign(targets.everything, device.plan, measured, job_seconds(device)), fits
-    left = plan_active_campaign(targets.ops, targets.networks, device, minutes=minutes, measured=measured)
+    left = plan_active_campaign(
+        targets.ops, targets.networks, device, minutes=minutes, measured=measured, always=targets.always
+    )
     return left, False
 
 
-def _fits(targets: CampaignTargets, device: Device, minutes: float | None) -> bool:
+def fits_into(targets: CampaignTargets, device: Device, minutes: float | None) -> bool:
+    """Whether all that is asked for can be timed in ``minutes``, by the runner's estimate."""
     if minutes is None:
         return True
     return plan_campaign(targets.everything, device.plan, job_s=job_seconds(device)).estimated_seconds <= minutes * 60
@@ -151,8 +156,14 @@ def run_targets(
         MixedMeasurementsError: the file holds measurements of another device.
         ModelsFailed: some networks could not be timed; all others are in the file.
     """
-    if minutes is None or not targets.ops or _fits(targets, session.device, minutes):
+    if minutes is None or not targets.ops or fits_into(targets, session.device, minutes):
         return run_campaign(session, targets.everything, measurements_path, minutes=minutes, on_progress=on_progress)
     return run_active_campaign(
-        session, targets.ops, targets.networks, measurements_path, minutes=minutes, on_progress=on_progress
+        session,
+        targets.ops,
+        targets.networks,
+        measurements_path,
+        minutes=minutes,
+        always=targets.always,
+        on_progress=on_progress,
     )

@@ -30,6 +30,7 @@ from search.cli_options import (
     LeastBudgetShareOption,
     LimitOption,
     MeasurementsOption,
+    MinutesOption,
     MixupAlphaOption,
     OutOption,
     PresetOption,
@@ -82,6 +83,7 @@ def run_command(  # noqa: PLR0913, PLR0917 - one option each
     estimator: EstimatorOption = None,
     latency_weight_per_ms: LatencyWeightOption = None,
     least_budget_share: LeastBudgetShareOption = None,
+    minutes: MinutesOption = None,
     device_in_the_loop: DeviceLoopOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -102,6 +104,7 @@ def run_command(  # noqa: PLR0913, PLR0917 - one option each
         image_size=image_size,
         image_limit=limit,
         measurements=None if measurements is None else str(measurements),
+        minutes=minutes,
         seed=seed,
         dropout=dropout,
         ema_decay=ema_decay,
@@ -112,9 +115,9 @@ def run_command(  # noqa: PLR0913, PLR0917 - one option each
     )
     _check_inputs(Run(out, settings))
     if dry_run:
-        from search.steps.profile import remaining
+        from search.steps.profile import describe_remaining
 
-        typer.echo(f"profile: {remaining(Run(out, settings))}")
+        typer.echo(f"profile: {describe_remaining(Run(out, settings))}")
         return
     from search.pipeline import run_all
 
@@ -135,15 +138,20 @@ def profile_command(  # noqa: PLR0913, PLR0917 - one option each
     dropout: DropoutOption = 0.0,
     ema_decay: EmaDecayOption = 0.0,
     mixup_alpha: MixupAlphaOption = 0.0,
+    minutes: MinutesOption = None,
     dry_run: DryRunOption = False,
 ) -> None:
     """Time every op of a space, and some whole networks, on a device. Starts a run folder for the verbs that follow.
 
+    With --minutes, what tells the most in that time. Stopped, the same command goes on.
+
     Example: proxyless profile --device device_configs/local_cpu_litert.yaml --data digits --out runs/second
+
+    Example: proxyless profile --device device_configs/local_cpu_litert.yaml --data digits --out runs/quick --minutes 2
     """
     from search.run import Run, start_run
     from search.run_settings import RunSettings
-    from search.steps.profile import profile, remaining
+    from search.steps.profile import describe_remaining, profile
 
     settings = RunSettings(
         device=str(device),
@@ -154,6 +162,7 @@ def profile_command(  # noqa: PLR0913, PLR0917 - one option each
         image_size=image_size,
         image_limit=limit,
         measurements=None if measurements is None else str(measurements),
+        minutes=minutes,
         seed=seed,
         dropout=dropout,
         ema_decay=ema_decay,
@@ -162,7 +171,7 @@ def profile_command(  # noqa: PLR0913, PLR0917 - one option each
     run = Run(out, settings)
     _check_inputs(run)
     if dry_run:
-        typer.echo(f"profile: {remaining(run)}")
+        typer.echo(f"profile: {describe_remaining(run)}")
         return
     run = start_run(out, settings)
     profile(run, Console())

@@ -55,6 +55,15 @@ MeasurementsOption = Annotated[
     Path | None,
     typer.Option("--measurements", help="A measurements file to use and add to; by default the run's own."),
 ]
+MinutesOption = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes",
+        min=0.01,
+        help="Time budget of the profile, with what the file holds already. When not all ops fit, those that tell "
+        "the most are timed and the others come from a regressor, with wider intervals. Without it, all.",
+    ),
+]
 ImageSizeOption = Annotated[int | None, typer.Option("--image-size", help="Resize images to this many pixels a side.")]
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Use at most this many training images.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Decides every draw; the same seed repeats the run.")]

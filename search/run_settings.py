@@ -84,7 +84,7 @@ class RunSettings:
 
     ``dropout``, ``ema_decay`` and ``mixup_alpha`` are of the one recipe by which every network of the run is trained
     (``TrainSettings``); runs from before there were these have none of them. ``estimator``, ``latency_weight_per_ms``
-    and ``least_budget_share`` are of the search (``SearchSettings``).
+    and ``least_budget_share`` are of the search (``SearchSettings``). ``minutes`` limits the profile.
     """
 
     device: str
@@ -102,6 +102,7 @@ class RunSettings:
     estimator: Estimator = SearchSettings.estimator
     latency_weight_per_ms: float | None = SearchSettings.latency_weight_per_ms
     least_budget_share: float = SearchSettings.least_budget_share
+    minutes: float | None = None
 
 
 def _now() -> datetime:
@@ -110,7 +111,7 @@ def _now() -> datetime:
 
 def keep_settings(path: Path, settings: RunSettings, now: Callable[[], datetime] = _now) -> None:
     """Write the settings of a new run, and when it started; for one that is there, check that they are the same (a
-    target may be added).
+    target may be added, and the minutes of a limited profile raised).
 
     Raises:
         RunFolderError: the folder belongs to a run with other settings; what differs is named.
@@ -119,10 +120,14 @@ def keep_settings(path: Path, settings: RunSettings, now: Callable[[], datetime]
         _write_settings(path, settings, now().isoformat(timespec="seconds"))
         return
     kept = read_settings(path)
+    changed = kept
     if kept.target is None and settings.target is not None:
-        kept = replace(kept, target=settings.target)
-        _write_settings(path, kept, read_started(path))
-    require_same(path.parent, kept, settings)
+        changed = replace(changed, target=settings.target)
+    if kept.minutes is not None and settings.minutes is not None and settings.minutes > kept.minutes:
+        changed = replace(changed, minutes=settings.minutes)
+    require_same(path.parent, changed, settings)
+    if changed != kept:
+        _write_settings(path, changed, read_started(path))
 
 
 def change_settings(path: Path, settings: RunSettings, names: Sequence[str]) -> None:

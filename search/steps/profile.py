@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from latency_model.campaign import CampaignPlan, plan_campaign, run_campaign
+from latency_model.campaign import CampaignPlan, run_campaign
+from latency_model.campaign_targets import CampaignTargets, fits_into, plan_targets, run_targets
 from latency_model.measurement import OVERHEAD_PROBE, Measurement, MeasurementSet, paid_ops, read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import OpSpec
-from profiler_agent.runners import job_seconds
 from search.errors import RunFolderError, SpaceError
 from search.networks import reference_network, spread_choices
 from search.progress import progress
@@ -34,6 +34,23 @@ class ProfilePlan:
     def networks(self) -> tuple[NetworkSpec, ...]:
         reference = () if self.reference is None else (self.reference,)
         return (OVERHEAD_PROBE, *self.ops, *reference, *self.calibration, *self.held_out)
+
+    @property
+    def targets(self) -> CampaignTargets:
+        """All of it."""
+        return CampaignTargets(
+            ops=tuple(network.ops[0] for network in self.ops), networks=self.networks[len(self.ops) + 1 :]
+        )
+
+    @property
+    def targets_to_choose_from(self) -> CampaignTargets:
+        """Where time is short: the reference, which a budget may be a fraction of, and of the rest what tells most.
+
+        Without networks to judge by: the few that fit are worth more as calibration, and judge by cross-validation.
+        """
+        always = () if self.reference is None else (self.reference,)
+        ops = tuple(network.ops[0] for network in self.ops)
+        return CampaignTargets(ops=ops, networks=(*always, *self.calibration), always=always)
 
 
 def profile_plan(space: SearchSpace, calibration_count: int, held_out_count: int, seed: int) -> ProfilePlan:
@@ -62,14 +79,32 @@ def plan_of(run: Run) -> ProfilePlan:
     return profile_plan(run.space, preset.calibration_networks, preset.held_out_networks, run.settings.seed)
 
 
+def targets_of(run: Run) -> CampaignTargets:
+    """All of the plan when the run's minutes allow it, else what to choose from."""
+    plan = plan_of(run)
+    return plan.targets if fits_into(plan.targets, run.device, run.settings.minutes) else plan.targets_to_choose_from
+
+
 def remaining(run: Run) -> CampaignPlan:
-    """What is still to be timed: what --dry-run prints."""
-    measured = read_measurements(run.measurements) if run.measurements.exists() else None
-    return plan_campaign(plan_of(run).networks, run.device.plan, measured, job_seconds(run.device))
+    """What is still to be timed."""
+    return plan_targets(targets_of(run), run.device, run.measurements, run.settings.minutes)[0]
+
+
+def describe_remaining(run: Run) -> str:
+    """What --dry-run prints: how much is left, how long that takes, and whether it is all that the space asks for."""
+    plan, minutes = plan_of(run), run.settings.minutes
+    if fits_into(plan.targets, run.device, minutes):
+        return str(remaining(run))
+    return (
+        f"{remaining(run)}\n  {len(plan.targets.ops)} ops and {len(plan.targets.networks)} networks do not fit into "
+        f"{minutes:g} minutes: first what stands for the rest, then what is least sure"
+    )
 
 
 def profile(run: Run, console: Console) -> None:
     """Time what is not timed yet; what was timed while the device was throttled is timed again.
+
+    With a limit of minutes, what tells the most in that time.
 
     Raises:
         DeviceNotReady: the device is absent, busy or lacks the runtime.
@@ -77,16 +112,20 @@ def profile(run: Run, console: Console) -> None:
     reference = plan_of(run).reference
     if reference is not None:
         run.write_network(reference)
-    if not remaining(run).networks:
+    if remaining(run).is_finished:
         return
     with (
         run.timed("profile"),
         run.open_device("profile") as session,
         progress(console, "profile") as update,
     ):
+        if run.settings.minutes is not None:
+            targets, minutes = targets_of(run), run.settings.minutes
+            run_targets(session, targets, run.measurements, minutes=minutes, on_progress=update)
+            return
         for _ in range(ATTEMPTS):
             run_campaign(session, plan_of(run).networks, run.measurements, on_progress=update)
-            if not remaining(run).networks:
+            if remaining(run).is_finished:
                 return
 
 
@@ -94,7 +133,7 @@ def planned_measurements(run: Run) -> MeasurementSet:
     """The measurements of the plan, whatever else the file holds: what a predictor of this run is fitted on.
 
     Raises:
-        RunFolderError: the profile is not finished.
+        RunFolderError: the profile is not finished; one of limited minutes must at least hold the reference.
     """
     if not run.measurements.exists():
         raise RunFolderError(f"{run.measurements} is not there; run proxyless profile {run.folder.path} first.")
@@ -103,7 +142,10 @@ def planned_measurements(run: Run) -> MeasurementSet:
     for measurement in read_measurements(run.measurements).measurements:
         if measurement.paid_ops in wanted and measurement.is_usable:
             first.setdefault(measurement.paid_ops, measurement)
-    if missing := len(wanted) - len(first):
+    plan = plan_of(run)
+    if run.settings.minutes is not None and not fits_into(plan.targets, run.device, run.settings.minutes):
+        wanted = set() if plan.reference is None else {paid_ops(plan.reference)}
+    if missing := len(wanted - first.keys()):
         raise RunFolderError(
             f"{missing} of {len(wanted)} networks are not timed yet, or only while the device was throttled; run "
             f"proxyless profile again when it is cool and quiet."
