@@ -19,7 +19,7 @@ from latency_model.measurement import MeasurementSet
 from latency_model.network_latency import NetworkLatency
 from latency_model.op_timings import pooled_timings
 from latency_model.ops import ConvSpec
-from latency_model.predictors import TablePredictor, XGBoostPredictor
+from latency_model.predictors import MeasuredFirstPredictor, RandomForestPredictor, TablePredictor, XGBoostPredictor
 from profiler_agent.errors import ProxylessError
 
 _MINUTES = 15.0
@@ -107,7 +107,7 @@ def split_coverages(predictor: NetworkLatency, measured: MeasurementSet, held_ou
 
 
 def speed_claims() -> Iterator[Claim]:
-    """A million tabled ops, and a hundred thousand by trees."""
+    """A million tabled ops, and a hundred thousand by trees, no two of which are the same."""
     widths = range(8, 168, 4)
     ops = [
         ConvSpec(in_channels=i, in_height=14, in_width=14, out_channels=o, kernel_size=k)
@@ -118,11 +118,21 @@ def speed_claims() -> Iterator[Claim]:
     latency = np.random.default_rng(0).uniform(0.1, 1.0, len(ops))
     timings = pooled_timings(zip(ops, map(float, latency), [0.01] * len(ops), strict=True))
     table = TablePredictor.fit(timings)
-    many = (ops * (1_000_000 // len(ops) + 1))[:1_000_000]
-    yield at_most("1e6 tabled ops", _best_seconds(lambda: table.predict_ms(many)), 1.0, unit="s")
-    trees = XGBoostPredictor.fit(timings.subset(range(0, len(ops), 10)))
-    hundred_thousand = (ops * 21)[:100_000]
-    yield at_most("1e5 ops by trees", _best_seconds(lambda: trees.predict_ms(hundred_thousand)), 1.0, unit="s")
+    some = timings.subset(range(0, len(ops), 10))
+    boosted, forest = XGBoostPredictor.fit(some), RandomForestPredictor.fit(some)
+    million = (ops * (1_000_000 // len(ops) + 1))[:1_000_000]
+    yield at_most("1e6 tabled ops", _best_seconds(lambda: table.predict_ms(million)), 1.0, unit="s")
+    auto = MeasuredFirstPredictor(table, boosted)  # what `fit --model auto` makes
+    yield at_most("1e6 tabled ops, by auto", _best_seconds(lambda: auto.predict_ms(million)), 1.0, unit="s")
+    different = [
+        ConvSpec(in_channels=i, in_height=14, in_width=14, out_channels=o, kernel_size=3)
+        for i in range(1, 401)
+        for o in range(1, 251)
+    ]
+    boosted_s = _best_seconds(lambda: boosted.predict_ms(different))
+    yield at_most("1e5 ops by trees", boosted_s, 1.0, unit="s", note="xgboost; all ops different")
+    forest_s = _best_seconds(lambda: forest.predict_ms(different))
+    yield at_most("1e5 ops by trees, forest", forest_s, 1.0, unit="s", note="scikit-learn; all ops different")
 
 
 def _best_seconds(call: object) -> float:

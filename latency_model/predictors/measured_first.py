@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from latency_model.ops import OpSpec
+from latency_model.predictors.distinct import distinct_ops, predict_once_each
 from latency_model.predictors.protocol import LatencyPredictor, PredictedLatency
 from latency_model.predictors.table import TablePredictor
 
@@ -25,7 +26,8 @@ class MeasuredFirstPredictor:
 
     def unmeasured(self, ops: Sequence[OpSpec]) -> list[OpSpec]:
         """Those of the ops that only the regressor can speak of."""
-        return [op for op in dict.fromkeys(ops) if not self.table.knows(op)]
+        distinct, _ = distinct_ops(ops)
+        return [op for op in dict.fromkeys(distinct) if not self.table.knows(op)]
 
     def predict_ms(self, ops: Sequence[OpSpec]) -> PredictedLatency:
         """Latency of each op.
@@ -33,10 +35,12 @@ class MeasuredFirstPredictor:
         Raises:
             UnknownOpError: an op that was not measured, of a kind that was never measured.
         """
-        unmeasured = set(self.unmeasured(ops))
-        if not unmeasured:
+        return predict_once_each(ops, self._predict)
+
+    def _predict(self, ops: Sequence[OpSpec]) -> PredictedLatency:
+        is_known = np.array([self.table.knows(op) for op in ops], dtype=bool)
+        if is_known.all():
             return self.table.predict_ms(ops)
-        is_known = np.array([op not in unmeasured for op in ops], dtype=bool)
         mean, low, high = (np.zeros(len(ops)) for _ in range(3))
         for rows, source in ((np.flatnonzero(is_known), self.table), (np.flatnonzero(~is_known), self.regressor)):
             part = source.predict_ms([ops[int(row)] for row in rows])

@@ -13,6 +13,7 @@ from latency_model.features import FloatArray, is_free
 from latency_model.op_timings import OpTimings
 from latency_model.ops import OpSpec
 from latency_model.predictors.conformal import conformal_quantile, folds
+from latency_model.predictors.distinct import predict_once_each
 from latency_model.predictors.protocol import PredictedLatency
 
 FOLD_COUNT = 10
@@ -88,6 +89,12 @@ def predict_with_intervals(
     Raises:
         UnknownOpError: a kind of op that was never measured.
     """
+    return predict_once_each(ops, lambda distinct: _predict_distinct(distinct, predict, intervals, known))
+
+
+def _predict_distinct(
+    ops: Sequence[OpSpec], predict: Predict, intervals: LogIntervals, known: Sequence[OpSpec]
+) -> PredictedLatency:
     paid = np.flatnonzero(~is_free(ops))
     mean, low, high = np.zeros(len(ops)), np.zeros(len(ops)), np.zeros(len(ops))
     paid_ops = [ops[int(row)] for row in paid]

@@ -11,7 +11,8 @@ import numpy as np
 from latency_model.errors import UnknownOpError
 from latency_model.op_timings import OpTimings
 from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec, op_from_json, op_to_json
-from latency_model.predictors.conformal import IndexArray, normal_quantile
+from latency_model.predictors.conformal import normal_quantile
+from latency_model.predictors.distinct import predict_once_each
 from latency_model.predictors.protocol import PredictedLatency
 
 # Two sessions that agree by luck do not make a measurement exact.
@@ -50,20 +51,15 @@ class TablePredictor:
         Raises:
             UnknownOpError: an op that was not measured.
         """
-        rows = self._rows(ops)
+        return predict_once_each(ops, self._look_up)
+
+    def _look_up(self, ops: Sequence[OpSpec]) -> PredictedLatency:
+        rows = np.array([self._row_of(op) for op in ops], dtype=np.int64)
+        if (rows == _UNKNOWN_ROW).any():
+            unknown = dict.fromkeys(ops[position] for position in np.flatnonzero(rows == _UNKNOWN_ROW).tolist())
+            raise UnknownOpError(list(unknown), self.timings.ops, "it was not measured.")
         mean, half = self._mean[rows], self._half[rows]
         return PredictedLatency(mean, np.maximum(mean - half, 0.0), mean + half)
-
-    def _rows(self, ops: Sequence[OpSpec]) -> IndexArray:
-        # A million ops are mostly the same few objects: hash each object once, not each occurrence.
-        identity = np.fromiter(map(id, ops), dtype=np.int64, count=len(ops))
-        _, first, inverse = np.unique(identity, return_index=True, return_inverse=True)
-        rows = np.array([self._row_of(ops[position]) for position in first], dtype=np.int64)
-        if (rows == _UNKNOWN_ROW).any():
-            unknown = dict.fromkeys(ops[position] for position in first[rows == _UNKNOWN_ROW])
-            raise UnknownOpError(list(unknown), self.timings.ops, "it was not measured.")
-        found: IndexArray = rows[inverse]
-        return found
 
     def _row_of(self, op: OpSpec) -> int:
         row = self._row.get(op, _UNKNOWN_ROW)
