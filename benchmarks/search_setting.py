@@ -17,7 +17,7 @@ from torch.nn import functional
 from benchmarks.all_paths import AllPathsNetwork, all_paths_step
 from latency_model.kernels import kernels_of, macs
 from search.architecture_step import LatencyTarget, TargetState, take_architecture_step
-from search.batches import SplitData, split_data
+from search.batches import SplitData
 from search.data.image_data import ImageData
 from search.paths import fixed_paths
 from search.plain_network import PlainNetwork
@@ -123,8 +123,9 @@ def _weight_step(setting: Setting, batch: tuple[Tensor, Tensor]) -> Callable[[],
     """The search's own step, with its clipping and its optimiser over the weights of all candidates."""
     images, labels = batch
     pixels, classes = images.to(torch.uint8), setting.space.head[-1][1].output_shape[1]
-    data = split_data(
-        ImageData(
+    every_image, channels = torch.arange(len(labels)), images.shape[1]
+    data = _OneBatch(
+        data=ImageData(
             name="noise",
             train_images=pixels,
             train_labels=labels,
@@ -133,19 +134,16 @@ def _weight_step(setting: Setting, batch: tuple[Tensor, Tensor]) -> Callable[[],
             class_names=tuple(map(str, range(classes))),
             hash="noise",
         ),
-        held_out_fraction=0.5,
+        train_index=every_image,  # not divided: a batch of 8 has most of 1,000 classes once or not at all
+        held_out_index=every_image,
+        mean=torch.zeros(channels),
+        std=torch.ones(channels),
         seed=0,
+        batch=batch,
     )
-    parts = {field.name: getattr(data, field.name) for field in dataclasses.fields(data) if field.init}
     settings = SearchSettings(warmup_steps=1, search_steps=1_000_000, batch_size=setting.batch_size)
     targets = [analytic_target(setting.space, 1.0)]
-    trainer = SearchTrainer(
-        setting.space,
-        _OneBatch(**parts, batch=batch),
-        targets,
-        settings,
-        SearchFiles(folder=Path("nothing is written")),
-    )
+    trainer = SearchTrainer(setting.space, data, targets, settings, SearchFiles(folder=Path("nothing is written")))
     paths = fixed_paths(setting.choices)
     return lambda: void(trainer.weight_step(paths))
 
