@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import secrets
 from collections.abc import Sequence
 
@@ -24,16 +25,20 @@ fi
 """
 
 # $1 folder, then names of runs to keep. Makes the folder, private to us, and prints its real path; removes what dead
-# agents and lost hosts left in it.
+# agents and lost hosts left in it. The topmost folder that had to be made above ours is noted in made_above.
 _OPEN = (
     r"""
 case $1 in '~/'*) root=$HOME/${1#'~/'} ;; *) root=$1 ;; esac
 shift
 keep=" $* "
-parent=${root%/*}
-[ -d "$parent" ] || mkdir -p "$parent" 2>/dev/null
+parent=${root%/*} made=
+while [ -n "$parent" ] && ! [ -d "$parent" ]; do
+    made=$parent parent=${parent%/*}
+done
+[ -z "$made" ] || mkdir -p "${root%/*}" 2>/dev/null
 mkdir -m 700 "$root" 2>/dev/null
 [ -d "$root" ] && [ -O "$root" ] && cd "$root" && mkdir -p cache || exit 3
+[ -z "$made" ] || printf '%s\n' "$made" >made_above
 : >cache/.writable && rm -f cache/.writable || exit 3
 pwd
 for run in run-*; do
@@ -79,6 +84,17 @@ done
     + ":"
 )
 
+# $1 folder, $2 the topmost folder that we made above it, or nothing: these go, too, but where others use them.
+_REMOVE = r"""
+rm -rf "$1"
+folder=$1
+while [ -n "$2" ] && [ "$folder" != "$2" ]; do
+    folder=${folder%/*}
+    rmdir "$folder" 2>/dev/null || [ ! -d "$folder" ] || break
+done
+:
+"""
+
 # $1 place, then content hashes: prints those whose file is there and whole.
 _CHECK = r"""
 mkdir -p "$1" && cd "$1" || exit 3
@@ -120,7 +136,7 @@ class DeviceFolder:
 
     def __init__(self, shell: RemoteShell, directory: str | None, *, keep_runs: Sequence[str] = ()) -> None:
         self._shell = shell
-        wanted = directory or shell.transport.default_directory
+        wanted = posixpath.normpath(directory or shell.transport.default_directory)
         result = shell.insist(_OPEN, wanted, *keep_runs)
         path = result.text.strip()
         if result.return_code != 0:
@@ -195,5 +211,8 @@ class DeviceFolder:
         self._shell.insist(_STOP_ALL, self.path, timeout_s=60)
 
     def remove(self) -> None:
-        """Leave nothing behind."""
-        self._shell.insist('rm -rf "$1"', self.path)
+        """Leave nothing behind, and no folder above ours that was not there before us."""
+        # Asked for on its own: a removal that is done again over a new link must still know it.
+        made = self._shell.insist('cat "$1/made_above" 2>/dev/null', self.path).text.strip()
+        is_above = made.startswith("/") and made != "/" and self.path.startswith(f"{made}/")
+        self._shell.insist(_REMOVE, self.path, made if is_above else "")

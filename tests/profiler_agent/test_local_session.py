@@ -50,7 +50,7 @@ def test_a_session_that_ended_well_leaves_only_agent_and_runner_on_the_device(lo
     with open_session(local_device) as session:
         list(session.time_models(models("ok", "us:20"), canary=models("ok")[0]))
     folder = Path(local_device.directory)
-    assert sorted(path.name for path in folder.iterdir()) == ["cache"]
+    assert sorted(path.name for path in folder.iterdir()) == ["cache", "made_above"]
     assert len(list((folder / "cache").iterdir())) == 2
 
 
