@@ -19,12 +19,12 @@ from profiler_agent.runners.op_profile_text import OpTime, parse_op_profile
 from profiler_agent.runners.pinning import pin_words, require_cores
 from profiler_agent.timing import SessionSamples
 
-# A job's file: the limit of one invocation in seconds; the flags; then a line "round model path" for each invocation.
-# The path is the rest of its line, so that it may hold spaces. An invocation that hangs is ended by the watcher and not
-# by timeout, whose toybox version loses exit codes. Of one that fails the words go to standard error, without chatter.
-_LAUNCHER = r"""
+# A job's file: the limit of one invocation and the rest after it in seconds; the flags; then a line "round model path"
+# for each invocation. The path is the rest of its line, so that it may hold spaces. An invocation that hangs is ended by
+# the watcher and not by timeout, whose toybox version loses exit codes. Of one that fails the words go to standard
+# error, without chatter.
 exec <"$1.job"
-read -r limit_s
+read -r limit_s rest_s
 read -r flags
 watch() {
     last=''
@@ -47,7 +47,7 @@ while read -r round model path; do
     echo "$round.$model $pid" >turn
     wait "$pid"
     rc=$?
-    [ "$rc" = 0 ] && continue
+    [ "$rc" = 0 ] && { [ "$rest_s" = 0 ] || sleep "$rest_s"; } && continue
     sed -n '/^INFO:/d;/^VERBOSE:/d;/^proxyless-run /{s/.*//;h;d;};H;${x;p;}' "$1.out" | tail -c 1500 >&2
     [ -e slow ] && echo "Timeout ($limit_s s)" >&2
     exit "$rc"
@@ -59,13 +59,14 @@ _JOB_MARGIN_S = 60
 # a GPU compiles its kernels each time.
 _SECONDS_PER_PROCESS = {"cpu": 0.2, "gpu": 1.0, "cuda": 1.0}
 _PROFILE_MS = 500
+_PROFILING = ("--enable_op_profiling=true", "--use_profiler=true")  # TensorFlow Lite's name of it, and LiteRT's
 _MARK = re.compile(r"^proxyless-run (?P<round>[0-9]+) (?P<model>[0-9]+)$", re.MULTILINE)
 _END = "proxyless-runs-end"
 
 
 def process_per_round_s(runtime: RuntimeOptions, plan: TimingPlan, model_count: int) -> float:
     """About how long a job takes in which every round of a model is a process of its own."""
-    per_process_s = _SECONDS_PER_PROCESS[runtime.accelerator] + plan.burst_ms / 1e3
+    per_process_s = _SECONDS_PER_PROCESS[runtime.accelerator] + (plan.burst_ms + plan.rest_ms) / 1e3
     return plan.round_count * model_count * per_process_s
 
 
@@ -125,14 +126,15 @@ class BenchmarkModelHostRunner:
         for round_index in range(batch.plan.round_count):
             shuffle(order)
             lines += [f"{round_index} {m} {batch.model_paths[m]}" for m in order]
-        return _job(batch.model_limit_s, self._flags(batch.plan), lines)
+        return _job(batch.model_limit_s, batch.plan.rest_ms, self._flags(batch.plan), lines)
 
     def expected_job_s(self, plan: TimingPlan, model_count: int) -> float:
         return process_per_round_s(self.runtime, plan, model_count)
 
     def job_limit_s(self, batch: Batch) -> int:
         # The launcher ends each invocation at the model's limit; this is for a launcher that cannot.
-        return int(_JOB_MARGIN_S + batch.model_limit_s * len(batch.model_paths) * batch.plan.round_count)
+        each_s = batch.model_limit_s + batch.plan.rest_ms / 1e3
+        return int(_JOB_MARGIN_S + each_s * len(batch.model_paths) * batch.plan.round_count)
 
     def read(self, output: bytes, batch: Batch) -> BatchSamples:
         text = output.decode("utf-8", "replace")
@@ -165,6 +167,11 @@ class BenchmarkModelHostRunner:
                 return result
             results.append(result)
         places = tuple(dict.fromkeys(result.ran_on for result in results))
+        if self.runtime.accelerator == "gpu" and not all(result.is_placed for result in results):
+            return Refused(
+                reason="LiteRT's benchmark_model does not say whether the GPU ran all of a model. Use the tool of that "
+                "name from TensorFlow Lite for the GPU."
+            )
         if self.runtime.accelerator == "gpu" and places != ("GPU",):
             where = printable(", ".join(places), 200)
             return Refused(
@@ -186,8 +193,8 @@ class BenchmarkModelHostRunner:
     def op_profile_content(self, model_path: str, limit_s: float) -> bytes:
         """A job's file for what ran of one model, op by op. For looking, not for latencies: profiling slows the model
         by 3-27 %."""
-        flags = [*self._flags(TimingPlan(burst_ms=_PROFILE_MS)), "--enable_op_profiling=true"]
-        return _job(limit_s, flags, [f"0 0 {model_path}"])
+        flags = [*self._flags(TimingPlan(burst_ms=_PROFILE_MS)), *_PROFILING]
+        return _job(limit_s, 0.0, flags, [f"0 0 {model_path}"])
 
     def read_op_profile(self, output: bytes) -> tuple[OpTime, ...]:
         return parse_op_profile(output.decode("utf-8", "replace"))
@@ -209,8 +216,9 @@ class _Model:
     places: tuple[str, ...]
 
 
-def _job(limit_s: float, flags: Sequence[str], runs: Sequence[str]) -> bytes:
-    return "\n".join([str(max(1, round(limit_s))), " ".join(flags), *runs, ""]).encode()
+def _job(limit_s: float, rest_ms: float, flags: Sequence[str], runs: Sequence[str]) -> bytes:
+    rest_s = f"{rest_ms / 1000.0:.3f}" if rest_ms > 0 else "0"
+    return "\n".join([f"{max(1, round(limit_s))} {rest_s}", " ".join(flags), *runs, ""]).encode()
 
 
 def _by_model_and_round(body: str, batch: Batch) -> list[list[BenchmarkResult | Refused]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from profiler_agent.errors import AgentOutputError
@@ -17,10 +18,24 @@ _COUNT = re.compile(
     rf"(?: p5=(?P<p5>{_NUMBER}) median=(?P<median>{_NUMBER}) p95=(?P<p95>{_NUMBER}))?\s*$"
 )
 _SAME = re.compile(rf"{_PREFIX}count=(?P<count>[0-9]+) curr=(?P<curr>{_NUMBER}) \(all same\)\s*$")
-_SUMMARY = re.compile(
-    rf"{_PREFIX}Inference timings in us: Init: (?P<init>{_NUMBER}), First inference: (?P<first>{_NUMBER}), "
-    rf"Warmup \(avg\): (?P<warmup>{_NUMBER}), Inference \(avg\): (?P<avg>{_NUMBER})\s*$"
+# How the tool's summary reads: since 2020, and in 2019. Below: in LiteRT's newer tool of the same name.
+_SUMMARIES = (
+    re.compile(
+        rf"{_PREFIX}Inference timings in us: Init: (?P<init>{_NUMBER}), First inference: {_NUMBER}, "
+        rf"Warmup \(avg\): {_NUMBER}, Inference \(avg\): (?P<avg>{_NUMBER})\s*$"
+    ),
+    re.compile(
+        rf"{_PREFIX}Average inference timings in us: Warmup: {_NUMBER}, Init: (?P<init>{_NUMBER}), "
+        rf"(?:no stats|Inference): (?P<avg>{_NUMBER})\s*$"
+    ),
 )
+_LITERT_LINE = re.compile(
+    rf"^INFO: \[[^\]]*benchmark_litert_model\.h:[0-9]+\] (?P<what>Model initialization|Inference \(avg\)): +"
+    rf"(?P<ms>{_NUMBER}) ms(?: \((?P<count>[0-9]+) runs\))?\s*$"
+)
+_LITERT_ROUNDING_US = 5.0  # it tells hundredths of a millisecond
+_UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: *(?P<flags>.*)$", re.MULTILINE)
+_SPEAKS_OF_TIMES = re.compile(r"count=|inference|latency|timings|avg", re.IGNORECASE)
 _APPLIED = re.compile(
     r"Explicitly applied (?P<name>\w+) delegate, and the model graph will be (?P<how>completely|partially) executed"
 )
@@ -40,6 +55,7 @@ class BenchmarkResult:
     run_count: how many runs the average is over.
     average_ms: of the measured runs, without the warm-ups.
     ran_on: what executed the graph, such as ``GPU``, ``GPU (partially)``, ``XNNPACK``.
+    is_placed: whether the text tells that; LiteRT's tool tells of the processor's delegate, and not of a GPU.
     """
 
     run_count: int
@@ -48,6 +64,18 @@ class BenchmarkResult:
     max_ms: float
     init_ms: float
     ran_on: str
+    is_placed: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Summary:
+    """What the end of the text says again; ``rounding_us`` is how far that may be from the statistics above it."""
+
+    init_us: float
+    average_us: float
+    rounding_us: float
+    run_count: int | None
+    is_litert: bool
 
 
 def parse_benchmark(text: str) -> BenchmarkResult:
@@ -55,26 +83,34 @@ def parse_benchmark(text: str) -> BenchmarkResult:
 
     Raises:
         AgentOutputError: the statistics of warm-up and measurement, or the summary, are missing, doubled or do not
-            fit each other.
+            fit each other, or the tool left out what it was asked for.
         ModelRefused: a delegate took none of the model, or the model is too fast for the tool's clock.
     """
     lines = [line.rstrip() for line in text.splitlines()]
     counts = [match for line in lines if (match := _COUNT.match(line) or _SAME.match(line))]
-    summaries = [match for line in lines if (match := _SUMMARY.match(line))]
+    summaries = _summaries(lines, text)
     if not counts or len(counts) > 2 or len(summaries) != 1:  # noqa: PLR2004 - warm-up and measurement
         raise AgentOutputError(
-            f"{len(counts)} lines 'count=' and {len(summaries)} lines 'Inference timings in us:' in the output of "
-            f"benchmark_model; a run prints two and one. Its end:\n{printable(text, 600)}"
+            f"{len(counts)} lines of statistics ('count=') and {len(summaries)} summaries that we know ('Inference "
+            "timings in us:', 'Average inference timings in us:', LiteRT's 'Inference (avg):') are in the output of "
+            f"benchmark_model; a run prints two and one. {_seen(lines, text)}"
+        )
+    (summary,) = summaries
+    if (unknown := _UNKNOWN_FLAGS.search(text)) is not None:
+        raise AgentOutputError(
+            f"This benchmark_model does not know {printable(unknown['flags'], 300)} and left it out; what it timed is "
+            "not what was asked for. Use a newer one."
         )
     fields = {key: value for key, value in counts[-1].groupdict().items() if value is not None}
     # Single runs are whole microseconds, so a fast model's shortest one is 0; their mean is not.
     average_us, min_us, max_us = (_time_us(fields.get(key, fields["curr"]), text) for key in ("avg", "min", "max"))
-    stated_us = _time_us(summaries[0]["avg"], text)
-    fits = math.isclose(stated_us, average_us, rel_tol=1e-3, abs_tol=0.05) and min_us - 1 <= average_us <= max_us + 1
-    if not fits:
+    stated_us, run_count = summary.average_us, int(fields["count"])
+    is_same = math.isclose(stated_us, average_us, rel_tol=1e-3, abs_tol=summary.rounding_us)
+    is_within = min_us - 1 <= average_us <= max_us + 1
+    if not is_same or not is_within or summary.run_count not in (None, run_count):
         raise AgentOutputError(
-            f"benchmark_model says avg={average_us} us (min {min_us}, max {max_us}) and then {stated_us} us; these "
-            "do not fit each other, so none is used."
+            f"benchmark_model says avg={average_us} us (min {min_us}, max {max_us}, {run_count} runs) and then "
+            f"{stated_us} us ({summary.run_count or run_count} runs); these do not fit each other, so none is used."
         )
     if average_us == 0:
         raise ModelRefused(
@@ -82,13 +118,51 @@ def parse_benchmark(text: str) -> BenchmarkResult:
             "one, or several of its op in a row."
         )
     return BenchmarkResult(
-        run_count=int(fields["count"]),
+        run_count=run_count,
         average_ms=average_us / 1000.0,
         min_ms=min_us / 1000.0,
         max_ms=max_us / 1000.0,
-        init_ms=_time_us(summaries[0]["init"], text) / 1000.0,
+        init_ms=summary.init_us / 1000.0,
         ran_on=_ran_on(text),
+        is_placed=not summary.is_litert or _APPLIED.search(text) is not None,
     )
+
+
+def _summaries(lines: Sequence[str], text: str) -> list[_Summary]:
+    found = [
+        _Summary(
+            init_us=_time_us(match["init"], text),
+            average_us=_time_us(match["avg"], text),
+            rounding_us=0.05,
+            run_count=None,
+            is_litert=False,
+        )
+        for line in lines
+        for pattern in _SUMMARIES
+        if (match := pattern.match(line))
+    ]
+    parts = [match for line in lines if (match := _LITERT_LINE.match(line))]
+    if [match["what"] for match in parts] == ["Model initialization", "Inference (avg)"] and parts[1]["count"]:
+        init_us, average_us = (1000.0 * _time_us(match["ms"], text) for match in parts)
+        found.append(
+            _Summary(
+                init_us=init_us,
+                average_us=average_us,
+                rounding_us=_LITERT_ROUNDING_US + 0.01,
+                run_count=int(parts[1]["count"]),
+                is_litert=True,
+            )
+        )
+    elif parts:
+        raise AgentOutputError(f"LiteRT's summary has lines missing or doubled. {_seen(lines, text)}")
+    return found
+
+
+def _seen(lines: Sequence[str], text: str) -> str:
+    """The lines that may hold what was looked for, or else the end."""
+    telling = [line for line in lines if _SPEAKS_OF_TIMES.search(line)]
+    words = "\n".join(telling[-6:]) or text
+    return f"What it printed{' of times' if telling else ''}:\n{printable(words, 800)}"
 
 
 def _time_us(word: str, text: str) -> float:

@@ -1,4 +1,4 @@
-"""The benchmark_model runner: its parser on real recorded text, and the whole way through a binary that prints it."""
+"""The benchmark_model runner: the whole way through a binary that prints what the real one does."""
 
 import hashlib
 import re
@@ -16,92 +16,9 @@ from profiler_agent.device import BenchmarkModelRunner, RuntimeOptions
 from profiler_agent.errors import AgentFailed, AgentOutputError, ConfigError, ModelsFailed
 from profiler_agent.runner import Batch
 from profiler_agent.runners.benchmark_model import BenchmarkModelHostRunner
-from profiler_agent.runners.benchmark_text import ModelRefused, parse_benchmark
 from profiler_agent.session import open_session
 
 RECORDED = Path(__file__).parent / "recorded"
-# From public logs of the tool: 2021 (Android, no prefix), 2022 (x86, scientific notation), 2025 (aarch64, percentiles).
-ANDROID_2021 = (RECORDED / "benchmark_android_2021.txt").read_text()
-X86_2022 = (RECORDED / "benchmark_x86_2022.txt").read_text()
-AARCH64_2025 = (RECORDED / "benchmark_aarch64_2025.txt").read_text()
-
-
-@pytest.mark.parametrize(
-    ("text", "average_ms", "run_count", "ran_on"),
-    [
-        (ANDROID_2021, 74.4816, 50, "XNNPACK (partially)"),
-        (X86_2022, 2950.34, 50, "built-in kernels"),
-        (AARCH64_2025, 42.4354, 24, "XNNPACK"),
-    ],
-)
-def test_real_output_of_every_age_is_understood(text, average_ms, run_count, ran_on):
-    result = parse_benchmark(text)
-    assert result.average_ms == pytest.approx(average_ms)
-    assert result.run_count == run_count
-    assert result.ran_on == ran_on
-    assert result.min_ms <= result.average_ms <= result.max_ms
-
-
-def test_one_run_is_its_own_average():
-    summary = "Inference timings in us: Init: 10, First inference: 9, Warmup (avg): 9, Inference (avg): 812\n"
-    text = "count=1 curr=812\n\n" + summary
-    assert parse_benchmark(text).average_ms == 0.812
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda text: "",
-        lambda text: text.replace("count=50 first", "count=50 frist"),
-        lambda text: text.replace("avg=74481.6", "avg=nan"),
-        lambda text: text.replace("Inference (avg): 74481.6", "Inference (avg): 99.0"),
-        lambda text: text.replace("Inference timings in us", "Average timings"),
-        lambda text: text + text,
-        lambda text: text.replace("74481.6", "-74481.6"),
-        lambda text: text[: text.index("Inference timings")],
-    ],
-)
-def test_text_that_is_not_understood_is_an_error(damage):
-    with pytest.raises(AgentOutputError):
-        parse_benchmark(damage(ANDROID_2021).replace("count=6 first=140706 curr=74599", "count=6 curr=1 (old)"))
-
-
-def test_a_delegate_that_took_nothing_is_an_error():
-    line = "Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate.\n"
-    with pytest.raises(ModelRefused, match="GPU delegate took none"):
-        parse_benchmark(line + AARCH64_2025)
-
-
-def counted(line: str, average_us: str) -> str:
-    """The output of a run whose statistics are ``line``."""
-    summary = f"Init: 10, First inference: 1, Warmup (avg): 1, Inference (avg): {average_us}"
-    return f"{line}\n\nInference timings in us: {summary}\n"
-
-
-def test_runs_below_a_microsecond_have_a_mean():
-    text = counted("count=2500 first=1 curr=0 min=0 max=2 avg=0.4 std=0", "0.4")
-    assert parse_benchmark(text).average_ms == pytest.approx(0.0004)
-
-
-@pytest.mark.parametrize("line", ["count=9 first=0 curr=0 min=0 max=0 avg=0 std=0", "count=9 curr=0 (all same)"])
-def test_a_model_that_took_no_whole_microsecond_once_has_no_latency(line):
-    with pytest.raises(ModelRefused, match="took less than one"):
-        parse_benchmark(counted(line, "0"))
-
-
-def test_a_mean_that_is_not_the_one_of_the_summary_is_an_error():
-    with pytest.raises(AgentOutputError, match="do not fit"):
-        parse_benchmark(counted("count=2500 first=1 curr=0 min=0 max=2 avg=0.4 std=0", "0.9"))
-
-
-def test_what_is_shown_of_text_that_is_not_understood_is_printable():
-    with pytest.raises(AgentOutputError) as caught:
-        parse_benchmark("\x1b]0;owned\x07")
-    assert "\x1b" not in str(caught.value)
-
-
-# ---- the whole way -----------------------------------------------------------------------------------------------
-
 BINARY = (Path(__file__).parent / "fake_benchmark_model.sh").read_text()
 
 
@@ -259,3 +176,25 @@ def test_another_binary_than_the_named_one_is_refused(phone):
 def test_the_gpu_of_a_phone_needs_this_runner(local_device):
     with pytest.raises(ConfigError, match=r"needs runner\.kind benchmark_model"):
         replace(local_device, runtime=RuntimeOptions(name="litert", accelerator="gpu"))
+
+
+def test_the_plans_rest_lies_between_two_invocations(phone, models):
+    plan = replace(phone.plan, round_count=2, session_count=1, max_sessions=1)
+    files = models("ok")
+    took_s = []
+    for rest_ms in (0.0, 400.0):
+        with open_session(phone) as session:
+            started_s = time.monotonic()
+            list(session.time_models(files, canary=files[0], plan=replace(plan, rest_ms=rest_ms)))
+            took_s.append(time.monotonic() - started_s)
+    assert took_s[1] - took_s[0] > 0.8  # four invocations
+
+
+def test_the_gpu_is_not_believed_to_have_run_what_litert_does_not_place(gpu, models, tmp_path):
+    text = (RECORDED / "benchmark_litert_x86_2025.txt").read_text()
+    script = BINARY.replace('echo "INFO: $delegate"\n', f"cat <<'END'\n{text}END\nexit 0\n")
+    gpu.runner.binary.write_text(script)
+    device = replace(gpu, runner=replace(gpu.runner, sha256=hashlib.sha256(script.encode()).hexdigest()))
+    files = models("ok")
+    with pytest.raises(AgentFailed, match="does not say whether the GPU ran all of a model"):
+        time_all(device, files, files[0])

@@ -104,7 +104,7 @@ def phone(local_device, tmp_path):
 def test_a_session_profiles_a_model_and_leaves_nothing_behind(phone, models):
     with open_session(phone) as session:
         assert session.profile_ops(models("ok")[0].path) == parse_op_profile(XNNPACK)
-    assert {path.name for path in Path(phone.directory).iterdir()} == {"cache"}
+    assert {path.name for path in Path(phone.directory).iterdir()} == {"cache", "made_above"}
 
 
 def test_a_model_that_the_binary_refuses_is_named_with_its_words(phone, models):
