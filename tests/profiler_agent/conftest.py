@@ -27,8 +27,10 @@ from profiler_agent.transport import Transport
 from profiler_agent.transports import open_transport
 
 sys.path.insert(0, str(Path(__file__).parent))  # the test doubles beside this file
+from fake_android import FakeAndroid, make_fake_android
 from fault_adbd import FaultAdbd
 from loopback import Sshd, make_sshd_keys, own_adb_server, start_sshd, why_no_sshd
+from other_shell import SHELLS
 
 SHORT_PLAN = TimingPlan(
     warmup_runs=1, burst_ms=1.0, burst_retries=0, round_count=4, session_count=2, max_sessions=2, spread_limit=10.0
@@ -144,3 +146,27 @@ def open_link() -> Iterator[Callable[[Link], Transport]]:
     yield open_one
     for transport in opened:
         transport.close()
+
+
+@pytest.fixture
+def android(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeAndroid:
+    android = make_fake_android(tmp_path / "android")
+    monkeypatch.setattr("profiler_agent.session.AGENT_SCRIPT", android.agent)
+    return android
+
+
+@pytest.fixture
+def phone(adb_device: Device, adbd: FaultAdbd, android: FakeAndroid) -> Device:
+    """The fault-injecting adbd with that Android behind it, and a device file that asks for fixed clocks."""
+    adbd.faults.environment["PATH"] = android.path
+    plan = replace(adb_device.plan, session_count=1, max_sessions=1)
+    return replace(adb_device, plan=plan, guard=replace(adb_device.guard, fixed_performance=True))
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    """A shell that devices have, as the words that start it."""
+    words: list[str] = request.param.split()
+    if shutil.which(words[0]) is None:
+        pytest.skip(f"{words[0]} is not installed; tests/profiler_agent/setup_system.sh installs it")
+    return words

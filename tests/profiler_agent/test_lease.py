@@ -1,26 +1,13 @@
 """The agent alone, without a host that renews its lease: under every shell that devices have."""
 
 import json
-import shutil
 import subprocess
 import threading
 import time
 from itertools import count
 from pathlib import Path
 
-import pytest
-
 from profiler_agent.bundle import AGENT_SCRIPT
-
-SHELLS = ["dash", "mksh", "busybox sh", "bash --posix"]
-
-
-@pytest.fixture(params=SHELLS)
-def shell(request):
-    words = request.param.split()
-    if shutil.which(words[0]) is None:
-        pytest.skip(f"{words[0]} is not installed; tests/profiler_agent/setup_system.sh installs it")
-    return words
 
 
 def run_agent(shell, run: Path, *, jobs: int, limit_s: int, runner: str, lease_s: int) -> list[dict]:

@@ -1,0 +1,85 @@
+"""Junk and hostile output of a device is an error in printable words, and nothing of it is used."""
+
+from dataclasses import replace
+
+import pytest
+
+from profiler_agent.device import PythonRunner
+from profiler_agent.errors import AgentOutputError, RuntimeMissing
+from profiler_agent.session import open_session
+from profiler_agent.transports.local import LocalTransport
+
+
+@pytest.mark.parametrize("order", ["junk", "control", "nan", "negative", "float", "zero", "traversal", "oversized"])
+def test_hostile_output_is_an_error_and_nothing_of_it_is_used(local_device, models, order):
+    files = models("ok", order)
+    seen = []
+    with pytest.raises(AgentOutputError) as error, open_session(local_device) as session:
+        for timing in session.time_models(files, canary=files[0]):
+            seen.append(timing)
+    assert seen == []
+    assert all(char.isprintable() or char == "\n" for char in str(error.value))
+
+
+class ToldFacts(LocalTransport):
+    """The agent answers the question for its facts with these."""
+
+    def __init__(self, facts: bytes) -> None:
+        self.facts = facts
+
+    def run(self, argv, timeout_s):
+        result = super().run(argv, timeout_s)
+        if " facts " not in argv[2]:
+            return result
+        begin, _, rest = result.stdout.partition(b"\n")
+        end = rest.rpartition(b"\nproxyless-end-")[2]
+        return replace(result, stdout=begin + b"\n" + self.facts + b"\nproxyless-end-" + end)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        b"",
+        b"[]",
+        b'{"temperature_mc":"hot"}',
+        b'{"temperature_mc":[50000]}',
+        b'{"cpu_pressure_percent":"99"}',
+        b'{"cpu_ticks":[[1],2,3,4,5,6,7,8]}',
+        b'{"thermal_status":true}',
+        b'{"load_1min":1' + b"0" * 400 + b"}",
+        b'{"\\u001b]0;owned\\u0007":1}',
+        b'{"load\\nverdict   accepted":1}',
+        b'{"fixed_performance":"\\u001b[31mred"}',
+        b'{"found_limits_khz":' + b"[" * 900 + b"]" * 900 + b"}",
+    ],
+)
+def test_hostile_facts_are_an_error_in_printable_words_before_anything_is_timed(local_device, models, facts):
+    two_threads = replace(local_device.runtime, thread_count=2)
+    guard = replace(local_device.guard, max_start_temperature_c=45.0)
+    device = replace(local_device, runtime=two_threads, guard=guard)
+    with (
+        pytest.raises(AgentOutputError, match="no agent of ours") as error,
+        open_session(device, transport=ToldFacts(facts)) as session,
+    ):
+        list(session.time_models(models("ok"), canary=models("ok")[0]))
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("version", ["null", '"\\u001b[2J\\nverdict"'])
+def test_what_a_device_says_of_its_python_is_shown_without_control_characters(local_device, tmp_path, version):
+    python = tmp_path / "fake" / "evil"
+    told = (
+        '{"t":"probe","runtime":"onnxruntime","executable":"\\u001b]0;owned\\u0007\\nx","python":"\\u001b[2J",'
+        f'"version":{version},"package":null}}'
+    )
+    python.write_text(f"#!/bin/sh\ncat <<'END'\n{told}\nEND\n")
+    python.chmod(0o755)
+    device = replace(local_device, runner=PythonRunner(python=str(python)))
+    if version == "null":
+        with pytest.raises(RuntimeMissing, match=r"under \?\]0;owned\?\?x") as error, open_session(device):
+            pass
+        assert str(error.value).isprintable()
+    else:
+        with open_session(device) as session:
+            words = [session.facts.runtime_version, *map(str, session.facts.details.values())]
+        assert all(word.isprintable() for word in words)
