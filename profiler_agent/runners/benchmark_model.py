@@ -19,10 +19,11 @@ from profiler_agent.runners.op_profile_text import OpTime, parse_op_profile
 from profiler_agent.runners.pinning import pin_words, require_cores
 from profiler_agent.timing import SessionSamples
 
-# A job's file: the limit of one invocation and the rest after it in seconds; the flags; then a line "round model path"
-# for each invocation. The path is the rest of its line, so that it may hold spaces. An invocation that hangs is ended by
-# the watcher and not by timeout, whose toybox version loses exit codes. Of one that fails the words go to standard
+# A job's file: the limit of one invocation and the rest after it, in seconds; the flags; then a line "round model path"
+# for each invocation. The path is the rest of its line, so that it may hold spaces. An invocation that hangs is ended
+# by the watcher and not by timeout, whose toybox version loses exit codes. Of one that fails the words go to standard
 # error, without chatter.
+_LAUNCHER = r"""
 exec <"$1.job"
 read -r limit_s rest_s
 read -r flags
