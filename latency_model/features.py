@@ -6,7 +6,7 @@ A search asks for the latency of many thousand ops; so the columns are numpy arr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, get_args
@@ -56,6 +56,7 @@ _FIELDS = (
     "has_residual",
     "dilation",
 )
+_OPTIONAL = {"squeeze_channels"}
 # What a kind's own field is called where the common name differs, and what stands for a field it lacks.
 _RENAMED: dict[type[Any], dict[str, str]] = {LinearSpec: {"in_channels": "in_features", "out_channels": "out_features"}}
 _ABSENT = {
@@ -148,15 +149,21 @@ def _fill_rows(
 ) -> None:
     renamed = _RENAMED.get(cls, {})
     present = [name for name in _FIELDS if name in _names(cls)]
-    getter = attrgetter("dtype", "batch", *(renamed.get(name, name) for name in present))
-    columns = list(zip(*map(getter, ops), strict=True))
-    codes[1][rows] = [DTYPES.index(value) for value in columns[0]]
-    for name, values in zip(present, columns[2:], strict=True):
-        fields[name][rows] = [0 if value is None else value for value in values]
+    codes[1][rows] = _codes(DTYPES, "dtype", ops)
+    for name in present:
+        values: Iterator[float | None] = map(attrgetter(renamed.get(name, name)), ops)  # tuples would take longer
+        if name in _OPTIONAL:
+            values = (value or 0 for value in values)
+        fields[name][rows] = np.fromiter(values, dtype=np.float64, count=len(ops))
     for name in set(_ABSENT) - set(present):
         fields[name][rows] = _ABSENT[name]
     if "activation" in cls.__dataclass_fields__:
-        codes[0][rows] = [ACTIVATIONS.index(value) for value in map(attrgetter("activation"), ops)]
+        codes[0][rows] = _codes(ACTIVATIONS, "activation", ops)
+
+
+def _codes(choices: tuple[str, ...], name: str, ops: list[OpSpec]) -> npt.NDArray[np.int64]:
+    code = {choice: index for index, choice in enumerate(choices)}
+    return np.fromiter(map(code.__getitem__, map(attrgetter(name), ops)), dtype=np.int64, count=len(ops))
 
 
 def op_costs(columns: OpColumns) -> OpCosts:
