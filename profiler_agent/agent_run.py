@@ -109,6 +109,7 @@ class AgentRun:
     name: of the run's folder on the device; random, so that nobody guesses it.
     poll_s: between two looks at the journal, at most.
     known_ids: jobs whose results an earlier host took already.
+    on_wait: is told once when another session holds the device.
     """
 
     shell: RemoteShell
@@ -121,6 +122,7 @@ class AgentRun:
     clock_s: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     known_ids: frozenset[str] = frozenset()
+    on_wait: Callable[[str], None] | None = None
     _lease: int = 0
 
     @property
@@ -291,6 +293,9 @@ class AgentRun:
                 f"Another session (process {bye.pid or 'unknown'}) has held {self.shell.transport.address} for "
                 f"{self.guard.wait_limit_s:.0f} s. Wait for it, or end it and run `proxyless device clean`."
             )
+        if self.on_wait is not None:
+            self.on_wait(f"Another session (process {bye.pid or 'unknown'}) holds {self.shell.transport.address}.")
+            self.on_wait = None
         self.sleep(self.poll_s)
         self.start()
 

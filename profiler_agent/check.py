@@ -9,6 +9,7 @@ from typing import Any
 
 from profiler_agent.check_models import check_model
 from profiler_agent.device import BenchmarkModelRunner, Device
+from profiler_agent.errors import DeviceBusy, DeviceFull, DeviceNotReady, DeviceTooBusy, DeviceTooHot
 from profiler_agent.session import ModelFile, open_session
 from profiler_agent.stability import StabilityReport, judge_timing
 from profiler_agent.timing import Timing
@@ -16,11 +17,16 @@ from profiler_agent.timing import Timing
 CHECK = "check"
 CANARY = "canary"
 _PATIENCE_S = 5.0
+# A device in this state has answered, and what it says of itself is worth seeing beside the reason.
+_FINDINGS = (DeviceBusy, DeviceFull, DeviceTooBusy, DeviceTooHot)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
-    """What a check found. ``latency_ms`` holds the low quantile per tiny model."""
+    """What a check found. ``latency_ms`` holds the low quantile per tiny model.
+
+    Where the device answered and could not be timed now (hot, busy, full, or held by another), ``finding`` says why and
+    how to mend it, ``latency_ms`` is empty and ``stability`` None."""
 
     device_name: str
     fingerprint: str
@@ -29,7 +35,8 @@ class CheckReport:
     ran_on: str | None
     thread_count: int
     latency_ms: Mapping[str, float]
-    stability: StabilityReport
+    stability: StabilityReport | None
+    finding: str | None
     details: Mapping[str, Any]
     state: Mapping[str, Any]
     seconds: float
@@ -54,18 +61,22 @@ def check_device(device: Device, *, on_wait: Callable[[str], None] | None = None
     """Open the device, time the tiny models, close it. ``on_wait`` is told why, when the device is waited for.
 
     Raises:
-        ProxylessError: whatever stands in the way, with the mend; a hot, busy or held device after a few seconds.
+        ProxylessError: whatever stands in the way of an answer, with the mend.
     """
     device = quick(device)
     started_s = time.monotonic()
     models = [ModelFile(model_id=name, path=check_model(name, device.runtime.name)) for name in (CHECK, CANARY)]
+    timings: dict[str, Timing] = {}
+    finding: DeviceNotReady | None = None
     with open_session(device, on_wait=on_wait) as session:
-        timings: dict[str, Timing] = {
-            timing.model_id: timing for timing in session.time_models(models, canary=models[1])
-        }
+        try:
+            for timing in session.time_models(models, canary=models[1]):
+                timings[timing.model_id] = timing
+        except _FINDINGS as error:
+            finding = error
         state = session.read_device_state()
         facts, ran_on = session.facts, session.ran_on
-    reports = {name: judge_timing(timing, device.plan) for name, timing in timings.items()}
+    reports = {} if finding else {name: judge_timing(timing, device.plan) for name, timing in timings.items()}
     return CheckReport(
         device_name=device.name,
         fingerprint=facts.fingerprint,
@@ -74,7 +85,8 @@ def check_device(device: Device, *, on_wait: Callable[[str], None] | None = None
         ran_on=ran_on,
         thread_count=device.runtime.thread_count,
         latency_ms={name: report.latency_ms for name, report in reports.items()},
-        stability=reports[CHECK],
+        stability=reports.get(CHECK),
+        finding=None if finding is None else str(finding),
         details=facts.details,
         state=state,
         seconds=time.monotonic() - started_s,

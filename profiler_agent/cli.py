@@ -45,10 +45,14 @@ def list_devices(as_json: _AsJson = False) -> None:
 def check(device_file: _DeviceFile, as_json: _AsJson = False, ops: _OpsModel = None) -> None:
     """Run the whole chain on one tiny model: link, agent, runtime, noise, and a verdict. Takes under 20 seconds.
 
+    A device that is hot, busy, full or held by another is shown with what it tells of itself and with the finding; the
+    exit code is then 3.
+
     Example: proxyless device check device_configs/local_cpu_litert.yaml
     """
     from profiler_agent.check import check_device, check_to_json
     from profiler_agent.device import load_device
+    from profiler_agent.errors import DeviceNotReady
 
     device = load_device(device_file)
     if ops is not None:
@@ -56,6 +60,8 @@ def check(device_file: _DeviceFile, as_json: _AsJson = False, ops: _OpsModel = N
         return
     report = check_device(device, on_wait=lambda words: typer.echo(f"Waiting a few seconds: {words}", err=True))
     typer.echo(json.dumps(check_to_json(report)) if as_json else _describe(report))
+    if report.finding is not None:
+        raise typer.Exit(code=DeviceNotReady.exit_code)
 
 
 @device_app.command("clean")
@@ -85,18 +91,24 @@ def _show_ops(device: Device, model: Path, *, as_json: bool) -> None:
 
 
 def _describe(report: CheckReport) -> str:
-    stability = report.stability
+    place = f" on {report.ran_on}" if report.ran_on else ""
     lines = [
         f"device    {report.device_name}  fingerprint {report.fingerprint}",
         *(f"          {name}: {value}" for name, value in _known(report.details).items()),
-        f"runtime   {report.runtime_name} {report.runtime_version} on {report.ran_on}, {report.thread_count} thread(s)",
+        f"runtime   {report.runtime_name} {report.runtime_version}{place}, {report.thread_count} thread(s)",
         *(f"latency   {name}: {value * 1000:.1f} us" for name, value in report.latency_ms.items()),
-        f"noise     spread between sessions {stability.spread:.1%}, canary drift {stability.canary_drift:.1%}, "
-        f"preempted rounds {_percent(stability.preempted_share)}",
-        *(f"state     {name}: {value}" for name, value in _known(report.state).items()),
-        f"verdict   {stability.verdict} after {report.seconds:.1f} s",
-        *([f"          {stability.reason}"] if stability.reason else []),
     ]
+    if (stability := report.stability) is not None:
+        lines.append(
+            f"noise     spread between sessions {stability.spread:.1%}, canary drift {stability.canary_drift:.1%}, "
+            f"preempted rounds {_percent(stability.preempted_share)}"
+        )
+    lines += [f"state     {name}: {value}" for name, value in _known(report.state).items()]
+    if stability is None:
+        lines.append(f"finding   not timed after {report.seconds:.1f} s: {report.finding}")
+    else:
+        lines.append(f"verdict   {stability.verdict} after {report.seconds:.1f} s")
+        lines += [f"          {stability.reason}"] if stability.reason else []
     return "\n".join(lines)
 
 

@@ -18,7 +18,8 @@ from profiler_agent.resume import OpenRun, ResumeStore
 
 @dataclass
 class JobQueue:
-    """``results`` hands every job's result over once, also one that an earlier host fetched and did not use."""
+    """``results`` hands every job's result over once, also one that an earlier host fetched and did not use.
+    ``on_wait`` is told when another session holds the device."""
 
     shell: RemoteShell
     folder: DeviceFolder
@@ -27,6 +28,7 @@ class JobQueue:
     session: str
     fingerprint: str
     store: ResumeStore
+    on_wait: Callable[[str], None] | None = None
     _current: AgentRun | None = None
 
     def results(
@@ -81,7 +83,7 @@ class JobQueue:
         return run if run.exists() else None
 
     def _new_run(self) -> AgentRun:
-        return AgentRun(self.shell, self.folder, self.agent, self.guard, self.session)
+        return AgentRun(self.shell, self.folder, self.agent, self.guard, self.session, on_wait=self.on_wait)
 
     def abandon(self, *, keep_run: bool) -> None:
         """Stop the agent if the link still stands, and remove its folder when nobody will resume it."""
@@ -91,3 +93,4 @@ class JobQueue:
             self._current.stop()
             if not keep_run:
                 self.folder.remove_run(self._current.name)
+                self._current = None

@@ -54,8 +54,8 @@ def open_session(
     """Open a device: connect, identify it, bring agent and runner there, find the runtime.
 
     With ``work_dir`` a killed host resumes: opened again with the same folder and models, it takes over what the
-    agent did meanwhile. ``transport`` replaces the one that the device file names. ``on_wait`` is told why, when a hot
-    or busy device is waited for.
+    agent did meanwhile. ``transport`` replaces the one that the device file names. ``on_wait`` is told why, when a hot,
+    busy or held device is waited for.
 
     Raises:
         DeviceNotReady: the device is absent, refuses, is full, or lacks the runtime.
@@ -141,7 +141,7 @@ class Session:
         )
 
     def tell_waits(self, on_wait: Callable[[str], None] | None) -> None:
-        self._timer.on_wait = on_wait
+        self._timer.on_wait = self._queue.on_wait = on_wait
 
     @property
     def ran_on(self) -> str | None:
@@ -265,7 +265,9 @@ class Session:
             )
 
     def finish(self) -> None:
-        """Leave only the cache of agent and runner behind; there is nothing to resume."""
+        """Leave only the cache of agent and runner behind; there is nothing to resume, not even a run that never got
+        its turn."""
+        self._queue.abandon(keep_run=False)
         self._store.forget_all()
         if self._folder.places_filled:
             self._folder.remove_place(self._models_place)

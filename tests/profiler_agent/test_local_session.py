@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from profiler_agent.bundle import DeviceFile
 from profiler_agent.check import check_device, check_to_json, quick
 from profiler_agent.check_models import check_model
 from profiler_agent.device import RuntimeOptions, load_device
-from profiler_agent.errors import ConfigError, DeviceTooHot, RuntimeMissing, WrongDevice
+from profiler_agent.errors import ConfigError, RuntimeMissing, WrongDevice
 from profiler_agent.session import MODELS_PER_BATCH, ModelFile, clean_device, first_batch, open_session
 
 
@@ -122,18 +121,6 @@ def test_another_device_than_the_pinned_one_is_not_cleaned(local_device):
     with pytest.raises(WrongDevice, match="Nothing was removed"):
         clean_device(replace(local_device, fingerprint="0" * 16))
     assert Path(local_device.directory).is_dir()
-
-
-def test_a_check_of_a_device_that_is_not_ready_says_so_within_seconds(local_device, monkeypatch):
-    device = replace(local_device, guard=replace(local_device.guard, wait_limit_s=600.0, max_start_temperature_c=45.0))
-    monkeypatch.setattr("profiler_agent.session.Session.read_device_state", lambda _: {"temperature_mc": 80_000})
-    started_s = time.monotonic()
-    told: list[str] = []
-    with pytest.raises(DeviceTooHot, match="is at 80 C"):
-        check_device(device, on_wait=told.append)
-    assert len(told) == 1
-    assert "is at 80 C" in told[0]
-    assert time.monotonic() - started_s < 20
 
 
 def test_a_check_runs_few_processes_where_each_burst_is_one():
