@@ -56,7 +56,17 @@ def first_choice(
     whole = list(choose_networks(rest, calibration_count)) if rest and calibration_count else []
     op_count = max(count - len(always) - len(whole), 1)
     blind = max(int(_BLIND_SHARE * op_count), 1)
-    return [*always, *(single_op_network(op) for op in choose_ops(ops, blind)), *whole], op_count - blind
+    return [*always, *map(single_op_network, blind_choice(ops, blind)), *whole], op_count - blind
+
+
+def blind_choice(ops: Sequence[OpSpec], count: int) -> list[OpSpec]:
+    """Ops to measure before anything is known: one of every kind, as no regressor speaks of a kind that it has not
+    seen, then those that stand for all others."""
+    by_kind: dict[str, list[OpSpec]] = {}
+    for op in ops:
+        by_kind.setdefault(op.kind, []).append(op)
+    one_of_each = [choose_ops(alike, 1)[0] for alike in by_kind.values()]
+    return list(dict.fromkeys([*one_of_each, *choose_ops(ops, count)]))[:count]
 
 
 def later_ops(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from latency_model.errors import TooFewSamplesError
 from latency_model.features import FloatArray
 from latency_model.op_timings import OpTimings
 from latency_model.predictors.conformal import folds
@@ -84,13 +85,19 @@ def _mape(predicted_ms: FloatArray, measured_ms: FloatArray) -> float:
 
 
 def fit_auto(timings: OpTimings, *, seed: int = 0, confidence: float = 0.9) -> tuple[LatencyPredictor, str]:
-    """The table with the chosen regressor behind it, and why; the table alone when ops are too few to choose."""
+    """The table with the chosen regressor behind it, and why.
+
+    Of ops too few to choose by, as a campaign of a minute leaves them, the roofline speaks for the others, whose few
+    terms need the least; the table alone when they are too few for that.
+    """
     table = TablePredictor.fit(timings, seed=seed, confidence=confidence)
     if len(timings) < LEAST_OPS_TO_CHOOSE:
-        return table, (
-            f"measured ops by table; {len(timings)} ops are too few to choose a regressor for others "
-            f"({LEAST_OPS_TO_CHOOSE} or more)"
-        )
+        few = f"{len(timings)} ops are too few to choose a regressor for others ({LEAST_OPS_TO_CHOOSE} or more)"
+        try:
+            roofline = RooflinePredictor.fit(timings, seed=seed, confidence=confidence)
+        except TooFewSamplesError:
+            return table, f"measured ops by table; {few}"
+        return MeasuredFirstPredictor(table, roofline), f"measured ops by table, others by roofline; {few}"
     choice = choose_regressor(timings, seed)
     regressor = _FITS[choice.kind][0].fit(timings, seed=seed, confidence=confidence)
     return MeasuredFirstPredictor(table, regressor), choice.reason

@@ -41,6 +41,15 @@ def test_a_short_campaign_takes_networks_and_ops_that_stand_for_the_rest(make_ne
     assert len(first) + more == affordable_count([*map(single_op_network, OPS), *networks], TimingPlan(), 0.25)
 
 
+def test_a_short_campaign_has_an_op_of_every_kind_and_what_must_always_be_timed(make_networks):
+    depthwise = DepthwiseConvSpec(in_channels=8, in_height=7, in_width=7, kernel_size=3)
+    networks = make_networks(12)
+    first, _ = first_choice([*OPS, depthwise], networks, TimingPlan(), minutes=0.05, always=networks[3:4])
+    assert first[0] == networks[3]
+    assert networks[3] not in first[1:]
+    assert depthwise in [op for network in first for op in network.ops if len(network.ops) == 1]
+
+
 def test_chosen_ops_lie_near_all_others():
     chosen = choose_ops(OPS, 20)
     assert len(set(chosen)) == 20

@@ -116,8 +116,12 @@ def test_auto_takes_measured_ops_from_the_table_and_says_why_it_chose_the_regres
     assert np.array_equal(load_predictor(tmp_path).predict_ms(ops).high_ms, predicted.high_ms)
 
 
-def test_auto_is_the_table_alone_when_ops_are_few(device):
+def test_auto_takes_the_roofline_for_others_when_ops_are_few_and_the_table_alone_when_very_few(device):
     predictor, reason = fit_auto(timings_of(device, convs(12)))
+    assert isinstance(predictor, MeasuredFirstPredictor)
+    assert predictor.regressor.kind == "roofline"
+    assert "too few" in reason
+    predictor, reason = fit_auto(timings_of(device, convs(4)))
     assert isinstance(predictor, TablePredictor)
     assert "too few" in reason
 
