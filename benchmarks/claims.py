@@ -9,7 +9,8 @@ A benchmark is a module with a function that yields claims::
         run_benchmark("memory", measure)
 
 ``python -m benchmarks.memory [--quick] [--json] [--data DIR]`` then prints each claim as it is settled. With --json
-the last line of standard output is one JSON object. The exit code says that the benchmark ran, not what it found.
+the last line of standard output is one JSON object. The exit code says that the benchmark ran, not what it found;
+public data that are not there are a claim without a figure.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import datetime
 import json
 import os
 import platform
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +29,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+PUBLIC_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+"""Beside the checkout; ``--data`` names another folder."""
 _LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime", "ai-edge-litert", "scikit-learn", "xgboost", "proxyless")
 
 
@@ -99,9 +104,10 @@ def run_benchmark(name: str, measure: Callable[[Options], Iterator[Claim]], argv
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--data", type=Path, help="another folder of the same layout as the public data")
     arguments = parser.parse_args(argv)
-    started = time.monotonic()
+    options = Options(quick=arguments.quick, data=arguments.data)
+    started, load = time.monotonic(), os.getloadavg()[0]
     claims = []
-    for claim in measure(Options(quick=arguments.quick, data=arguments.data)):
+    for claim in _with_what_is_missing(measure(options), options):
         claims.append(claim)
         print(claim, flush=True)
     if arguments.json:
@@ -111,31 +117,67 @@ def run_benchmark(name: str, measure: Callable[[Options], Iterator[Claim]], argv
                 {key: value for key, value in asdict(claim).items() if value is not None or key == "value"}
                 for claim in claims
             ],
-            "environment": environment(),
+            "environment": {**environment(), "load_before": round(load, 1)},
             "seconds": round(time.monotonic() - started, 1),
         }
         print(json.dumps(report))
+
+
+def _with_what_is_missing(claims: Iterator[Claim], options: Options) -> Iterator[Claim]:
+    """The claims; public data that are not there are one without a figure, and the cause of a probe's end is shown."""
+    folder = options.data or PUBLIC_DATA
+    try:
+        yield from claims
+    except FileNotFoundError as error:
+        if error.filename is None or not Path(error.filename).is_relative_to(folder):
+            raise
+        missing = Path(error.filename).relative_to(folder)
+        yield not_measured("all that is still to come", f"{missing} is there", f"it is not in {folder.name}/")
+    except subprocess.CalledProcessError as error:
+        print(error.stderr, file=sys.stderr)
+        raise
 
 
 def environment() -> dict[str, Any]:
     """What the figures depend on."""
     return {
         "date": datetime.date.today().isoformat(),
+        "commit": present_commit(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor_name(),
+        "processor": _cpuinfo("model name") or platform.processor(),
+        "vectors": _widest_vectors(_cpuinfo("flags").split()),
         "core_count": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "versions": dict(_installed_versions()),
     }
 
 
-def _processor_name() -> str:
+def _cpuinfo(field: str) -> str:
+    """What Linux says of the first core; "" elsewhere."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
+            if line.startswith(field):
                 return line.partition(":")[2].strip()
-    return platform.processor()
+    return ""
+
+
+def _widest_vectors(flags: Sequence[str]) -> str:
+    """A processor's name alone does not tell machines of a cloud apart, whose convolutions differ by a factor."""
+    for name in ("avx512_vnni", "avx512f", "avx_vnni", "avx2"):
+        if name in flags:
+            return name
+    return "unknown"
+
+
+def present_commit() -> str:
+    """Of the code that measured, with what was changed since it."""
+    words = ["git", "describe", "--always", "--dirty"]
+    try:
+        done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"
 
 
 def _installed_versions() -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.claims import PUBLIC_DATA
 from benchmarks.public_additive import follows_order
 from benchmarks.public_fbnet import FBNET_CANDIDATE_COUNT, fbnet_items
 from benchmarks.public_files import Absent, LeftOut, in_words, positive_number
@@ -19,7 +20,7 @@ from latency_model.few_shot.items import Items
 
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data"
+DEFAULT_FOLDER = PUBLIC_DATA
 SPACES = ("nasbench201", "fbnet")
 
 _NETWORK_FILE = {"nasbench201": "str_arch2idx.pt", "fbnet": "arch.pt"}

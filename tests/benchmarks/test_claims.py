@@ -26,6 +26,9 @@ def test_a_benchmark_ends_with_one_line_of_json_in_the_agreed_form():
     report = json.loads(last)
     assert set(report) == {"benchmark", "claims", "environment", "seconds"}
     assert report["benchmark"] == "lowering"
+    assert {"date", "commit", "processor", "vectors", "core_count", "load_before", "versions"} <= set(
+        report["environment"]
+    )
     assert len(for_people) == len(report["claims"]) > 0
     for claim in report["claims"]:
         assert {"claim", "value", "unit", "aim", "holds"} <= set(claim)
@@ -54,3 +57,44 @@ def test_a_claim_that_falls_short_is_reported_and_the_benchmark_still_ends_well(
     memory, _, phone = json.loads(lines[-1])["claims"]
     assert memory["spread"] == [1.1, 1.3]
     assert (phone["value"], phone["holds"], phone["note"]) == (None, False, "no phone here")
+
+
+MISSING = """
+from benchmarks.claims import at_most, run_benchmark
+
+def measure(options):
+    yield at_most("memory", 1.0, 1.15, unit="ratio")
+    (options.data / "table.csv").read_text()
+
+run_benchmark("example", measure)
+"""
+
+
+def test_public_data_that_are_not_there_are_a_claim_without_a_figure(tmp_path: Path):
+    finished = run("-c", MISSING, "--json", "--data", str(tmp_path / "data"))
+    assert finished.returncode == 0, finished.stderr
+    _, missing = json.loads(finished.stdout.splitlines()[-1])["claims"]
+    assert (missing["value"], missing["aim"]) == (None, "table.csv is there")
+
+
+def test_another_missing_file_is_an_error():
+    other = MISSING.replace('options.data / "table.csv"', "__import__('pathlib').Path('/nowhere/table.csv')")
+    finished = run("-c", other)
+    assert finished.returncode == 1 and "/nowhere/table.csv" in finished.stderr
+
+
+PROBE = """
+import subprocess, sys
+from benchmarks.claims import run_benchmark
+
+def measure(options):
+    subprocess.run([sys.executable, "-c", "raise SystemExit('the cause')"], check=True, capture_output=True, text=True)
+    yield
+
+run_benchmark("example", measure)
+"""
+
+
+def test_the_cause_of_a_probes_end_is_shown():
+    finished = run("-c", PROBE)
+    assert finished.returncode == 1 and "the cause" in finished.stderr
