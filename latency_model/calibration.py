@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from latency_model.errors import TooFewSamplesError
-from latency_model.features import FloatArray
-from latency_model.network_latency import (
+from latency_model.correction import (
     SHARED_TERMS,
     Correction,
     OpParts,
@@ -18,6 +16,8 @@ from latency_model.network_latency import (
     op_rows,
     prior_std_ms,
 )
+from latency_model.errors import TooFewSamplesError
+from latency_model.features import FloatArray
 from latency_model.ops import OpSpec
 from latency_model.posterior import LinearPosterior, linear_posterior
 from latency_model.predictors.conformal import conformal_quantile, folds

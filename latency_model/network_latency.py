@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from latency_model.correction import Correction, network_row, op_parts, op_rows, unseen_variance
 from latency_model.errors import PredictorMismatchError, UnknownOpError
-from latency_model.features import FloatArray, edge_values, is_free, op_columns, op_costs
+from latency_model.features import FloatArray, is_free
 from latency_model.measurement import DeviceIdentity
 from latency_model.ops import OpSpec, op_from_json, op_to_json
 from latency_model.posterior import LinearPosterior
-from latency_model.predictors.conformal import normal_quantile
 from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.protocol import LatencyPredictor
 from latency_model.predictors.store import load_predictor, read_json, save_predictor, write_json
-from latency_model.predictors.table import TablePredictor
 
 SCHEMA = 2
 _READS = (1, 2)  # schema 1 named neither accelerator nor cores
 _CARD_SCHEMA = 1
 _FILE = "network_latency.json"
 _ARRAYS = "network_latency.npz"
-SHARED_TERMS = ("sum", "kernels", "edges", "constant")
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,24 @@ class LatencyEstimate:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TableSource:
+    """The file of somebody else's latencies that a predictor was made of, and the unit that they are in."""
+
+    file: str
+    sha256: str
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.file} (sha256 {self.sha256[:16]}, read as {self.unit})"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Where a predictor comes from: the device it speaks of, and what it was fitted on."""
+    """Where a predictor comes from: the device it speaks of, and what it was fitted on.
+
+    Attributes:
+        source: the table that the ops' latencies were read from; None where they were measured.
+    """
 
     identity: DeviceIdentity
     plan: dict[str, Any]
@@ -53,37 +66,14 @@ class Provenance:
     proxyless_version: str
     git_commit: str | None
     fitted_at: str
+    source: TableSource | None = None
 
-
-@dataclass(frozen=True, kw_only=True)
-class Correction:
-    """What whole networks taught about the ops: shifts of single ops and of the shared terms.
-
-    Attributes:
-        ops: the ops that stood in the calibration networks.
-        posterior: of the shifts, ops first, then SHARED_TERMS.
-        op_spread: how far an op inside a network strays from ``a * alone + b * kernels``, as a share.
-        shared_scale: (4,), what turns one unit of a shared term into milliseconds.
-    """
-
-    ops: tuple[OpSpec, ...]
-    posterior: LinearPosterior
-    op_spread: float
-    shared_scale: FloatArray
-
-
-@dataclass(frozen=True)
-class OpParts:
-    """Per op: latency alone as predicted, its standard deviation as a share of it, and what the affine form makes of
-    it. ``is_measured``: looked up, where a regressor speaks of the others."""
-
-    ops: tuple[OpSpec, ...]
-    alone_ms: FloatArray
-    relative_error: FloatArray
-    kernel_count: FloatArray
-    edge_values: FloatArray
-    base_ms: FloatArray
-    is_measured: npt.NDArray[np.bool_]
+    def __str__(self) -> str:
+        if self.source is None:
+            return str(self.identity)
+        if self.network_count == 0:
+            return f"the table {self.source}; its device, runtime and threads are not known"
+        return f"{self.identity}, its ops from the table {self.source}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +87,8 @@ class NetworkLatency:
         noise_share: spread of whole networks around the model, as a share of their latency.
         interval_factor: standard deviations that hold ``confidence`` of the networks the model did not see.
         unmeasured_factor: what the standard deviation of an op is multiplied by where it was never measured; learned
-            from measured ops that were kept from the regressor. None: nothing to learn it from.
+            from measured ops that were kept from the regressor. None, where there were too few of them, or a regressor
+            stands alone: then the errors of such ops add up as if all went the same way.
     """
 
     op_predictor: LatencyPredictor
@@ -111,6 +102,11 @@ class NetworkLatency:
     provenance: Provenance
     report_card: dict[str, Any] = field(default_factory=dict)
     unmeasured_factor: float | None = None
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether whole networks were measured for it; a plain sum of a table's ops has an assumed interval."""
+        return self.provenance.network_count > 0
 
     @property
     def constant_ms(self) -> float:
@@ -144,10 +140,7 @@ class NetworkLatency:
         parts = op_parts(self.op_predictor, ops, self.sum_factor, self.kernel_ms)
         row = network_row(self.correction, parts)[None, :]
         variance = float(self.correction.posterior.variance(row)[0])
-        factor = self.unmeasured_factor
-        if factor is None:  # on the safe side: the half-width itself, as of a predictor that was saved before
-            factor = normal_quantile(self.op_predictor.confidence)
-        variance += float(np.sum(np.square(unseen_deviations(self.correction, parts, factor))))
+        variance += unseen_variance(self.correction, parts, self.unmeasured_factor)
         level = float(parts.base_ms.sum()) + self.affine_constant_ms
         return float(np.sqrt(variance + (self.noise_share * level) ** 2))
 
@@ -196,6 +189,7 @@ def load_network_latency(folder: Path) -> NetworkLatency:
         shared_scale = arrays["shared_scale"]
     provenance = dict(data["provenance"])
     identity = DeviceIdentity(**provenance.pop("identity"))
+    source = provenance.pop("source", None)
     return NetworkLatency(
         op_predictor=load_predictor(folder / "op_predictor"),
         sum_factor=data["sum_factor"],
@@ -210,74 +204,12 @@ def load_network_latency(folder: Path) -> NetworkLatency:
         noise_share=data["noise_share"],
         interval_factor=data["interval_factor"],
         confidence=data["confidence"],
-        provenance=Provenance(identity=identity, **provenance),
+        provenance=Provenance(
+            identity=identity, source=None if source is None else TableSource(**source), **provenance
+        ),
         report_card=data["report_card"],
         unmeasured_factor=data.get("unmeasured_factor"),
     )
-
-
-def op_parts(predictor: LatencyPredictor, ops: Sequence[OpSpec], sum_factor: float, kernel_ms: float) -> OpParts:
-    """What the op predictor and the affine form say of each op."""
-    predicted = predictor.predict_ms(ops)
-    kernel_count = op_costs(op_columns(ops)).kernel_count
-    edges = np.where(is_free(ops), 0.0, edge_values(ops))
-    return OpParts(
-        ops=tuple(ops),
-        alone_ms=predicted.mean_ms,
-        relative_error=predicted.relative_half_width / normal_quantile(predictor.confidence),
-        kernel_count=kernel_count,
-        edge_values=edges,
-        base_ms=sum_factor * predicted.mean_ms + kernel_ms * kernel_count,
-        is_measured=_is_measured(predictor, ops),
-    )
-
-
-def _is_measured(predictor: LatencyPredictor, ops: Sequence[OpSpec]) -> npt.NDArray[np.bool_]:
-    """(ops,) looked up in a table. A predictor of another kind does not say: its ops count as predicted."""
-    table = predictor.table if isinstance(predictor, MeasuredFirstPredictor) else predictor
-    known = table.knows if isinstance(table, TablePredictor) else (lambda _: False)
-    return np.array([known(op) for op in ops], dtype=bool)
-
-
-def op_rows(correction: Correction, parts: OpParts) -> FloatArray:
-    """(ops, features) what each op reads of the shifts; the constant is the network's, not an op's."""
-    column = {op: index for index, op in enumerate(correction.ops)}
-    rows = np.zeros((len(parts.ops), len(correction.ops) + len(SHARED_TERMS)))
-    for row, op in enumerate(parts.ops):
-        if op in column:
-            rows[row, column[op]] = 1.0
-    scale = correction.shared_scale
-    rows[:, -4] = parts.base_ms * scale[0]
-    rows[:, -3] = parts.kernel_count * scale[1]
-    rows[:, -2] = parts.edge_values * scale[2]
-    return rows
-
-
-def network_row(correction: Correction, parts: OpParts) -> FloatArray:
-    """(features,) what a whole network reads of the shifts."""
-    row = op_rows(correction, parts).sum(axis=0)
-    row[-1] = correction.shared_scale[3]
-    return np.asarray(row)
-
-
-def unseen_deviations(correction: Correction, parts: OpParts, unmeasured_factor: float) -> FloatArray:
-    """(distinct ops,) standard deviations of those that no calibration network held, ms; repeats are added up.
-
-    One op has one error, however often it stands in a network.
-    """
-    known = set(correction.ops)
-    factor = np.where(parts.is_measured, 1.0, unmeasured_factor)
-    std = prior_std_ms(replace(parts, relative_error=parts.relative_error * factor), correction.op_spread)
-    total: dict[OpSpec, float] = {}
-    for op, op_std in zip(parts.ops, std, strict=True):
-        if op not in known:
-            total[op] = total.get(op, 0.0) + float(op_std)
-    return np.array(list(total.values()), dtype=np.float64)
-
-
-def prior_std_ms(parts: OpParts, op_spread: float) -> FloatArray:
-    """(ops,) how far an op inside a network may be from what the affine form says."""
-    return np.asarray(parts.base_ms * np.sqrt(op_spread**2 + parts.relative_error**2))
 
 
 def check_predictor_matches(predictor: NetworkLatency, identity: DeviceIdentity, ops: Sequence[OpSpec] = ()) -> None:
@@ -292,6 +224,12 @@ def check_predictor_matches(predictor: NetworkLatency, identity: DeviceIdentity,
         UnknownOpError: it does not know one of ``ops``.
     """
     own = predictor.provenance.identity
+    if not predictor.is_calibrated and predictor.provenance.source is not None:
+        raise PredictorMismatchError(
+            f"The predictor is a plain sum of {predictor.provenance}; this is {identity}. Whether the table is of this "
+            "device, nobody can tell: measure some whole networks here (`proxyless campaign --grain networks`) and "
+            "calibrate it with `proxyless fit TABLE --networks FILE.jsonl`."
+        )
     for name, what in (
         ("fingerprint", "device"),
         ("runtime", "runtime"),

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from latency_model.calibration import NetworkTimings
+from latency_model.correction import SHARED_TERMS, Correction
 from latency_model.errors import TooFewSamplesError
 from latency_model.evaluate import error_figures
 from latency_model.features import FloatArray
@@ -27,7 +28,7 @@ from latency_model.few_shot.structured_gp import LEAST_SAMPLES, StructuredFit, f
 from latency_model.few_shot.transfer import POOL_SIZE, Pool
 from latency_model.fit import CONFIDENCE, git_commit
 from latency_model.measurement import MeasurementSet
-from latency_model.network_latency import SHARED_TERMS, Correction, NetworkLatency, Provenance
+from latency_model.network_latency import NetworkLatency, Provenance
 from latency_model.op_timings import OpTimings
 from latency_model.posterior import LinearPosterior
 from latency_model.predictors import TablePredictor

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from latency_model.calibration import Calibration, NetworkTimings
+from latency_model.correction import Correction, op_parts, unseen_deviations
 from latency_model.features import FloatArray
-from latency_model.network_latency import Correction, op_parts, unseen_deviations
 from latency_model.op_timings import OpTimings
 from latency_model.ops import OpSpec
 from latency_model.posterior import LinearPosterior

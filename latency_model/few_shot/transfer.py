@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from latency_model.correction import SHARED_TERMS
 from latency_model.errors import PredictorMismatchError, TooFewSamplesError
 from latency_model.features import FloatArray
 from latency_model.few_shot.items import Items, bag_of_ops, feature_groups, items_of_ops
@@ -14,7 +15,7 @@ from latency_model.few_shot.structured_gp import choose_samples
 from latency_model.fit import network_timings
 from latency_model.measurement import DeviceIdentity, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
-from latency_model.network_latency import SHARED_TERMS, NetworkLatency
+from latency_model.network_latency import NetworkLatency
 from latency_model.ops import OpSpec
 from latency_model.report_card import network_card
 

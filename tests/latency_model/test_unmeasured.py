@@ -8,12 +8,14 @@ import random
 import zlib
 
 import numpy as np
+import pytest
 
 from latency_model.fit import fit_network_latency
+from latency_model.measurement import MeasurementSet
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.network_latency import load_network_latency
 from latency_model.ops import ConvSpec, DepthwiseConvSpec, OpSpec
-from latency_model.predictors import MeasuredFirstPredictor, RooflinePredictor, TablePredictor
+from latency_model.predictors import MeasuredFirstPredictor, RandomForestPredictor, RooflinePredictor, TablePredictor
 from search.spaces.small import small_space
 from tests.latency_model.conftest import AnalyticDevice
 
@@ -39,10 +41,14 @@ def network(rng: np.random.Generator, name: str, widths: list[int]) -> NetworkSp
     return NetworkSpec(name=name, layers=tuple(layers))
 
 
-def fitted_on(device: AnalyticDevice, rng: np.random.Generator):
-    networks = [network(rng, f"c{i}", [16, 32, 48, 64, 96]) for i in range(30)]
+def measured_networks(device: AnalyticDevice, rng: np.random.Generator, widths: list[int]) -> MeasurementSet:
+    networks = [network(rng, f"c{i}", widths) for i in range(30)]
     ops = dict.fromkeys(op for each in networks for op in each.ops)
-    measured = device.measure([*map(single_op_network, ops), *networks])
+    return device.measure([*map(single_op_network, ops), *networks])
+
+
+def fitted_on(device: AnalyticDevice, rng: np.random.Generator):
+    measured = measured_networks(device, rng, [16, 32, 48, 64, 96])
     timings = measured.op_timings()
     predictor = MeasuredFirstPredictor(TablePredictor.fit(timings), RooflinePredictor.fit(timings))
     return fit_network_latency(predictor, measured.network_measurements())
@@ -61,6 +67,39 @@ def test_networks_of_ops_that_nobody_measured_lie_inside_intervals_that_were_cal
             narrower.append(fitted.standard_deviation_ms(other.ops) / uncalibrated.standard_deviation_ms(other.ops))
     assert np.mean(inside) > 0.85
     assert np.mean(narrower) < 0.9  # the half-width taken for a standard deviation held 99.8 % of such networks
+
+
+@pytest.mark.parametrize("regressor_class", [RooflinePredictor, RandomForestPredictor])
+def test_networks_of_ops_that_nobody_measured_lie_inside_the_wide_intervals_of_a_regressor_alone(regressor_class):
+    inside = []
+    for seed in range(2):
+        device, rng = TilingDevice(taste=seed), np.random.default_rng(seed)
+        measured = measured_networks(device, rng, [16, 32, 48, 64, 96])
+        predictor = regressor_class.fit(measured.op_timings())
+        fitted = fit_network_latency(predictor, measured.network_measurements())
+        assert fitted.unmeasured_factor is None
+        for index in range(50):
+            other = network(rng, f"t{index}", [24, 40, 56, 72, 88])
+            estimate = fitted.predict_network(other.ops)
+            inside.append(estimate.low_ms <= device.network_ms(other) <= estimate.high_ms)
+    assert np.mean(inside) > 0.9
+
+
+def test_of_ops_too_few_to_hide_some_the_intervals_of_others_are_wide():
+    inside = []
+    for seed in range(3):
+        device, rng = TilingDevice(taste=seed), np.random.default_rng(seed)
+        measured = measured_networks(device, rng, [16, 48, 96])
+        timings = measured.op_timings()
+        assert len(timings) < 30
+        predictor = MeasuredFirstPredictor(TablePredictor.fit(timings), RooflinePredictor.fit(timings))
+        fitted = fit_network_latency(predictor, measured.network_measurements())
+        assert fitted.unmeasured_factor is None
+        for index in range(30):
+            other = network(rng, f"t{index}", [24, 40, 72])
+            estimate = fitted.predict_network(other.ops)
+            inside.append(estimate.low_ms <= device.network_ms(other) <= estimate.high_ms)
+    assert np.mean(inside) > 0.9
 
 
 def test_a_predictor_saved_before_the_factor_was_known_is_read_and_stays_on_the_safe_side(tmp_path):
