@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,11 @@ def read_settings(path: Path) -> RunSettings:
     if data.pop("schema", None) != SCHEMA:
         raise RunFolderError(f"{path} is of another version of proxyless; start a new run.")
     data.pop("started", None)
+    if unknown := sorted(set(data) - {field.name for field in fields(RunSettings)}):
+        raise RunFolderError(
+            f"{path} was written by another version of proxyless (unknown here: {', '.join(unknown)}). Go on with that "
+            f"version, or start a new run."
+        )
     try:
         target = None if data["target"] is None else Target(**data["target"])
         return RunSettings(**{**data, "target": target})

@@ -19,35 +19,53 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     """Predicted and measured latency, budget and accuracy of the derived, random and hand-made network.
 
     Args:
-        summary: what ``summary.json`` holds; missing numbers are shown as a dash. Below stands what each training began
-            with, when that differs.
+        summary: what ``summary.json`` holds; missing numbers are shown as a dash. Below stands what a reader must know
+            to compare them: noisy timings, what counts as meeting the budget, trainings that began differently.
     """
     target_ms = number(summary, "target_ms")
     accuracy = summary.get("accuracy") or {}
     baselines_ms = summary.get("measured_ms_baselines") or {}
     predicted_ms = (summary.get("predicted_ms_baselines") or {}) | {"derived": summary.get("predicted_ms")}
+    measured_ms = {name: number(baselines_ms, name) for name in NETWORK_TITLES if name != "derived"}
+    measured_ms["derived"] = number(summary, "measured_ms")
     table = Table(
         title=f"Networks for {summary.get('device', 'this device')}",
         title_justify="left",
-        caption=starts_note(summary.get("start") or {}),
+        caption=_notes(summary, measured_ms),
         caption_justify="left",
     )
     table.add_column("network")
     for heading in ("predicted", "measured", "budget", "against budget", "accuracy"):
         table.add_column(heading, justify="right")
     for name, title in NETWORK_TITLES.items():
-        is_derived = name == "derived"
-        measured_ms = number(summary, "measured_ms") if is_derived else number(baselines_ms, name)
         table.add_row(
             title,
             format_ms(number(predicted_ms, name)),
-            format_ms(measured_ms),
+            format_ms(measured_ms[name]),
             format_ms(target_ms),
-            _judged(relative_gap(measured_ms, target_ms)),
+            _judged(relative_gap(measured_ms[name], target_ms)),
             format_percent(number(accuracy, name)),
-            style="bold" if is_derived else None,
+            style="bold" if name == "derived" else None,
         )
     return table
+
+
+def _notes(summary: Mapping[str, Any], measured_ms: Mapping[str, float | None]) -> str | None:
+    """What qualifies the figures of the table, a line each; None when nothing does."""
+    verdicts = summary.get("verdict") or {}
+    noisy = [title for name, title in NETWORK_TITLES.items() if verdicts.get(name) == "noisy"]
+    gap = relative_gap(measured_ms["derived"], number(summary, "target_ms"))
+    notes = [
+        f"Noisy timing, as of a busy device: {', '.join(noisy)}. To time one again, remove its file in verify/ and run "
+        f"proxyless verify."
+        if noisy
+        else None,
+        f"Up to {100 * TOLERANCE:.0f} % over the budget is within the noise of timings and counts as met."
+        if gap is not None and 0 < gap <= TOLERANCE
+        else None,
+        starts_note(summary.get("start") or {}),
+    ]
+    return "\n".join(note for note in notes if note) or None
 
 
 def _judged(gap: float | None) -> Text:

@@ -123,6 +123,7 @@ def network_figures(run: Run) -> dict[str, Any]:
         "accuracy": {name: result["accuracy"] for name, result in trained.items()},
         "start": {name: start_of(result) for name, result in trained.items()},
         "measured_ms_baselines": {name: verified[name]["measured_ms"] for name in ("random", "handmade")},
+        "verdict": {name: verified[name]["verdict"] for name in NETWORK_NAMES},
     }
 
 

@@ -92,8 +92,9 @@ def target_in_reach(run: Run) -> dict[str, str | float | None]:
     if not any(map(_is_in_reach, targets)):
         reach = [latency_range_ms(one.path_latency_ms, one.fixed_ms) for one in targets]
         fastest_ms, slowest_ms = min(low for low, _ in reach), max(high for _, high in reach)
+        relative = "" if target.factor is None else f" ({target.text})"
         raise TargetError(
-            f"The budget {target.text} is {target_ms:.4g} ms, but networks of the space {run.space.name!r} take "
+            f"The budget is {target_ms:.4g} ms{relative}, but networks of the space {run.space.name!r} take "
             f"{fastest_ms:.4g} to {slowest_ms:.4g} ms on {run.device.name}. Choose a budget in that range, or "
             f"another space."
         )

@@ -65,6 +65,12 @@ def test_a_folder_that_is_no_run_is_told_apart(capsys, tmp_path):
     assert code == 2 and "no run folder" in words
 
 
+def test_a_run_of_a_newer_version_is_not_called_damaged(capsys, tmp_path):
+    write_json(tmp_path / "settings.json", {"schema": 1, "device": "local", "from_the_future": 3})
+    code, words = run(capsys, "report", str(tmp_path))
+    assert code == 2 and "another version" in words and "from_the_future" in words and "damaged" not in words
+
+
 def test_a_run_resumed_with_other_settings_is_refused_by_name(capsys, tmp_path):
     settings = {
         "schema": 1,

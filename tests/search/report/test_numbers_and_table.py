@@ -82,6 +82,20 @@ def test_the_last_table_says_when_the_trainings_did_not_begin_alike(run_folder):
     assert "Derived began from the supernet's weights, random and hand-made from scratch." in " ".join(text.split())
 
 
+def test_the_last_table_names_the_networks_whose_timing_was_noisy(run_folder):
+    quiet = dict.fromkeys(("derived", "random", "handmade"), "accepted")
+    assert "Noisy" not in printed(summary_table(run_folder.summary() | {"verdict": quiet}))
+    text = printed(summary_table(run_folder.summary() | {"verdict": quiet | {"handmade": "noisy"}}))
+    assert "Noisy timing, as of a busy device: Hand-made." in " ".join(text.split())
+
+
+def test_the_last_table_says_what_counts_as_meeting_the_budget_where_that_matters(run_folder):
+    summary = run_folder.summary()
+    assert "counts as met" not in printed(summary_table(summary | {"measured_ms": 0.99 * summary["target_ms"]}))
+    assert "counts as met" in printed(summary_table(summary | {"measured_ms": 1.02 * summary["target_ms"]}))
+    assert "counts as met" not in printed(summary_table(summary | {"measured_ms": 1.1 * summary["target_ms"]}))
+
+
 def test_the_last_table_shows_dashes_for_what_is_missing():
     text = printed(summary_table({"target_ms": 0.12}))
 
