@@ -92,6 +92,12 @@ def _price(table_name: str, table: OpTimings, left_out_ms: FloatArray, config: P
     row_of = {op: row for row, op in enumerate(table.ops)}
     kinds = {op.kind for op in table.ops}
     priced = [op for op in network.ops if op.kind in kinds]
+    left_out = Counter(op.kind for op in network.ops if op.kind not in kinds)
+    without = (
+        f"; left out: {', '.join(f'{n} {kind}' for kind, n in left_out.items())}, a kind the table lacks"
+        if left_out
+        else ""
+    )
     missing = [op for op in priced if op not in row_of]
     rows = [row_of[op] for op in priced if op in row_of]
     total = float(sum(table.latency_ms[rows]))
@@ -104,7 +110,8 @@ def _price(table_name: str, table: OpTimings, left_out_ms: FloatArray, config: P
             unit="ms",
             aim=aim,
             holds=_LOWEST_MS <= total <= _HIGHEST_MS,
-            note=f"{len(missing)} of {len(priced)} blocks predicted; the paper measured 78 ms: a plain sum is high",
+            note=f"{len(missing)} of {len(priced)} blocks predicted; the paper measured 78 ms: a plain sum is high"
+            + without,
         )
     rows = [row for row in rows if np.isfinite(left_out_ms[row])]
     title = f"{config.name}, its blocks in {table_name} each predicted from the others, over their sum"
@@ -118,5 +125,5 @@ def _price(table_name: str, table: OpTimings, left_out_ms: FloatArray, config: P
         aim=aim,
         holds=abs(ratio - 1.0) <= _AIM,
         note=f"{len(rows)} of {len(priced)} blocks; the whole network is priced at {total:.1f} ms, "
-        f"{len(missing)} of its blocks predicted; no published figure to compare that with",
+        f"{len(missing)} of its blocks predicted; no published figure to compare that with" + without,
     )

@@ -10,7 +10,7 @@ import typer
 
 from latency_model.cli_campaign import campaign_command
 from latency_model.cli_few_shot import recalibrate_command
-from latency_model.cli_options import JsonOption, MeasurementsArgument, PredictorArgument, PredictorOutOption
+from latency_model.cli_options import JsonOption, PredictorArgument, PredictorOutOption
 from latency_model.cli_predict import predict_command
 from latency_model.cli_transfer import transfer_command
 
@@ -35,21 +35,51 @@ def register(app: typer.Typer, resolve: NetworkResolver | None = None) -> None:
 
 
 def fit_command(
-    measurements: MeasurementsArgument,
+    measurements: Annotated[
+        Path,
+        typer.Argument(
+            help="A measurements file (.jsonl) as `profile` and `campaign` write it; or a latency table: the YAML of "
+            "ProxylessNAS and Once-for-All, or our CSV."
+        ),
+    ],
     out: PredictorOutOption,
     model: Annotated[
         str, typer.Option("--model", help="auto, or an op predictor by name: table, xgboost, ...")
     ] = "auto",
+    unit: Annotated[
+        str | None, typer.Option("--unit", help="Of a table's latencies, where it does not say: s, ms, us or ns.")
+    ] = None,
+    networks: Annotated[
+        Path | None,
+        typer.Option(
+            "--networks",
+            help="Whole networks measured on a table's device (.jsonl), to calibrate on. Without any, the predictor "
+            "is the plain sum of the ops.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit a latency predictor on a device's measurements and say how wrong it is on networks it did not see.
 
     Example: proxyless fit runs/first/measurements.jsonl --out predictors/my_phone
+
+    Example: proxyless fit mobile_trim.yaml --unit ms --out predictors/pixel1
     """
+    from latency_model.errors import LatencyModelError
     from latency_model.fit import fit_predictor
     from latency_model.measurement import read_measurements
+    from latency_model.table_fit import fit_table, is_table, parse_unit
 
-    predictor = fit_predictor(read_measurements(measurements), model)
+    whole = None if networks is None else read_measurements(networks)
+    if is_table(measurements):
+        predictor = fit_table(measurements, parse_unit(unit), model, networks=whole)
+    elif unit is not None or networks is not None:
+        raise LatencyModelError(
+            f"--unit and --networks go with a table (.yaml, .csv); {measurements} is read as measurements, which say "
+            "their unit and hold their networks."
+        )
+    else:
+        predictor = fit_predictor(read_measurements(measurements), model)
     predictor.save(out)
     typer.echo(json.dumps(predictor.report_card) if as_json else f"{describe(predictor)}\nSaved in {out}.")
 
@@ -78,7 +108,7 @@ def evaluate_command(
     if html is not None:
         from latency_model.report_page import report_page
 
-        html.write_text(report_page(card, loaded.provenance.identity, formula_of(loaded)))
+        html.write_text(report_page(card, loaded.provenance, formula_of(loaded)))
     typer.echo(json.dumps(card) if as_json else describe(loaded, card))
 
 
@@ -88,9 +118,9 @@ def describe(predictor: NetworkLatency, card: dict[str, Any] | None = None) -> s
 
     card = predictor.report_card if card is None else card
     lines = [
-        f"Predictor of {predictor.provenance.identity}",
+        f"Predictor of {predictor.provenance}",
         f"  {formula_of(predictor)}",
-        summarize("  whole networks", card["networks"]),
+        summarize("  whole networks", card["networks"]) if "networks" in card else "  whole networks: not known",
         f"    ({card['method']})",
     ]
     if "networks_flops_baseline" in card:
@@ -102,6 +132,8 @@ def describe(predictor: NetworkLatency, card: dict[str, Any] | None = None) -> s
 
 def formula_of(predictor: NetworkLatency) -> str:
     """How the predictor adds up a network."""
+    if not predictor.is_calibrated:
+        return f"latency = sum of ops ({predictor.op_predictor.kind})"
     return (
         f"latency = {predictor.sum_factor:.3f} x sum of ops + {predictor.kernel_ms * 1e3:.2f} us x kernels "
         f"+ {predictor.constant_ms * 1e3:.2f} us, then a shift per op ({predictor.op_predictor.kind})"

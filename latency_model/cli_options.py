@@ -7,9 +7,6 @@ from typing import Annotated
 
 import typer
 
-MeasurementsArgument = Annotated[
-    Path, typer.Argument(help="A measurements file (.jsonl) as `profile` and `campaign` write it.")
-]
 PredictorArgument = Annotated[Path, typer.Argument(help="A folder as `fit` writes it.")]
 PredictorOutOption = Annotated[Path, typer.Option("--out", help="Folder to write the predictor into.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]

@@ -57,8 +57,22 @@ def predict_command(
             typer.echo(f"{price.estimate}" if len(networks) == 1 else f"{source}: {price.estimate}")
             for note in notes_on(price):
                 typer.echo(f"  {note}")
+    if not as_json and not loaded.is_calibrated:
+        typer.echo(
+            f"  a sum of {loaded.provenance}. No whole network of the device calibrated it: the interval is an "
+            "assumption, not a measurement."
+        )
     if as_json:
-        typer.echo(json.dumps({"schema": 1, "confidence": loaded.confidence, "networks": rows}))
+        typer.echo(
+            json.dumps(
+                {
+                    "schema": 1,
+                    "confidence": loaded.confidence,
+                    "is_calibrated": loaded.is_calibrated,
+                    "networks": rows,
+                }
+            )
+        )
 
 
 def row_of(price: Price) -> dict[str, Any]:
@@ -68,12 +82,18 @@ def row_of(price: Price) -> dict[str, Any]:
         "op_count": price.op_count,
         "unmeasured_ops": [op.key for op in price.unmeasured],
         "out_of_reach_ops": [op.key for op in price.out_of_reach],
+        "left_out_ops": [op.key for op in price.left_out],
     }
 
 
 def notes_on(price: Price) -> list[str]:
     """What a person should know before believing the figure; nothing where every op was measured."""
     notes = []
+    if price.left_out:
+        notes.append(
+            f"without {', '.join(op.key for op in price.left_out)}: the table holds no op of the kind, and the network "
+            "costs more by that"
+        )
     if price.unmeasured:
         notes.append(
             f"{price.op_count} {price.grain}; {len(price.unmeasured)} distinct ones were never measured and come from "

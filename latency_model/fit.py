@@ -26,7 +26,7 @@ from latency_model.grain import check_one_grain, described_for
 from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
 from latency_model.network_latency import NetworkLatency, Provenance, check_predictor_matches
-from latency_model.op_timings import check_units
+from latency_model.op_timings import OpTimings, check_units
 from latency_model.predictors import (
     LatencyPredictor,
     MeasuredFirstPredictor,
@@ -76,7 +76,7 @@ def fit_predictor(
     check_units(timings.ops, timings.latency_ms)
     check_one_grain([m.paid_ops[0] for m in measurements.op_measurements()], measurements.identity.runtime)
     measurements, drift = correct_drift(measurements)
-    predictor, reason = _fit_ops(measurements, model, confidence, seed)
+    predictor, reason = fit_ops(measurements.op_timings(), model, confidence, seed)
     kept_out = {paid_ops(network) for network in held_out}
     networks = measurements.network_measurements()
     judged = [m for m in networks if m.paid_ops in kept_out]
@@ -158,8 +158,13 @@ def network_timings(measurements: Sequence[Measurement], predictor: LatencyPredi
     )
 
 
-def _fit_ops(measurements: MeasurementSet, model: str, confidence: float, seed: int) -> tuple[LatencyPredictor, str]:
-    timings = measurements.op_timings()
+def fit_ops(timings: OpTimings, model: str, confidence: float, seed: int) -> tuple[LatencyPredictor, str]:
+    """The op predictor that was asked for, and why this one.
+
+    Raises:
+        LatencyModelError: an unknown model.
+        TooFewSamplesError: too few ops for it.
+    """
     if model == "auto":
         return fit_auto(timings, seed=seed, confidence=confidence)
     if model not in FITTERS:

@@ -99,7 +99,8 @@ def check_units(ops: Sequence[OpSpec], latency_ms: FloatArray) -> None:
     likely = "microseconds or nanoseconds" if macs_per_s < _SLOWEST_MACS_PER_S else "seconds"
     raise MeasurementError(
         f"Read as milliseconds, the median op runs {macs_per_s:.2g} multiply-accumulates a second, which no "
-        f"device does. Are these {likely}? State the unit of the file (unit='us', 'ns' or 's')."
+        f"device does. Are these {likely}? State the unit of the table (`proxyless fit TABLE --unit us`, ns or s); "
+        "measurements of ours are always in milliseconds: measure these again."
     )
 
 

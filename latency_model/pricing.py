@@ -20,6 +20,8 @@ from latency_model.predictors.roofline import RooflinePredictor
 Grain: TypeAlias = Literal["ops", "kernels"]
 # An op that is this much larger or smaller than all that were measured of its kind is a guess, whatever the model.
 _REACH = 1.5
+# Published tables leave the cheap end of a network out, such as its pooling; more than this is no price of it.
+_MOST_LEFT_OUT_MACS = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +33,8 @@ class Price:
         unmeasured: distinct ops that only a regressor speaks of.
         out_of_reach: those of them far larger or smaller than what was measured of their kind; the interval is
             calibrated on ops within reach, so it promises nothing for these.
+        left_out: distinct ops of kinds that a table lacks, so that the estimate is without them. Only where no whole
+            network calibrated the predictor, and they are few: any other predictor refuses the network.
     """
 
     estimate: LatencyEstimate
@@ -38,6 +42,7 @@ class Price:
     op_count: int
     unmeasured: tuple[OpSpec, ...]
     out_of_reach: tuple[OpSpec, ...]
+    left_out: tuple[OpSpec, ...] = ()
 
     @property
     def half_width_share(self) -> float:
@@ -81,10 +86,12 @@ def _descriptions(
     return found
 
 
-def _price(predictor: NetworkLatency, grain: Grain, ops: tuple[OpSpec, ...]) -> Price:
-    estimate = predictor.predict_network(ops)
+def _price(predictor: NetworkLatency, grain: Grain, all_ops: tuple[OpSpec, ...]) -> Price:
     measured = measured_ops(predictor.op_predictor)
     known = set(measured)
+    left_out = () if predictor.is_calibrated else _without_a_kind(all_ops, measured)
+    ops = tuple(op for op in all_ops if op not in left_out)
+    estimate = predictor.predict_network(ops)
     paid = dict.fromkeys(op for op in ops if not isinstance(op, IdentitySpec | ZeroSpec))
     unmeasured = tuple(op for op in paid if op not in known)
     return Price(
@@ -93,7 +100,17 @@ def _price(predictor: NetworkLatency, grain: Grain, ops: tuple[OpSpec, ...]) -> 
         op_count=sum(not isinstance(op, IdentitySpec | ZeroSpec) for op in ops),
         unmeasured=unmeasured,
         out_of_reach=tuple(op for op in unmeasured if not _is_within_reach(op, measured)),
+        left_out=left_out,
     )
+
+
+def _without_a_kind(ops: Sequence[OpSpec], measured: Sequence[OpSpec]) -> tuple[OpSpec, ...]:
+    """The distinct ops of kinds that a table lacks, where they are a small part of the network; else none of them."""
+    kinds = {op.kind for op in measured}
+    lacking = [op for op in ops if op.kind not in kinds and not isinstance(op, IdentitySpec | ZeroSpec)]
+    if sum(map(macs, lacking)) > _MOST_LEFT_OUT_MACS * sum(map(macs, ops)):
+        return ()
+    return tuple(dict.fromkeys(lacking))
 
 
 def measured_ops(predictor: LatencyPredictor) -> tuple[OpSpec, ...]:

@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from latency_model.measurement import DeviceIdentity
-from latency_model.network_latency import format_ms
+from latency_model.network_latency import Provenance, format_ms
 
 _SIDE, _MARGIN = 420, 56
 _MOST_TICKS = 6
@@ -37,7 +36,7 @@ svg .dot { fill: var(--mark); opacity: .8; }
 """
 
 
-def report_page(card: Mapping[str, Any], identity: DeviceIdentity, formula: str) -> str:
+def report_page(card: Mapping[str, Any], provenance: Provenance, formula: str) -> str:
     """The page.
 
     Args:
@@ -45,12 +44,12 @@ def report_page(card: Mapping[str, Any], identity: DeviceIdentity, formula: str)
         formula: how the predictor adds up a network, in words.
     """
     sections = [
-        f"<h1>How wrong is this predictor?</h1><p>{_text(identity)}<br>{_text(formula)}</p>",
+        f"<h1>How wrong is this predictor?</h1><p>{_text(provenance)}<br>{_text(formula)}</p>",
         "<h2>Whole networks</h2>",
         f"<p>{_text(card['method'])}</p>",
-        _figures_table("networks", _rows_of(card, "networks")),
+        _figures_table("networks", _rows_of(card, "networks")) if "networks" in card else "",
         '<div class="plots">',
-        _plot("Whole networks", card["network_points"]),
+        _plot("Whole networks", card["network_points"]) if "network_points" in card else "",
         _plot("Single ops, each predicted without itself", card["op_points"]) if "op_points" in card else "",
         "</div>",
         _worst_table("Worst networks", card.get("worst_networks", [])),

@@ -2,6 +2,8 @@
 
 ``op,latency_ms,relative_error,in_channels,...``: fields that an op lacks stay empty. The latency column names its
 unit: latency_s, latency_ms, latency_us or latency_ns; a plain ``latency`` is read with the unit that the caller states.
+What spreadsheets make of it is read too: a byte order mark, ; or tabs between fields, decimal commas beside ;, empty
+rows, and whole numbers written as 16.0.
 """
 
 from __future__ import annotations
@@ -9,9 +11,9 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
-from collections.abc import Callable
+import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 from latency_model.errors import MeasurementError
 from latency_model.op_timings import OpTimings, pooled_timings
@@ -19,7 +21,11 @@ from latency_model.ops import OpSpec, op_from_json
 from latency_model.readers.units import Unit, to_milliseconds
 
 _UNIT_OF_COLUMN: dict[str, Unit] = {f"latency_{unit}": unit for unit in get_args(Unit)}
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
+_WHOLE = re.compile(r"-?\d+(\.0*)?")
 _FLAGS = {"true": True, "false": False, "1": True, "0": False}
+
+Row: TypeAlias = dict[str, str | None]
 
 
 def read_csv_table(path: Path, unit: Unit | None = None) -> OpTimings:
@@ -28,21 +34,18 @@ def read_csv_table(path: Path, unit: Unit | None = None) -> OpTimings:
     Raises:
         MeasurementError: no such file, a column or value that fits no op, or latencies that are none.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark first
-            rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise MeasurementError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise MeasurementError(f"{path} is no CSV text in UTF-8: {error}. Save it as UTF-8.") from error
-    if not rows:
-        raise MeasurementError(f"{path} has no rows.")
-    column, stated = _latency_column(path, set(rows[0]), unit)
+    sheet = _read(path)
+    column, stated = _latency_column(path, sheet.columns, unit)
+    if "op" not in sheet.columns:
+        raise MeasurementError(
+            f"{path} has no column 'op' (it has {', '.join(sorted(sheet.columns))}): it is a table of another layout. "
+            "Ours holds one op a row: op,latency_ms,relative_error and a column for each field of the op."
+        )
     ops, values, errors = [], [], []
-    for number, row in enumerate(rows, start=2):
+    for number, row in sheet.rows:
         try:
             ops.append(_op_of(row))
-            values.append(float(row[column]))
+            values.append(_number(column, row[column]))
             errors.append(_relative_error(row))
         except (KeyError, TypeError, ValueError) as error:
             raise MeasurementError(f"{path}, line {number}: {error}") from error
@@ -50,7 +53,59 @@ def read_csv_table(path: Path, unit: Unit | None = None) -> OpTimings:
     return pooled_timings(zip(ops, map(float, latency_ms), errors, strict=True))
 
 
-def _latency_column(path: Path, columns: set[str], unit: Unit | None) -> tuple[str, Unit | None]:
+def csv_unit(path: Path) -> Unit | None:
+    """The unit that the name of the latency column states; None where it states none.
+
+    Raises:
+        MeasurementError: no such file, or no latency column.
+    """
+    return _latency_column(path, _read(path).columns, None)[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sheet:
+    """The columns of a file, and its rows that hold anything, each with the number of its line."""
+
+    columns: frozenset[str]
+    rows: list[tuple[int, Row]]
+
+
+def _read(path: Path) -> _Sheet:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark first
+            first = file.readline()
+            delimiter = next((sign for sign in ";\t" if sign in first and "," not in first), ",")
+            reader = csv.DictReader(file, next(csv.reader([first], delimiter=delimiter), []), delimiter=delimiter)
+            found = [(reader.line_num + 1, _plain(row, delimiter)) for row in reader]
+    except OSError as error:
+        raise MeasurementError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise MeasurementError(f"{path} is no CSV text in UTF-8: {error}. Save it as UTF-8.") from error
+    rows = [(number, row) for number, row in found if None in row or any(row.values())]
+    if not rows:
+        raise MeasurementError(f"{path} has no rows.")
+    return _Sheet(frozenset(name for name in rows[0][1] if name is not None), rows)
+
+
+def _plain(row: Row, delimiter: str) -> Row:
+    """Without blanks around names and values; a comma beside another delimiter is a decimal one."""
+    plain: Row = {}
+    for name, text in row.items():
+        value = text.strip() if isinstance(text, str) else text
+        if isinstance(value, str) and delimiter == ";" and _DECIMAL_COMMA.fullmatch(value):
+            value = value.replace(",", ".")
+        plain[name.strip() if isinstance(name, str) else name] = value
+    return plain
+
+
+def _number(column: str, text: str | None) -> float:
+    try:
+        return float(text or "")
+    except ValueError as error:
+        raise ValueError(f"{column} is {text!r}; it must be a number") from error
+
+
+def _latency_column(path: Path, columns: frozenset[str], unit: Unit | None) -> tuple[str, Unit | None]:
     found = [column for column in (*_UNIT_OF_COLUMN, "latency") if column in columns]
     if len(found) != 1:
         raise MeasurementError(f"{path} needs one latency column of {', '.join([*_UNIT_OF_COLUMN, 'latency'])}.")
@@ -60,9 +115,9 @@ def _latency_column(path: Path, columns: set[str], unit: Unit | None) -> tuple[s
     return found[0], own or unit
 
 
-def _relative_error(row: dict[str, str | None]) -> float:
+def _relative_error(row: Row) -> float:
     text = row.get("relative_error") or "0"
-    value = float(text)
+    value = _number("relative_error", text)
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(
             f"relative_error is {text}; it is a share of the latency, 0 or more. Leave it empty if unknown."
@@ -70,7 +125,7 @@ def _relative_error(row: dict[str, str | None]) -> float:
     return value
 
 
-def _op_of(row: dict[str, str | None]) -> OpSpec:
+def _op_of(row: Row) -> OpSpec:
     if None in row:
         # csv.DictReader keeps the fields beyond the header under None.
         raise ValueError("more fields than the header names. Quote fields that hold a comma.")
@@ -87,8 +142,7 @@ def _value(name: str, text: str | None) -> Any:
         if text.lower() not in _FLAGS:
             raise ValueError(f"has_residual is {text!r}; write one of {', '.join(_FLAGS)}.")
         return _FLAGS[text.lower()]
-    convert: Callable[[str], Any] = int if text.lstrip("-").isdigit() else str
-    return convert(text)
+    return int(text.partition(".")[0]) if _WHOLE.fullmatch(text) else text
 
 
 def write_csv_table(timings: OpTimings, path: Path) -> None:

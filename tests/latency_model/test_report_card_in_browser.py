@@ -27,7 +27,7 @@ def predictor(make_networks, make_space_ops, make_device):
 @pytest.fixture
 def page_file(predictor, tmp_path):
     path = tmp_path / "card.html"
-    path.write_text(report_page(predictor.report_card, predictor.provenance.identity, "latency = a < b & c"))
+    path.write_text(report_page(predictor.report_card, predictor.provenance, "latency = a < b & c"))
     return path
 
 

@@ -193,3 +193,28 @@ def test_a_yaml_row_that_is_no_latency_is_refused_by_its_block(tmp_path: Path, t
     path.write_text(text)
     with pytest.raises(MeasurementError, match=told):
         read_yaml_table(path)
+
+
+def test_what_spreadsheets_make_of_a_csv_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    text = "op;latency_ms;in_features;out_features\r\nlinear;0,5;1280,0;1000\r\n;;;\r\nlinear;0,75;640;10\r\n"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    table = read_csv_table(path)
+    assert table.latency_ms.tolist() == [0.5, 0.75]
+    assert table.ops[0] == LinearSpec(in_features=1280, out_features=1000)
+    path.write_text(text.replace(";", "\t").replace("0,5", "0.5").replace("0,75", "0.75").replace("1280,0", "1280.0"))
+    assert read_csv_table(path).ops == table.ops
+
+
+def test_a_csv_of_another_layout_is_told_from_ours_by_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("model,latency_ms,kernel\nresnet,1.0,3\n")
+    with pytest.raises(MeasurementError, match=r"no column 'op' .*kernel, latency_ms, model.*another layout"):
+        read_csv_table(path)
+
+
+def test_a_line_is_named_as_the_file_counts_it_though_rows_are_empty(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("op,latency_ms,in_features,out_features\n,,,\n\nlinear,,1280,1000\n")
+    with pytest.raises(MeasurementError, match=r"line 4: latency_ms is ''"):
+        read_csv_table(path)
