@@ -9,7 +9,7 @@ from typing import Any
 
 from profiler_agent.check_models import check_model
 from profiler_agent.device import BenchmarkModelRunner, Device
-from profiler_agent.errors import DeviceBusy, DeviceFull, DeviceNotReady, DeviceTooBusy, DeviceTooHot
+from profiler_agent.errors import DeviceBatteryLow, DeviceBusy, DeviceFull, DeviceNotReady, DeviceTooBusy, DeviceTooHot
 from profiler_agent.session import ModelFile, open_session
 from profiler_agent.stability import StabilityReport, judge_timing
 from profiler_agent.timing import Timing
@@ -18,15 +18,15 @@ CHECK = "check"
 CANARY = "canary"
 _PATIENCE_S = 5.0
 # A device in this state has answered, and what it says of itself is worth seeing beside the reason.
-_FINDINGS = (DeviceBusy, DeviceFull, DeviceTooBusy, DeviceTooHot)
+_FINDINGS = (DeviceBatteryLow, DeviceBusy, DeviceFull, DeviceTooBusy, DeviceTooHot)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckReport:
     """What a check found. ``latency_ms`` holds the low quantile per tiny model.
 
-    Where the device answered and could not be timed now (hot, busy, full, or held by another), ``finding`` says why and
-    how to mend it, ``latency_ms`` is empty and ``stability`` None."""
+    Where the device answered and could not be timed now (hot, busy, full, its battery low, or held by another),
+    ``finding`` says why and how to mend it, ``latency_ms`` is empty and ``stability`` None."""
 
     device_name: str
     fingerprint: str

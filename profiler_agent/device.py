@@ -92,6 +92,7 @@ class Guard:
     """
 
     max_start_temperature_c: float | None = None
+    min_battery_percent: float | None = None  # where it does not charge
     max_cpu_pressure_percent: float = 10.0  # gates runs with more than one thread only; 100 gates none
     fixed_performance: bool = False
     min_free_mb: float = 64.0
@@ -107,6 +108,11 @@ class Guard:
         _require(
             limit_c is None or _COLDEST_LIMIT_C <= limit_c <= _HOTTEST_LIMIT_C,
             f"max_start_temperature_c is {limit_c}; it lies between {_COLDEST_LIMIT_C:.0f} and {_HOTTEST_LIMIT_C:.0f}.",
+        )
+        percent = self.min_battery_percent
+        _require(
+            percent is None or 0 < percent <= 100,  # noqa: PLR2004 - a percentage
+            f"min_battery_percent is {percent}; it lies between 0 and 100.",
         )
         _require(self.lease_s >= _SHORTEST_LEASE_S, f"lease_s is {self.lease_s}; it must be 2 or more.")
 

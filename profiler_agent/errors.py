@@ -41,6 +41,10 @@ class DeviceTooHot(DeviceNotReady):
     """The device did not cool below its limit in the time that its file allows."""
 
 
+class DeviceBatteryLow(DeviceNotReady):
+    """The battery ran down and nothing charges it; such devices lower their clocks."""
+
+
 class DeviceThrottled(DeviceNotReady):
     """The device slowed itself, or was slowed, whenever something was timed on it."""
 

@@ -1,4 +1,4 @@
-"""Whether a device is fit to be timed now: temperature, throttling, and other programs' load; waiting is bounded."""
+"""Whether a device is fit to be timed now: heat, battery, and other programs' load; waiting is bounded."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from profiler_agent.device import Device
-from profiler_agent.errors import DeviceTooBusy, DeviceTooHot
+from profiler_agent.errors import DeviceBatteryLow, DeviceTooBusy, DeviceTooHot
+from profiler_agent.load import busy_percent
 
 _WAIT_STEP_S = 2.0
-_IDLE_TICKS = (3, 4)  # idle and iowait among the facts' cpu_ticks
 
 
 def complaint(
     device: Device, facts: Mapping[str, Any], earlier: Mapping[str, Any] | None = None
-) -> DeviceTooBusy | DeviceTooHot | None:
+) -> DeviceBatteryLow | DeviceTooBusy | DeviceTooHot | None:
     """What speaks against a run, as the error that it becomes when it does not pass. A fact that the device does
     not tell speaks against nothing, but for the load when several threads are to be timed: where the device does not
     tell its pressure, that is taken from the ticks since the ``earlier`` facts."""
@@ -30,6 +30,14 @@ def complaint(
         return DeviceTooHot(
             f"{device.name} says it is throttled (thermal status {facts['thermal_status']}). Take it out of its "
             "case or off the charger, let it cool, and start again."
+        )
+    percent, limit_percent = facts.get("battery_percent"), device.guard.min_battery_percent
+    is_draining = facts.get("battery_status") not in ("charging", "full")
+    if limit_percent is not None and percent is not None and percent < limit_percent and is_draining:
+        return DeviceBatteryLow(
+            f"{device.name} has {percent:.0f} % of its battery left and is not charging; a run starts at "
+            f"{limit_percent:.0f} %, since phones lower their clocks when it runs down. Plug it into a charger, or "
+            f"lower guard.min_battery_percent in {device.source_file}."
         )
     if _must_be_idle(device):
         return _load_complaint(device, facts, earlier)
@@ -49,7 +57,7 @@ def _load_complaint(
     if pressure_percent is not None:
         percent, words = pressure_percent, f"has a CPU pressure of {pressure_percent:.0f} %"
     else:
-        percent = _busy_percent(earlier or {}, facts)
+        percent = busy_percent(earlier or {}, facts)
         if percent is None:
             return DeviceTooBusy(
                 f"{device.name} does not tell how busy it is (/proc/pressure/cpu and /proc/stat cannot be read), and "
@@ -67,17 +75,6 @@ def _load_complaint(
     )
 
 
-def _busy_percent(earlier: Mapping[str, Any], facts: Mapping[str, Any]) -> float | None:
-    """The share of all CPUs' time between two looks that was not idle; None when it cannot be told. The load average
-    is no help: on phones it also counts what sleeps."""
-    before, after = earlier.get("cpu_ticks"), facts.get("cpu_ticks")
-    if before is None or after is None or len(before) != len(after) or None in (*before, *after):
-        return None
-    passed = [late - early for early, late in zip(before, after, strict=True)]
-    total = sum(passed)
-    return 100.0 * (total - sum(passed[index] for index in _IDLE_TICKS)) / total if total > 0 else None
-
-
 def wait_until_ready(
     device: Device,
     read_facts: Callable[[], Mapping[str, Any]],
@@ -89,7 +86,7 @@ def wait_until_ready(
     """Wait while something speaks against a run, at most ``guard.wait_limit_s``; ``on_wait`` is told once, why.
 
     Raises:
-        DeviceTooHot, DeviceTooBusy: it did not pass.
+        DeviceBatteryLow, DeviceTooBusy, DeviceTooHot: it did not pass.
     """
     deadline_s = clock_s() + device.guard.wait_limit_s
     earlier, facts = None, read_facts()
@@ -98,7 +95,7 @@ def wait_until_ready(
         earlier, facts = facts, read_facts()
     while (reason := complaint(device, facts, earlier)) is not None:
         is_told = facts.get("cpu_pressure_percent") is not None or facts.get("cpu_ticks") is not None
-        can_pass = isinstance(reason, DeviceTooHot) or is_told
+        can_pass = not isinstance(reason, DeviceTooBusy) or is_told
         if not can_pass or clock_s() + _WAIT_STEP_S > deadline_s:
             raise reason
         if on_wait is not None:

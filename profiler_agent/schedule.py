@@ -11,6 +11,7 @@ from profiler_agent.agent_run import JobResult
 from profiler_agent.clocks import clocks_of_facts
 from profiler_agent.device import TimingPlan
 from profiler_agent.errors import AgentFailed
+from profiler_agent.load import load_of_facts
 from profiler_agent.runner import JobSeconds, Refused, one_process_s
 from profiler_agent.stability import judge_timing
 from profiler_agent.timing import SessionSamples, Timing
@@ -81,12 +82,13 @@ class BatchSchedule:
 
     def succeeded(self, group: Group, sessions: Sequence[SessionSamples | Refused], result: JobResult) -> None:
         clocks = clocks_of_facts(result.facts_before, result.facts_after)
+        load = load_of_facts(result.facts_before, result.facts_after)
         for model_id, samples in zip(group.model_ids, sessions, strict=True):
             if isinstance(samples, Refused):
                 self.failures[model_id] = samples.reason
                 self.sessions.pop(model_id, None)
                 continue
-            self.sessions.setdefault(model_id, []).append(replace(samples, clocks=clocks))
+            self.sessions.setdefault(model_id, []).append(replace(samples, clocks=clocks, load=load))
             first = self.facts.get(model_id)
             self.facts[model_id] = (first[0] if first else result.facts_before, result.facts_after)
 

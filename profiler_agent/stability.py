@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 from profiler_agent.clocks import clock_complaint
 from profiler_agent.device import TimingPlan
+from profiler_agent.load import SessionLoad, load_of_facts
 from profiler_agent.timing import SessionSamples, Timing
 
 Verdict: TypeAlias = Literal["accepted", "noisy", "throttled"]
@@ -67,7 +68,7 @@ def judge_timing(timing: Timing, plan: TimingPlan) -> StabilityReport:
     canaries_ms = [quantile_of(session.canary_ms, plan.low_quantile) for session in chosen if session.canary_ms]
     canary_drift = max(canaries_ms) / min(canaries_ms) - 1.0 if canaries_ms else 0.0
     throttling = _throttling(chosen, timing.core_mask, canary_drift, plan)
-    crowding = _crowding(timing, plan)
+    crowding = _crowding(timing, chosen, plan)
     is_noisy = len(timing.sessions) < plan.session_count or spread > plan.spread_limit or crowding is not None
     return StabilityReport(
         latency_ms=statistics.median(lows_ms),
@@ -95,21 +96,37 @@ def _throttling(
     return clock_complaint([session.clocks for session in sessions], core_mask)
 
 
-def _crowding(timing: Timing, plan: TimingPlan) -> str | None:
+def _crowding(timing: Timing, chosen: Sequence[SessionSamples], plan: TimingPlan) -> str | None:
     """Why several threads are taken to have waited for other programs: it takes only one of them to make a run late,
     and no statistics tell. Where nothing is known of the device's load, that is the reason."""
     if timing.thread_count == 1:
         return None
     share = _preempted_share(timing)
-    if share is not None:
-        return f"{share:.0%} of the rounds with several threads were preempted" if share > plan.low_quantile else None
-    pressure_percent = timing.facts_after.get("cpu_pressure_percent")
-    if pressure_percent is not None:
-        is_crowded = pressure_percent > _CROWDED_PERCENT
-        return f"the CPU pressure was {pressure_percent:.0f} % after several threads ran" if is_crowded else None
-    if timing.facts_after.get("cpu_ticks") is None:
+    if share is not None and share > plan.low_quantile:
+        return f"{share:.0%} of the rounds with several threads were preempted"
+    known = [load for session in chosen if (load := session.load) is not None]
+    loads = known or [load_of_facts({}, timing.facts_after)]
+    for load in loads:
+        if complaint := _load_complaint(load, is_counted=share is not None):
+            return complaint
+    is_told = any(load.pressure_percent is not None or load.others_percent is not None for load in loads)
+    if share is None and not is_told and timing.facts_after.get("cpu_ticks") is None:
         return "several threads were timed, and the device does not tell its load"
     return None  # the device was idle before the run: see readiness
+
+
+def _load_complaint(load: SessionLoad, *, is_counted: bool) -> str | None:
+    """``is_counted``: preemptions of the measuring thread were, and speak louder than a pressure that the threads may
+    have made themselves. Busy cores alone do no harm where the device says that nobody waits for one."""
+    pressure_percent, others_percent = load.pressure_percent, load.others_percent
+    is_pressed = pressure_percent is not None and pressure_percent > _CROWDED_PERCENT
+    if is_pressed and not is_counted:
+        return f"the CPU pressure was {pressure_percent:.0f} % after several threads ran"
+    if pressure_percent is not None and not is_pressed:
+        return None
+    if others_percent is None or others_percent <= _CROWDED_PERCENT:
+        return None
+    return f"other programs kept the CPUs busy for {others_percent:.0f} % of the time in which several threads ran"
 
 
 def _preempted_share(timing: Timing) -> float | None:

@@ -10,9 +10,10 @@ from typing import Any
 
 from profiler_agent.clocks import SessionClocks, clocks_from_json, clocks_to_json
 from profiler_agent.errors import AgentOutputError
+from profiler_agent.load import SessionLoad, load_from_json, load_to_json
 
-SCHEMA = 2  # 2: the sessions' clocks and the core mask; 1 is read without them
-_KNOWN_SCHEMAS = (1, 2)
+SCHEMA = 3  # 2: the sessions' clocks and the core mask; 3: the sessions' load; older ones are read without them
+_KNOWN_SCHEMAS = (1, 2, 3)
 _MAX_SAMPLE_MS = 3.6e6  # an hour for one run: nobody waits longer, so a larger number is junk
 
 
@@ -26,6 +27,7 @@ class SessionSamples:
         involuntary_switches: of the measuring thread during each burst; None where it cannot be read.
         canary_ms: the canary model's sample of the same rounds.
         clocks: of the device around this session; None where it tells none.
+        load: of other programs during this session; None where it was not looked for.
     """
 
     samples_ms: tuple[float, ...]
@@ -33,6 +35,7 @@ class SessionSamples:
     involuntary_switches: tuple[int | None, ...]
     canary_ms: tuple[float, ...]
     clocks: SessionClocks | None = None
+    load: SessionLoad | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples_ms", "canary_ms"):
@@ -82,6 +85,7 @@ def timing_to_json(timing: Timing) -> dict[str, Any]:
                 "involuntary_switches": list(session.involuntary_switches),
                 "canary_ms": list(session.canary_ms),
                 "clocks": clocks_to_json(session.clocks),
+                "load": load_to_json(session.load),
             }
             for session in timing.sessions
         ],
@@ -97,25 +101,26 @@ def timing_from_json(data: Mapping[str, Any]) -> Timing:
         AgentOutputError: another schema, an unknown or missing field, or a value that no clock could give.
     """
     if data.get("schema") not in _KNOWN_SCHEMAS:
-        known = " and ".join(map(str, _KNOWN_SCHEMAS))
-        raise AgentOutputError(f"Timing has schema {data.get('schema')!r}; this version reads schema {known}.")
-    is_first = data["schema"] == 1
+        known = ", ".join(map(str, _KNOWN_SCHEMAS))
+        raise AgentOutputError(f"Timing has schema {data.get('schema')!r}; this version reads {known}.")
+    schema: int = data["schema"]
     names = {"schema", "model_id", "thread_count", "sessions", "facts_before", "facts_after"}
-    fields = _exact_fields(data, names if is_first else names | {"core_mask"}, "timing")
+    fields = _exact_fields(data, names | {"core_mask"} if schema > 1 else names, "timing")
     mask = fields.get("core_mask")
     return Timing(
         model_id=_typed(fields["model_id"], str, "model_id"),
         thread_count=_typed(fields["thread_count"], int, "thread_count"),
         core_mask=None if mask is None else _typed(mask, str, "core_mask"),
-        sessions=tuple(_session_from_json(item, is_first) for item in _typed(fields["sessions"], list, "sessions")),
+        sessions=tuple(_session_from_json(item, schema) for item in _typed(fields["sessions"], list, "sessions")),
         facts_before=_typed(fields["facts_before"], dict, "facts_before"),
         facts_after=_typed(fields["facts_after"], dict, "facts_after"),
     )
 
 
-def _session_from_json(data: Any, is_first_schema: bool) -> SessionSamples:
-    names = {"samples_ms", "runs_per_burst", "involuntary_switches", "canary_ms"}
-    fields = _exact_fields(_typed(data, dict, "session"), names if is_first_schema else names | {"clocks"}, "session")
+def _session_from_json(data: Any, schema: int) -> SessionSamples:
+    names = {"samples_ms", "runs_per_burst", "involuntary_switches", "canary_ms", "clocks", "load"}
+    later = {1: {"clocks", "load"}, 2: {"load"}}.get(schema, set())
+    fields = _exact_fields(_typed(data, dict, "session"), names - later, "session")
     switches = _typed(fields["involuntary_switches"], list, "involuntary_switches")
     return SessionSamples(
         samples_ms=tuple(_typed(fields["samples_ms"], list, "samples_ms")),
@@ -125,6 +130,7 @@ def _session_from_json(data: Any, is_first_schema: bool) -> SessionSamples:
         ),
         canary_ms=tuple(_typed(fields["canary_ms"], list, "canary_ms")),
         clocks=clocks_from_json(fields.get("clocks")),
+        load=load_from_json(fields.get("load")),
     )
 
 

@@ -118,10 +118,80 @@ cluster_cores() {
     printf '[%s]' "$list"
 }
 
+# read_each KIND NAME FOLDER...: fills $list with file NAME of each folder as a JSON array; KIND is count or word, and
+# what is neither readable nor such is null. Starts no process.
+read_each() {
+    kind=$1 file=$2 list='' seen=0
+    shift 2
+    for folder in "$@"; do
+        [ -d "$folder" ] && [ $seen -lt 512 ] || continue
+        seen=$((seen + 1)) value=''
+        [ -r "$folder/$file" ] && read -r value 2>/dev/null <"$folder/$file"
+        [ ${#value} -le 40 ] || value=''
+        case $kind$value in
+        count | word | count*[!0-9]* | count0?* | word*[!A-Za-z0-9_.-]*) value=null ;;
+        word*) value=\"$value\" ;;
+        esac
+        list=$list${list:+,}$value
+    done
+    list=[$list]
+}
+
+# "PERCENT STATUS" of the battery that powers the device; what is not told is null. Phones keep sysfs from us and answer
+# dumpsys, which numbers the states.
+battery() {
+    for supply in /sys/class/power_supply/*; do
+        [ "$(first "$supply/type")" = Battery ] && [ "$(first "$supply/scope")" != Device ] || continue
+        printf '%s %s' "$(number "$(first "$supply/capacity")")" "$(battery_status "$(first "$supply/status")")"
+        return
+    done
+    level='' scale=100 status=''
+    command -v dumpsys >/dev/null 2>&1 || { printf 'null null'; return; }
+    $patience dumpsys battery 2>/dev/null | {
+        while read -r key value _; do
+            case $key in level:) level=$value ;; scale:) scale=$value ;; status:) status=$value ;; esac
+        done
+        case $level$scale in *[!0-9]*) level='' ;; esac
+        [ -z "$level" ] || [ "${scale:-0}" -le 0 ] || level=$((level * 100 / scale))
+        printf '%s %s' "$(number "$level")" "$(battery_status "$status")"
+    }
+}
+
+battery_status() {
+    case $1 in
+    Charging | 2) printf '"charging"' ;;
+    Discharging | 3) printf '"discharging"' ;;
+    'Not charging' | 4) printf '"not_charging"' ;;
+    Full | 5) printf '"full"' ;;
+    *) printf null ;;
+    esac
+}
+
+# Fills $own_ticks with the CPU time, in ticks of 10 ms as in cpu_ticks, of this agent and all that it ran so far; null
+# where the shell does not tell. `times` must run in this very shell, so it writes to a file.
+read_own_ticks() {
+    own_ticks=0 told=0
+    times >own_times 2>/dev/null
+    while read -r user system _; do
+        for word in "$user" "$system"; do
+            case $word in [0-9]*m[0-9]*[.,][0-9]*s) told=$((told + 1)) ;; *) continue ;; esac
+            seconds=${word#*m}
+            seconds=${seconds%s}
+            hundredths=${seconds#*[.,]}00
+            hundredths=${hundredths%"${hundredths#??}"}
+            seconds=${seconds%%[.,]*}
+            seconds=${seconds#0}
+            own_ticks=$((own_ticks + 6000 * ${word%%m*} + 100 * ${seconds:-0} + 1$hundredths - 100))
+        done
+    done 2>/dev/null <own_times
+    [ $told = 4 ] || own_ticks=null
+    rm -f own_times
+}
+
 # Android's own word on heat: 0 is none. dumpsys is absent elsewhere.
 thermal_status() {
     command -v dumpsys >/dev/null 2>&1 || return
-    dumpsys thermalservice 2>/dev/null | while read -r line; do
+    $patience dumpsys thermalservice 2>/dev/null | while read -r line; do
         case $line in "Thermal Status: "*) printf '%s' "${line#Thermal Status: }" && break ;; esac
     done
 }
@@ -131,10 +201,15 @@ facts() {
     printf '{"load_1min":%s,"cpu_pressure_percent":%s,"memory_available_kb":%s,"free_kb":%s,' \
         "$(number "${load%% *}")" "$(number "$(pressure)")" "$(number "$(memory_kb)")" "$(number "$(free_kb)")"
     printf '"temperature_mc":%s,"thermal_status":%s' "$(number "$(temperature_mc)")" "$(number "$(thermal_status)")"
-    printf ',"cpu_ticks":%s' "$(cpu_ticks)"
+    printf ',"cpu_ticks":%s,"own_ticks":%s' "$(cpu_ticks)" "$own_ticks"
     read_khz scaling_cur_freq && printf ',"frequencies_khz":%s' "$khz"
     read_khz scaling_min_freq && printf ',"min_frequencies_khz":%s' "$khz"
     read_khz scaling_max_freq && printf ',"max_frequencies_khz":%s' "$khz"
+    read_each word scaling_governor /sys/devices/system/cpu/cpufreq/policy* && printf ',"governors":%s' "$list"
+    read_each word type /sys/class/thermal/cooling_device* && printf ',"cooling_types":%s' "$list"
+    read_each count cur_state /sys/class/thermal/cooling_device* && printf ',"cooling_states":%s' "$list"
+    charge=$(battery)
+    printf ',"battery_percent":%s,"battery_status":%s' "${charge% *}" "${charge#* }"
     printf ',"cluster_cores":%s,"fixed_performance":%s,"fixed_performance_rc":%s,"found_limits_khz":%s}' \
         "$cores" "$fixed" "$fixed_code" "$found_limits"
 }
@@ -310,7 +385,8 @@ run_job() {
         bye disk 1 ",\"free_kb\":$free"
     fi
     say "{\"t\":\"start\",\"id\":\"$1\"}"
-    before=${after:-$(facts)} # those after the last job are a moment old
+    [ -n "$after" ] || { read_own_ticks && after=$(facts); } # those after the last job are a moment old
+    before=$after
     rm -f limit_over working
     $setsid sh ./runner "$1" "$name" >"$1.out" 2>"$1.err" </dev/null &
     child=$!
@@ -324,6 +400,7 @@ run_job() {
     [ "$(first limit_over)" = "$1" ] && limit=true
     sum=$(sha256sum <"$1.out" 2>/dev/null)
     size=$(wc -c <"$1.out" 2>/dev/null)
+    read_own_ticks
     after=$(facts)
     read_working
     say "{\"t\":\"res\",\"id\":\"$1\",\"rc\":$rc,\"limit\":$limit,\"out_bytes\":$(number "${size##* }"),\"out_sha256\":\"${sum%% *}\",\"before\":$before,\"after\":${after%\}},\"working_frequencies_khz\":$working}}"
@@ -344,7 +421,10 @@ read_journal() {
     done <journal
 }
 
-cores=$(cluster_cores) fixed=null fixed_code=null found_limits=null
+setsid='' patience=''
+command -v setsid >/dev/null 2>&1 && setsid=setsid
+command -v timeout >/dev/null 2>&1 && patience='timeout 10'
+cores=$(cluster_cores) fixed=null fixed_code=null found_limits=null own_ticks=null
 if [ "$1" = facts ]; then
     cd "$2" || exit 1
     [ -e fixed_performance ] && fixed='"on"'
@@ -364,9 +444,6 @@ end_orphan
 read_journal
 rm -f lease_over
 [ -e spare ] || head -c 65536 /dev/zero >spare 2>/dev/null
-setsid='' patience=''
-command -v setsid >/dev/null 2>&1 && setsid=setsid
-command -v timeout >/dev/null 2>&1 && patience='timeout 10'
 trap 'trap "" TERM HUP INT; [ -z "$child" ] || stop_group "$child"; bye signal 1' TERM HUP INT
 
 sum=$(sha256sum <"$0")

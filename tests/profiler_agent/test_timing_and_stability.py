@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from profiler_agent.clocks import SessionClocks
 from profiler_agent.device import TimingPlan
 from profiler_agent.errors import AgentOutputError
+from profiler_agent.load import SessionLoad
 from profiler_agent.stability import judge_timing, low_quantile_ms
 from profiler_agent.timing import SessionSamples, Timing, timing_from_json, timing_to_json
 
@@ -61,13 +62,16 @@ def test_a_timing_reads_back_as_it_was_written(rounds, runs):
     assert timing_from_json(timing_to_json(timing(samples))) == timing(samples)
 
 
-def test_clocks_and_core_mask_read_back_as_they_were_written():
-    whole = timing(replace(session(1.0), clocks=CLOCKS), core_mask="f0")
+def test_clocks_load_and_core_mask_read_back_as_they_were_written():
+    load = SessionLoad(pressure_percent=None, others_percent=12.5)
+    whole = timing(replace(session(1.0), clocks=CLOCKS, load=load), core_mask="f0")
     assert timing_from_json(json.loads(json.dumps(timing_to_json(whole)))) == whole
 
 
-def test_a_timing_of_the_first_schema_is_read_without_clocks_and_core_mask():
+def test_a_timing_of_an_earlier_schema_is_read_without_what_it_did_not_have():
     data = timing_to_json(timing(session(1.0)))
+    del data["sessions"][0]["load"]
+    assert timing_from_json({**data, "schema": 2}) == timing(session(1.0))
     del data["core_mask"], data["sessions"][0]["clocks"]
     assert timing_from_json({**data, "schema": 1}) == timing(session(1.0))
 
@@ -86,7 +90,7 @@ def test_a_timing_without_sessions_is_refused():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": 3}, "reads schema 1 and 2"),
+        ({"schema": 4}, "reads 1, 2, 3"),
         ({"schema": 1}, "'core_mask' is unknown"),
         ({"core_mask": "big"}, "core_mask is 'big'"),
         ({"extra": 1}, "'extra' is unknown or missing"),
