@@ -48,7 +48,7 @@ def evolved(supernet: SuperNet, target: LatencyTarget, data: SplitData, settings
     with torch.no_grad():
         for logits in state.logits.positions:
             logits.zero_()
-    return derive(supernet, state, data, settings, Judging(smooth=lambda _, losses: losses)).best.choices
+    return derive(supernet, state, data, settings, Judging(ranked_losses=lambda _, losses, __: losses)).best.choices
 
 
 def trainings_to_equal(bench: MacroBench, target: LatencyTarget, accuracy: float) -> float:

@@ -164,7 +164,7 @@ def find(plan: Plan, bench: MacroBench, data_folder: Path, seed: int) -> Found:
         supernet = uniform_supernet()
         return {"evolved": {t.name: evolved(supernet, t, data, settings) for t in targets}}
 
-    of_search = stage(folder / f"searched-{derived_by}-smoothed.json", searched)
+    of_search = stage(folder / f"searched-{derived_by}-smoothed-logits.json", searched)
     kept = [
         of_search,
         stage(folder / f"drawn-{derived_by}.json", drawn),

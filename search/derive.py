@@ -18,8 +18,8 @@ from search.architecture_step import LatencyTarget, TargetState
 from search.batches import SplitData
 from search.budget import Scores, best_under_budget
 from search.paths import PathSample, fixed_paths
+from search.ranking import ranked_losses
 from search.settings import SearchSettings
-from search.smoothing import smoothed_losses
 from search.space import Choices
 from search.supernet import SuperNet
 from search.workers import ALONE, Workers
@@ -31,7 +31,9 @@ LIKENESS = 100.0
 """A neighbour keeps its parent's choices first; log probabilities, divided by this, decide between equal ones."""
 FORCED = 1e3
 
-Smooth: TypeAlias = Callable[[Sequence[Choices], Sequence[float]], Sequence[float] | NDArray[np.float64]]
+RankedLosses: TypeAlias = Callable[
+    [Sequence[Choices], Sequence[float], Sequence[float]], Sequence[float] | NDArray[np.float64]
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class Judged:
     """One network under the budget and its held-out loss with the supernet's weights.
 
     Attributes:
-        ranked_loss: what the network is ranked by: its loss in the light of all losses judged beside it.
+        ranked_loss: what the network is ranked by: its loss in the light of those judged beside it and of the logits.
     """
 
     choices: Choices
@@ -57,12 +59,12 @@ class Judging:
     Attributes:
         workers: who shares the images.
         on_judged: is told how many of how many networks are judged.
-        smooth: (networks, their losses) -> the losses they are ranked by.
+        ranked_losses: (networks, their losses, their log probabilities) -> the losses they are ranked by.
     """
 
     workers: Workers = ALONE
     on_judged: Callable[[int, int], None] | None = None
-    smooth: Smooth = smoothed_losses
+    ranked_losses: RankedLosses = ranked_losses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,15 +92,15 @@ def derive(
     (where the space has no such network: anywhere under the target). First comes the most probable one (exact), then
     draws from the distribution, then changes of one or two positions of the best so far, repaired to the budget. All
     are judged with the supernet's weights and batch norm on the statistics of large held-out batches, and ranked by
-    their losses once similar networks have corrected each other. Ties and draws depend on the seed alone; with several
-    workers each judges a share of the images, so that all derive one network.
+    their losses once similar networks and the logits have corrected them (``ranking.ranked_losses``). Ties and draws
+    depend on the seed alone; with several workers each judges a share of the images, so that all derive one network.
 
     Raises:
         TargetError: no network of the space fits the budget.
     """
-    judge = _Judge(supernet, state.target, data, settings, judging)
-    budget = _Budget(state.target, settings.least_budget_share)
     log_probabilities = [np.log(np.maximum(p.detach().double().numpy(), 1e-12)) for p in state.logits.probabilities()]
+    judge = _Judge(supernet, state.target, log_probabilities, data, settings, judging)
+    budget = _Budget(state.target, settings.least_budget_share)
     rng = random.Random(f"{settings.seed}/derive/{state.target.name}")
     judge.add(budget.best(log_probabilities))
     sampled_count = max(1, round(settings.derive_candidates * SAMPLED_SHARE))
@@ -136,11 +138,12 @@ class _Judge:
         self,
         supernet: SuperNet,
         target: LatencyTarget,
+        log_probabilities: Scores,
         data: SplitData,
         settings: SearchSettings,
         judging: Judging,
     ) -> None:
-        self.supernet, self.target, self.judging = supernet, target, judging
+        self.supernet, self.target, self.log_probabilities, self.judging = supernet, target, log_probabilities, judging
         self.batches = judging_batches(data, settings.derive_images)
         self.total = settings.derive_candidates
         self.judged: dict[Choices, Judged] = {}
@@ -165,12 +168,19 @@ class _Judge:
 
     def ranked(self) -> list[Judged]:
         """All that were judged, the best first."""
-        ranked_losses = self.judging.smooth(list(self.judged), [one.held_out_loss for one in self.judged.values()])
+        losses = self.judging.ranked_losses(
+            list(self.judged),
+            [one.held_out_loss for one in self.judged.values()],
+            [self._log_probability(choices) for choices in self.judged],
+        )
         ranked = [
             dataclasses.replace(one, ranked_loss=float(loss))
-            for one, loss in zip(self.judged.values(), ranked_losses, strict=True)
+            for one, loss in zip(self.judged.values(), losses, strict=True)
         ]
         return sorted(ranked, key=rank)
+
+    def _log_probability(self, choices: Choices) -> float:
+        return float(sum(values[choice] for values, choice in zip(self.log_probabilities, choices, strict=True)))
 
 
 def judging_batches(data: SplitData, image_count: int) -> list[tuple[Tensor, Tensor]]:

@@ -10,8 +10,8 @@ import pytest
 from search.budget import best_under_budget, latency_range_ms
 from search.derive import Judging, derive
 from search.errors import TargetError
+from search.ranking import ranked_losses
 from search.settings import SearchSettings
-from search.smoothing import smoothed_losses
 from search.spaces.small import small_space
 from search.trainer import SearchFiles, SearchTrainer
 from tests.search.conftest import target_from_macs
@@ -70,7 +70,15 @@ def test_the_derived_network_is_the_best_ranked_of_those_judged_and_fits(space, 
     trainer = make(space, data, tmp_path, 0.06)
     derivation = derive(trainer.supernet, trainer.states[0], data, SETTINGS)
     losses = [one.held_out_loss for one in derivation.judged]
-    ranked = smoothed_losses([one.choices for one in derivation.judged], losses)
+    log_probabilities = [p.log().detach().numpy() for p in trainer.states[0].logits.probabilities()]
+    ranked = ranked_losses(
+        [one.choices for one in derivation.judged],
+        losses,
+        [
+            sum(values[choice] for values, choice in zip(log_probabilities, one.choices, strict=True))
+            for one in derivation.judged
+        ],
+    )
     assert [one.ranked_loss for one in derivation.judged] == pytest.approx(sorted(ranked))
     assert derivation.best == derivation.judged[0]
     assert all(one.predicted_ms <= 0.06 for one in derivation.judged)
@@ -78,7 +86,9 @@ def test_the_derived_network_is_the_best_ranked_of_those_judged_and_fits(space, 
 
 def test_ranked_by_their_own_losses_the_lowest_loss_is_derived(space, data, tmp_path):
     trainer = make(space, data, tmp_path, 0.06)
-    derivation = derive(trainer.supernet, trainer.states[0], data, SETTINGS, Judging(smooth=lambda _, losses: losses))
+    derivation = derive(
+        trainer.supernet, trainer.states[0], data, SETTINGS, Judging(ranked_losses=lambda _, losses, __: losses)
+    )
     assert derivation.best.held_out_loss == min(one.held_out_loss for one in derivation.judged)
 
 
