@@ -52,7 +52,12 @@ def test_the_price_is_told_by_the_side_of_the_feature_map():
 
 def test_an_overhead_bound_device_with_fewer_large_kernels_falls_short():
     *_, claim = choice_claims({"onnxruntime": prices(0.01), "torch": prices(3.0)})
-    assert (claim.value, claim.aim, claim.holds) == (0, ">= 4", False)
+    assert (claim.value, claim.aim, claim.holds) == (0, ">= 5", False)
+
+
+def test_an_overhead_bound_device_with_as_many_large_kernels_as_the_others_falls_short():
+    same, also, claim = choice_claims({"onnxruntime": prices(3.0), "torch": prices(3.0)})
+    assert not same.holds and not also.holds and not claim.holds
 
 
 def test_without_the_overhead_bound_device_there_is_no_comparison():
@@ -63,6 +68,8 @@ def test_without_the_overhead_bound_device_there_is_no_comparison():
 def test_prices_that_do_not_differ_between_devices_fall_short():
     assert not any(claim.holds for claim in price_claims({"onnxruntime": prices(0.5), "litert": prices(0.51)}))
     assert all(claim.holds for claim in price_claims({"onnxruntime": prices(0.5), "torch": prices(0.1)}))
+    both, also, other = price_claims({"onnxruntime": prices(0.5), "litert": prices(0.51), "torch": prices(0.1)})
+    assert (both.holds, also.holds, other.holds) == (False, False, True)
 
 
 def test_the_blocks_of_a_position_differ_in_the_kernel_alone():
@@ -106,13 +113,24 @@ def test_the_chosen_networks_are_measured_on_every_device_against_its_network_of
 
     monkeypatch.setattr("benchmarks.large_kernels.measure_here", measure)
     own = {"onnxruntime": wide_prices(0.5), "torch": wide_prices(0.01)}
-    first, second = network_claims(imagenet_space(), own)
+    first, of_others, second, beaten = network_claims(imagenet_space(), own)
     assert (first.value, first.holds, first.note) == (
         pytest.approx(1.1),
         True,
         "3x3 10.00 ms; kernels chosen for torch 1.20",
     )
     assert (second.value, second.holds) == (pytest.approx(1.2), False)
+    assert (of_others.value, beaten.value) == (0, 0), "torch's are over the budget, onnxruntime's are smaller"
+
+
+def test_another_devices_choice_that_is_worth_as_much_within_the_budget_is_counted(monkeypatch):
+    def measure(runtime, networks, *, quick):
+        found = [SimpleNamespace(paid_ops=paid_ops(n), latency_ms=10.0) for n in networks]
+        return SimpleNamespace(usable=lambda: found)
+
+    monkeypatch.setattr("benchmarks.large_kernels.measure_here", measure)
+    _, beaten, _, best = network_claims(imagenet_space(), {"onnxruntime": wide_prices(0.5), "torch": wide_prices(0.01)})
+    assert (beaten.value, beaten.holds, best.value, best.holds) == (1, False, 0, True)
 
 
 def wide_prices(step_ms: float) -> KernelPrices:
