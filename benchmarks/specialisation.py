@@ -147,7 +147,7 @@ def searched(columns: Mapping[str, Column], data_folder: Path) -> dict[str, Choi
 def matrix_claims(what: str, columns: Mapping[str, Column], own: Mapping[str, Choices]) -> Iterator[Claim]:
     """Time every network everywhere; one row per device, then all pairs."""
     outcomes: list[Outcome] = []
-    gains = []
+    gains, too_slow = [], []
     for label, column in columns.items():
         on_device = timed(column, own)
         if label not in on_device:
@@ -157,7 +157,8 @@ def matrix_claims(what: str, columns: Mapping[str, Column], own: Mapping[str, Ch
         results = {made_for: outcome(on_device[label], network) for made_for, network in others.items()}
         outcomes += results.values()
         usable = [network.accuracy for network in others.values() if network.is_within]
-        gain = on_device[label].accuracy - max(usable) if usable else None
+        gain = on_device[label].accuracy - max(usable) if usable and on_device[label].is_within else None
+        too_slow += [] if on_device[label].is_within else [f"{label} {on_device[label].budget_share - 1:+.1%}"]
         gains += [] if gain is None else [gain]
         rows = [f"made for {made_for}: {described(network)}" for made_for, network in on_device.items()]
         print("\n  ".join([f"{what}, on {label} (budget {column.budget_ms:.4g} ms)", *rows]), flush=True)
@@ -167,18 +168,30 @@ def matrix_claims(what: str, columns: Mapping[str, Column], own: Mapping[str, Ch
             len(results) - won - same,
             0,
             unit=f"of {len(results)}",
-            note=f"beaten {won}, the same network {same}; "
-            + ("no other meets the budget" if gain is None else f"{gain:+.2f} points over the best that meets it"),
+            note=f"beaten {won}, the same network {same}; " + gain_text(gain, on_device[label]),
         )
+    yield at_most(
+        f"{what}: devices whose own network misses their budget, as measured, by more than {TOLERANCE:.0%}",
+        len(too_slow),
+        0,
+        unit=f"of {len(columns)}",
+        note=", ".join(too_slow) or "none",
+    )
     if gains:
         yield at_least(
-            f"{what}: accuracy over the best of the others' networks that meets a device's budget, mean",
+            f"{what}: accuracy over the best of the others' networks that meets a device's budget, where its own does",
             statistics.mean(gains),
             0.0,
             unit="points",
             spread=(min(gains), max(gains)),
             note=f"{outcomes.count('wins')} won, {outcomes.count('draws')} the same, {outcomes.count('loses')} lost",
         )
+
+
+def gain_text(gain: float | None, own: Timed) -> str:
+    if not own.is_within:
+        return "its own misses the budget"
+    return "no other meets the budget" if gain is None else f"{gain:+.2f} points over the best that meets it"
 
 
 def beaten_text(what: str, label: str) -> str:

@@ -39,5 +39,14 @@ def test_every_column_is_a_device_of_its_own_with_a_folder_of_its_own():
 def test_a_device_that_could_not_time_its_own_network_is_a_row_that_says_so(monkeypatch):
     monkeypatch.setattr(specialisation, "timed", lambda column, own: {"b": OWN})
     columns = {"a": SimpleNamespace(budget_ms=1.0)}
-    (claim,) = specialisation.matrix_claims("networks", columns, {"a": (0, 0), "b": OWN.choices})
+    claim, _ = specialisation.matrix_claims("networks", columns, {"a": (0, 0), "b": OWN.choices})
     assert claim.value is None and not claim.holds and "slowed down" in claim.note
+
+
+def test_accuracy_beyond_the_budget_is_no_lead(monkeypatch):
+    own = Timed(choices=(2, 2), budget_share=1.05, accuracy=95.0)
+    monkeypatch.setattr(specialisation, "timed", lambda column, networks: {"a": own, "b": OWN})
+    columns = {"a": SimpleNamespace(budget_ms=1.0)}
+    lost, missed = specialisation.matrix_claims("networks", columns, {"a": own.choices, "b": OWN.choices})
+    assert not lost.holds and "its own misses the budget" in lost.note
+    assert (missed.value, missed.holds, missed.note) == (1, False, "a +5.0%")
