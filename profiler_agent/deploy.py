@@ -24,6 +24,17 @@ if [ -e fixed_performance ]; then
 fi
 """
 
+# Removes the lock for agents of all folders when the agent that made it is dead.
+_FREE_SHARED_LOCK = r"""
+for place in "${PROXYLESS_LOCK_DIRECTORY:-/data/local/tmp}" /tmp; do
+    owner=$(readlink "$place/proxyless.lock" 2>/dev/null) || continue
+    case $(tail -c +1 "/proc/${owner%%:*}/cmdline" 2>/dev/null) in
+    *"${owner#*:}"*) ;;
+    *) rm -f "$place/proxyless.lock" 2>/dev/null ;;
+    esac
+done
+"""
+
 # $1 folder, then names of runs to keep. Makes the folder, private to us, and prints its real path; removes what dead
 # agents and lost hosts left in it. The topmost folder that had to be made above ours is noted in made_above.
 _OPEN = (
@@ -62,6 +73,7 @@ for place in models-*; do
 done
 """
     + _LET_GO
+    + _FREE_SHARED_LOCK
     + ":"
 )
 
@@ -81,6 +93,7 @@ for run in run-*; do
 done
 """
     + _LET_GO
+    + _FREE_SHARED_LOCK
     + ":"
 )
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ from tests.browser import Browser
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_device_lock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """This machine, as a device, is locked for these tests alone: side by side, they do not wait for each other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROXYLESS_LOCK_DIRECTORY", str(tmp_path_factory.mktemp("locks")))
+        yield
 
 
 @pytest.fixture(scope="session")

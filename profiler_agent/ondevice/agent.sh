@@ -31,7 +31,7 @@ bye() {
 
 finish() {
     [ -z "$watcher" ] || kill "$watcher" 2>/dev/null
-    is_ours && rm -f "$lock"
+    free_locks
     exit "$1"
 }
 
@@ -254,7 +254,7 @@ fix_clocks() {
 
 # Does nothing but where clocks are fixed, or were left so by an agent that was killed.
 let_go() {
-    [ "$fixed" = '"on"' ] || { [ -e "$mark" ] && is_ours; } || return
+    [ "$fixed" = '"on"' ] || { [ -e "$mark" ] && is_ours "$lock"; } || return
     set_mode false
     let_go_code=$?
     fixed=null
@@ -263,31 +263,52 @@ let_go() {
 
 # ---- one agent per device --------------------------------------------------------------------------------------
 
+# Two links lock the device. $lock, in our folder, stands for all runs there. $shared, in a place that every user of the
+# device can write, is for agents whose folder is another one. A link names its owner's process and run directory.
+
 is_ours() {
-    [ "$(readlink "$lock" 2>/dev/null)" = "$$:$name" ]
+    [ "$(readlink "$1" 2>/dev/null)" = "$$:$name" ]
 }
 
-# A symbolic link is made and filled in one step; it names the owner's process and run directory.
-take_lock() {
-    ln -s "$$:$name" "$lock" 2>/dev/null && return
-    owner=$(readlink "$lock" 2>/dev/null)
-    [ "${owner#*:}" = "$name" ] && is_agent "${owner%%:*}" "$name" && exit 0 # started twice: the first one does it
-    if is_agent "${owner%%:*}" "${owner#*:}"; then
-        printf '{"t":"bye","why":"busy","pid":%s}\n' "$(number "${owner%%:*}")" >>journal
-        exit 0
+# take LOCK: whether it is ours now; else $owner holds what it names. A link is made and filled in one step. One that a
+# dead agent left is replaced; of two that do so at the same time the later stays.
+take() {
+    ln -s "$$:$name" "$1" 2>/dev/null && return
+    owner=$(readlink "$1" 2>/dev/null)
+    is_agent "${owner%%:*}" "${owner#*:}" && return 1
+    owner=''
+    rm -f "$1" 2>/dev/null
+    ln -s "$$:$name" "$1" 2>/dev/null
+    is_ours "$1" && sleep 1
+    is_ours "$1"
+}
+
+take_locks() {
+    if ! take "$lock"; then
+        [ "${owner#*:}" = "$name" ] && exit 0 # started twice: the first one does it
+        give_way
     fi
-    rm -f "$lock"
-    ln -s "$$:$name" "$lock" 2>/dev/null
-    if ! is_ours; then
-        printf '{"t":"bye","why":"busy","pid":null}\n' >>journal
-        exit 0
-    fi
+    take "$shared" && return
+    is_agent "${owner%%:*}" "${owner#*:}" && give_way
+    shared='' # no such place, or a dead agent of another user left a link that we may not remove
+}
+
+give_way() {
+    printf '{"t":"bye","why":"busy","pid":%s}\n' "$(number "${owner%%:*}")" >>journal
+    free_locks
+    exit 0
+}
+
+free_locks() {
+    for link in "$lock" "$shared"; do
+        is_ours "$link" && rm -f "$link"
+    done
 }
 
 # is_agent PID RUN: whether that process lives and is the agent of that run (numbers are used again)
 is_agent() {
     case $1 in '' | *[!0-9]*) return 1 ;; esac
-    [ -d "/proc/$1" ] || return 1
+    [ -n "$2" ] && [ -d "/proc/$1" ] || return 1
     command_line=$(tail -c +1 "/proc/$1/cmdline" 2>/dev/null)
     case $command_line in *"$2"*) return 0 ;; esac
     return 1
@@ -324,7 +345,7 @@ watch() {
             [ -z "$job" ] || stop_group "${job%% *}"
             is_agent "$$" "$name" && continue # it looks for that file
             # A killed agent lets no clocks go; when no host starts another one either, this is who does.
-            is_forsaken && let_go && rm -f "$lock"
+            is_forsaken && let_go && free_locks
             return
         fi
         if [ -n "$job" ] && [ "$left" -le 0 ]; then
@@ -374,7 +395,7 @@ read_working() {
 }
 
 is_forsaken() {
-    [ -e "$mark" ] && is_ours && ! is_agent "$$" "$name"
+    [ -e "$mark" ] && is_ours "$lock" && ! is_agent "$$" "$name"
 }
 
 # run_job ID LIMIT_S
@@ -437,8 +458,12 @@ after='' child='' watcher='' let_go_code=''
 name=${run##*/}
 lock=${run%/*}/lock
 mark=${run%/*}/fixed_performance
+shared=''
+for place in "${PROXYLESS_LOCK_DIRECTORY:-/data/local/tmp}" /tmp; do
+    [ -d "$place" ] && [ -w "$place" ] && shared=$place/proxyless.lock && break
+done
 cd "$run" || exit 1
-take_lock
+take_locks
 printf '%s\n' "$$" >pid
 end_orphan
 read_journal

@@ -105,7 +105,7 @@ def start_sshd(keys: Path) -> Sshd:
         f"PidFile none\nAuthorizedKeysFile {keys}/authorized_keys\nPasswordAuthentication no\n"
         "Subsystem sftp internal-sftp\n"
         # the start files of whoever runs the tests are none of our business
-        f"SetEnv HOME={keys}\n"
+        f"SetEnv HOME={keys} PROXYLESS_LOCK_DIRECTORY={keys}\n"
     )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(parents=True, exist_ok=True)

@@ -1,13 +1,19 @@
 """Two hosts on one device take turns, or are told that it is held."""
 
 import itertools
+import os
+import signal
+import subprocess
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from watching import in_background, runs_log, wait_for
 
+from profiler_agent.bundle import AGENT_SCRIPT
 from profiler_agent.errors import DeviceBusy
-from profiler_agent.session import open_session
+from profiler_agent.session import clean_device, open_session
 
 
 def test_two_hosts_on_one_device_take_turns(local_device, models, fake_python):
@@ -37,3 +43,107 @@ def test_a_device_held_too_long_by_another_host_is_said_busy(local_device, model
         wait_for(lambda: len(runs_log(fake_python)) > 0)
         with pytest.raises(DeviceBusy, match="Another session"), open_session(impatient) as session:
             list(session.time_models(files, canary=files[0]))
+
+
+# ---- other folders and users -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def locks(tmp_path, monkeypatch):
+    """The place of the lock that agents of all folders share, as /tmp is."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    monkeypatch.setenv("PROXYLESS_LOCK_DIRECTORY", str(folder))
+    return folder
+
+
+def test_two_hosts_with_different_folders_on_one_device_take_turns(local_device, models, fake_python, locks, tmp_path):
+    files = models("ok", "slow:0.3")
+    elsewhere = replace(local_device, directory=str(tmp_path / "elsewhere" / "proxyless"))
+
+    def second_host():
+        with open_session(elsewhere) as session:
+            assert len(list(session.time_models(files, canary=files[0]))) == 2
+
+    with in_background(second_host), open_session(local_device) as session:
+        assert len(list(session.time_models(files, canary=files[0]))) == 2
+    spans = [line.split(":") for line in (fake_python.parent / "spans.log").read_text().split()]
+    ordered = sorted((float(start), float(end)) for start, end in spans)
+    assert len(ordered) == 4
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ordered))
+    wait_for(lambda: list(locks.iterdir()) == [])
+
+
+def start_agent(root: Path, *, user: int | None = None, shell=("sh",)) -> subprocess.Popen:
+    """An agent with a job of a minute, by no host of ours."""
+    root.chmod(0o755)
+    run = root / "run-0123"
+    run.mkdir()
+    (root / "agent.sh").write_text(AGENT_SCRIPT.read_text())
+    for name, text in (("job_list", "job 90\n"), ("runner", "exec sleep 60\n"), ("lease", "0\n")):
+        (run / name).write_text(text)
+    if user is not None:
+        for path in (root, run, *run.iterdir()):
+            os.chown(path, user, user)
+    argv = [*shell, root / "agent.sh", run, "s", "60", "1", "free"]
+    agent = subprocess.Popen(argv, stdin=subprocess.DEVNULL, cwd="/", user=user, group=user, start_new_session=True)
+    wait_for((run / "child").exists)
+    return agent
+
+
+@pytest.fixture
+def open_folder():
+    """Where another user gets in, as into a folder of pytest's none does."""
+    with tempfile.TemporaryDirectory(prefix="proxyless-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_the_agent_of_another_user_is_seen(local_device, models, open_folder, monkeypatch):
+    if os.getuid() != 0:
+        pytest.skip("running an agent as another user needs root")
+    places = {name: open_folder / name for name in ("locks", "theirs")}
+    for place in places.values():
+        place.mkdir()
+    places["locks"].chmod(0o1777)
+    monkeypatch.setenv("PROXYLESS_LOCK_DIRECTORY", str(places["locks"]))
+    agent = start_agent(places["theirs"], user=65534)
+    impatient = replace(local_device, guard=replace(local_device.guard, wait_limit_s=1.0))
+    try:
+        with (
+            pytest.raises(DeviceBusy, match=rf"Another session \(process {agent.pid}\)"),
+            open_session(impatient) as session,
+        ):
+            list(session.time_models(models("ok"), canary=models("ok")[0]))
+    finally:
+        agent.terminate()
+        agent.wait(20)
+    assert list(places["locks"].iterdir()) == []
+
+
+def test_a_lock_that_a_killed_agent_left_is_taken_over_and_cleaned_up(local_device, models, locks, tmp_path, shell):
+    (tmp_path / "theirs").mkdir()
+    agent = start_agent(tmp_path / "theirs", shell=shell)
+    (link,) = locks.iterdir()
+    os.killpg(int((tmp_path / "theirs/run-0123/child").read_text().split()[0]), signal.SIGKILL)
+    os.killpg(agent.pid, signal.SIGKILL)
+    agent.wait()
+    assert link.is_symlink()
+    with open_session(local_device) as session:  # whose agent would take it over, too
+        assert not link.is_symlink()
+        link.symlink_to(f"{agent.pid}:run-0123")
+        assert len(list(session.time_models(models("ok"), canary=models("ok")[0]))) == 1
+    wait_for(lambda: not link.is_symlink())
+    link.symlink_to(f"{agent.pid}:run-0123")
+    clean_device(local_device)
+    assert not link.is_symlink()
+
+
+def test_a_device_without_a_shared_place_is_timed_all_the_same(local_device, models, tmp_path, monkeypatch):
+    script = tmp_path / "agent.sh"
+    script.write_text(AGENT_SCRIPT.read_text().replace('" /tmp; do', '" /nowhere; do'))
+    monkeypatch.setattr("profiler_agent.session.AGENT_SCRIPT", script)
+    monkeypatch.setenv("PROXYLESS_LOCK_DIRECTORY", "/nowhere/either")
+    with open_session(local_device) as session:
+        assert len(list(session.time_models(models("ok"), canary=models("ok")[0]))) == 1
