@@ -23,6 +23,7 @@ from benchmarks.claims import Claim, Options, at_most, not_measured, run_benchma
 from benchmarks.device_models import block_files, canary_file
 from profiler_agent.check import check_device
 from profiler_agent.device import AdbLink, Device, NativeRunner, load_device
+from profiler_agent.errors import DeviceNotReady
 from profiler_agent.session import clean_device, open_session
 from profiler_agent.stability import judge_timing
 
@@ -179,7 +180,10 @@ def real_adbd_claims(local: Device) -> Iterator[Claim]:
 
 
 def check_latencies(device: Device) -> dict[str, float]:
-    return dict(check_device(device).latency_ms)
+    report = check_device(device)
+    if report.finding is not None:
+        raise DeviceNotReady(report.finding)
+    return dict(report.latency_ms)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,12 @@ echo 0 1 >"$policy/related_cpus"
 echo 300000 >"$policy/scaling_min_freq"
 echo 1000000 >"$policy/scaling_cur_freq"
 echo 2400000 >"$policy/scaling_max_freq"
+echo schedutil >"$policy/scaling_governor"
 chmod 666 "$policy"/*
+cooling=$root/sys/class/thermal/cooling_device0
+mkdir -p "$cooling"
+echo thermal-cpufreq-0 >"$cooling/type"
+echo 1 >"$cooling/cur_state"
 # shellcheck disable=SC2086 # a word or none
 env -i PATH=/system/bin:/usr/bin ADBD_PORT=6555 HOME=/data/local/tmp TMPDIR=/data/local/tmp \
     LD_LIBRARY_PATH=/usr/lib/x86_64-linux-gnu/android \

@@ -63,7 +63,13 @@ ro.build.version.sdk) echo 34 ;;
 ro.product.cpu.abi) echo arm64-v8a ;;
 esac
 END
-    printf '#!/system/bin/sh\necho "IsStatusOverride: false"\necho "Thermal Status: 0"\n' >"$root/system/bin/dumpsys"
+    cat >"$root/system/bin/dumpsys" <<'END'
+#!/system/bin/sh
+case $1 in
+thermalservice) echo "IsStatusOverride: false" && echo "Thermal Status: 0" ;;
+battery) printf 'Current Battery Service state:\n  AC powered: false\n  status: 2\n  level: 64\n  scale: 100\n' ;;
+esac
+END
     cat >"$root/system/bin/cmd" <<'END'
 #!/system/bin/sh
 echo "$*" >>/data/local/tmp/cmd.log

@@ -73,6 +73,14 @@ def test_clocks_are_fixed_while_models_are_timed_and_let_go_afterwards(phone):
     assert (state["fixed_performance"], state["max_frequencies_khz"]) == (None, [2_400_000])
 
 
+def test_battery_cooling_and_governor_of_the_phone_are_among_the_facts(phone):
+    facts = phone["fixed"]["facts"]
+    assert (facts["battery_percent"], facts["battery_status"]) == (64, "charging")
+    assert (facts["cooling_types"], facts["cooling_states"]) == (["thermal-cpufreq-0"], [1])
+    assert facts["governors"] == ["schedutil"]
+    assert facts["own_ticks"] > 0
+
+
 def test_models_that_benchmark_model_cannot_run_are_named_with_the_cause(phone):
     assert phone["benchmark_model"]["timed"] == ["ok"]
     failures = phone["benchmark_model"]["failures"]
