@@ -20,7 +20,7 @@ from latency_model.errors import TooFewSamplesError
 from latency_model.features import FloatArray
 from latency_model.ops import OpSpec
 from latency_model.posterior import LinearPosterior, linear_posterior
-from latency_model.predictors.conformal import conformal_quantile, folds
+from latency_model.predictors.conformal import folds
 from latency_model.predictors.protocol import LatencyPredictor
 
 LEAST_NETWORKS = 3
@@ -255,6 +255,6 @@ def cross_validate(
     return predicted, std
 
 
-def interval_factor(timings: NetworkTimings, predicted: FloatArray, std: FloatArray, confidence: float) -> float:
-    """Standard deviations that hold ``confidence`` of networks that the model did not see."""
-    return conformal_quantile(np.abs(timings.latency_ms - predicted) / std, confidence)
+def interval_scores(timings: NetworkTimings, predicted: FloatArray, std: FloatArray) -> FloatArray:
+    """(n,) errors on networks that the model did not see, in standard deviations."""
+    return np.asarray(np.abs(timings.latency_ms - predicted) / std)

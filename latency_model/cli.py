@@ -10,7 +10,7 @@ import typer
 
 from latency_model.cli_campaign import campaign_command
 from latency_model.cli_few_shot import recalibrate_command
-from latency_model.cli_options import JsonOption, PredictorArgument, PredictorOutOption
+from latency_model.cli_options import ConfidenceOption, JsonOption, PredictorArgument, PredictorOutOption
 from latency_model.cli_predict import predict_command
 from latency_model.cli_transfer import transfer_command
 
@@ -34,7 +34,7 @@ def register(app: typer.Typer, resolve: NetworkResolver | None = None) -> None:
     app.command("transfer", context_settings=knows_networks)(transfer_command)
 
 
-def fit_command(
+def fit_command(  # noqa: PLR0913, PLR0917 - one option each
     measurements: Annotated[
         Path,
         typer.Argument(
@@ -57,6 +57,7 @@ def fit_command(
             "is the plain sum of the ops.",
         ),
     ] = None,
+    confidence: ConfidenceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit a latency predictor on a device's measurements and say how wrong it is on networks it did not see.
@@ -66,20 +67,21 @@ def fit_command(
     Example: proxyless fit mobile_trim.yaml --unit ms --out predictors/pixel1
     """
     from latency_model.errors import LatencyModelError
-    from latency_model.fit import fit_predictor
+    from latency_model.fit import CONFIDENCE, fit_predictor
     from latency_model.measurement import read_measurements
     from latency_model.table_fit import fit_table, is_table, parse_unit
 
+    level = CONFIDENCE if confidence is None else confidence
     whole = None if networks is None else read_measurements(networks)
     if is_table(measurements):
-        predictor = fit_table(measurements, parse_unit(unit), model, networks=whole)
+        predictor = fit_table(measurements, parse_unit(unit), model, networks=whole, confidence=level)
     elif unit is not None or networks is not None:
         raise LatencyModelError(
             f"--unit and --networks go with a table (.yaml, .csv); {measurements} is read as measurements, which say "
             "their unit and hold their networks."
         )
     else:
-        predictor = fit_predictor(read_measurements(measurements), model)
+        predictor = fit_predictor(read_measurements(measurements), model, confidence=level)
     predictor.save(out)
     typer.echo(json.dumps(predictor.report_card) if as_json else f"{describe(predictor)}\nSaved in {out}.")
 
@@ -93,17 +95,27 @@ def evaluate_command(
     html: Annotated[
         Path | None, typer.Option("--html", help="Write a page with tables and plots here; it needs no network.")
     ] = None,
+    confidence: ConfidenceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show how wrong a predictor is: its own report card, or its errors on measurements that you name.
 
     Example: proxyless evaluate predictors/my_phone --on fresh.jsonl --html card.html
     """
+    from latency_model.errors import LatencyModelError
     from latency_model.fit import judge_on
     from latency_model.measurement import read_measurements
     from latency_model.network_latency import load_network_latency
+    from latency_model.other_confidence import with_confidence
 
     loaded = load_network_latency(predictor)
+    if confidence is not None and confidence != loaded.confidence:
+        if on is None:
+            raise LatencyModelError(
+                f"The report card in {predictor} is of intervals of {loaded.confidence:.0%}. To judge others, name "
+                f"measured networks with --on, or fit again with --confidence {confidence:g}."
+            )
+        loaded = with_confidence(loaded, confidence)
     card = loaded.report_card if on is None else judge_on(loaded, read_measurements(on))
     if html is not None:
         from latency_model.report_page import report_page
@@ -123,11 +135,27 @@ def describe(predictor: NetworkLatency, card: dict[str, Any] | None = None) -> s
         summarize("  whole networks", card["networks"]) if "networks" in card else "  whole networks: not known",
         f"    ({card['method']})",
     ]
+    if "coverage_note" in card:
+        lines.append(f"    ({card['coverage_note']})")
+    lines += coverage_lines(card.get("networks_by_size", {}))
     if "networks_flops_baseline" in card:
         lines.append(summarize("  for comparison, by MACs alone", card["networks_flops_baseline"]))
     if "ops" in card:
         lines += [summarize("  single ops", card["ops"]), f"    ({card['ops_method']})"]
+        lines += coverage_lines(card["ops_by_kind"] | card["ops_by_size"])
     return "\n".join(lines)
+
+
+def coverage_lines(groups: dict[str, dict[str, Any]]) -> list[str]:
+    """How many of each group the intervals hold, where that is judged."""
+    from latency_model.evaluate import ErrorFigures
+
+    rows = {name: ErrorFigures(**figures) for name, figures in groups.items()}
+    return [
+        f"    {name}: intervals hold {row.coverage:.0%}, {row.coverage_verdict}"
+        for name, row in rows.items()
+        if row.coverage is not None and row.coverage_verdict is not None
+    ]
 
 
 def formula_of(predictor: NetworkLatency) -> str:

@@ -10,6 +10,16 @@ import typer
 PredictorArgument = Annotated[Path, typer.Argument(help="A folder as `fit` writes it.")]
 PredictorOutOption = Annotated[Path, typer.Option("--out", help="Folder to write the predictor into.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+ConfidenceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--confidence",
+        min=0.01,
+        max=0.999,
+        help="The share of networks that intervals shall hold, such as 0.8; by default what the predictor was fitted "
+        "for, 0.9.",
+    ),
+]
 InputShapeOption = Annotated[
     str | None,
     typer.Option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from latency_model.cli_options import InputShapeOption, JsonOption, PredictorArgument
+from latency_model.cli_options import ConfidenceOption, InputShapeOption, JsonOption, PredictorArgument
 
 if TYPE_CHECKING:
     from latency_model.pricing import Price
@@ -28,9 +28,10 @@ def predict_command(
     predictor: PredictorArgument,
     networks: NetworksArgument,
     input_shape: InputShapeOption = None,
+    confidence: ConfidenceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict the latency of networks, with the interval that holds nine in ten.
+    """Predict the latency of networks, with the interval that holds nine in ten, or --confidence.
 
     A foreign network is read as the kernels that the predictor's runtime would run; what cannot be expressed is an
     error that names it.
@@ -45,9 +46,12 @@ def predict_command(
     """
     from latency_model.network_files import parse_shape, read_network
     from latency_model.network_latency import load_network_latency
+    from latency_model.other_confidence import with_confidence
     from latency_model.pricing import price_network
 
     loaded = load_network_latency(predictor)
+    if confidence is not None:
+        loaded = with_confidence(loaded, confidence)
     shape = None if input_shape is None else parse_shape(input_shape)
     rows: list[dict[str, Any]] = []
     for source in networks:

@@ -10,6 +10,8 @@ import numpy as np
 
 from latency_model.features import FloatArray
 
+_BAND = 0.95
+
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorFigures:
@@ -21,6 +23,9 @@ class ErrorFigures:
         spearman: rank correlation; needs three latencies that differ.
         coverage: share of measured latencies inside their interval.
         mean_half_width: half the interval as a share of the prediction.
+        confidence: what the intervals promise.
+        coverage_band: shares between which the coverage of so many falls 19 times in 20 when the promise is kept;
+            missing where the intervals were calibrated on the same, so that it holds by construction.
     """
 
     count: int
@@ -30,6 +35,8 @@ class ErrorFigures:
     spearman: float | None
     coverage: float | None
     mean_half_width: float | None
+    confidence: float | None = None
+    coverage_band: tuple[float, float] | None = None
 
     def __str__(self) -> str:
         text = (
@@ -40,7 +47,20 @@ class ErrorFigures:
             text += f", Spearman {self.spearman:.3f}"
         if self.coverage is not None and self.mean_half_width is not None:
             text += f", intervals hold {self.coverage:.0%} (+-{self.mean_half_width:.1%})"
+        if self.coverage_verdict is not None:
+            text += f": {self.coverage_verdict}"
         return text
+
+    @property
+    def coverage_verdict(self) -> str | None:
+        """Whether the intervals hold what they promise, in words; None where nothing judges that."""
+        if self.coverage is None or self.coverage_band is None or self.confidence is None:
+            return None
+        low, high = self.coverage_band
+        expected = f"{self.confidence:.0%} promised, {low:.0%}-{high:.0%} expected of {self.count}"
+        if self.coverage < low:
+            return f"TOO FEW ({expected})"
+        return f"{'wider than promised' if self.coverage > high else 'as promised'} ({expected})"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -50,8 +70,13 @@ def error_figures(
     measured_ms: FloatArray,
     predicted_ms: FloatArray,
     interval_ms: tuple[FloatArray, FloatArray] | None = None,
+    confidence: float | None = None,
 ) -> ErrorFigures:
-    """Compare predictions with measurements; each array is (n,), n above 0, milliseconds."""
+    """Compare predictions with measurements; each array is (n,), n above 0, milliseconds.
+
+    Args:
+        confidence: what the intervals promise, to hold their coverage against.
+    """
     if len(measured_ms) == 0 or measured_ms.shape != predicted_ms.shape:
         raise ValueError(f"{measured_ms.shape=} and {predicted_ms.shape=}; give one prediction per measurement.")
     error = np.abs(predicted_ms - measured_ms) / measured_ms
@@ -68,7 +93,20 @@ def error_figures(
         spearman=spearman(measured_ms, predicted_ms),
         coverage=coverage,
         mean_half_width=half_width,
+        confidence=confidence,
+        coverage_band=None if confidence is None or interval_ms is None else coverage_band(len(error), confidence),
     )
+
+
+def coverage_band(count: int, confidence: float) -> tuple[float, float]:
+    """Shares of ``count`` independent draws that fall inside 19 times in 20, when each does with ``confidence``.
+
+    The draws of a calibration of n networks add to that: some 1 / n of the coverage.
+    """
+    from scipy.stats import binom  # noqa: PLC0415 - slow to import
+
+    low, high = binom.interval(_BAND, count, confidence)
+    return float(low) / count, float(high) / count
 
 
 def spearman(left: FloatArray, right: FloatArray) -> float | None:

@@ -18,7 +18,7 @@ from latency_model.calibration import (
     NetworkTimings,
     cross_validate,
     fit_calibration,
-    interval_factor,
+    interval_scores,
 )
 from latency_model.drift import correct_drift, describe_drift
 from latency_model.errors import LatencyModelError, TooFewSamplesError
@@ -27,6 +27,7 @@ from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSe
 from latency_model.network import NetworkSpec
 from latency_model.network_latency import NetworkLatency, Provenance, check_predictor_matches
 from latency_model.op_timings import OpTimings, check_units
+from latency_model.other_confidence import KeptScores, hidden_factor
 from latency_model.predictors import (
     LatencyPredictor,
     MeasuredFirstPredictor,
@@ -37,8 +38,9 @@ from latency_model.predictors import (
     XGBoostPredictor,
 )
 from latency_model.predictors.auto import fit_auto
-from latency_model.report_card import network_card, op_card
-from latency_model.unmeasured import unmeasured_factor
+from latency_model.predictors.conformal import conformal_quantile
+from latency_model.report_card import calibrated_on_the_same, network_card, op_card
+from latency_model.unmeasured import hidden_scores
 
 CONFIDENCE = 0.9
 SEED = 0
@@ -96,7 +98,7 @@ def _judge(fitted: NetworkLatency, judged: NetworkTimings, rest: NetworkTimings)
     estimates = [fitted.predict_network(ops) for ops in judged.networks]
     predicted = np.array([estimate.latency_ms for estimate in estimates])
     half_width = np.array([estimate.high_ms for estimate in estimates]) - predicted
-    card = network_card(judged, rest, predicted, half_width)
+    card = network_card(judged, rest, predicted, half_width, fitted.confidence)
     card["method"] = (
         f"{len(judged)} held-out networks, predicted by a fit on {len(rest)} others; "
         f"the predictor was then fitted on all {len(judged) + len(rest)}"
@@ -119,18 +121,19 @@ def fit_network_latency(
     timings = network_timings(network_measurements, predictor)
     calibration = fit_calibration(predictor, timings)
     predicted, std = cross_validate(predictor, timings, calibration.spreads, seed)
-    factor = interval_factor(timings, predicted, std, confidence)
-    card = network_card(timings, timings, predicted, factor * std)
+    scores = interval_scores(timings, predicted, std)
+    factor = conformal_quantile(scores, confidence)
+    card = calibrated_on_the_same(network_card(timings, timings, predicted, factor * std, confidence))
     card["method"] = f"cross-validation over {len(timings)} networks, each predicted without it"
     provenance = _provenance(MeasurementSet(tuple(network_measurements)), network_measurements)
     fitted = _assemble(predictor, calibration, factor, confidence, provenance, card)
-    if not isinstance(predictor, MeasuredFirstPredictor) or predictor.regressor.kind not in FITTERS:
-        return fitted
-    fit_regressor = partial(FITTERS[predictor.regressor.kind], seed=seed, confidence=predictor.confidence)
-    unmeasured = unmeasured_factor(
-        predictor, calibration, timings, fit_regressor, interval_factor=factor, confidence=confidence, seed=seed
+    hidden = np.zeros((0, 3))
+    if isinstance(predictor, MeasuredFirstPredictor) and predictor.regressor.kind in FITTERS:
+        fit_regressor = partial(FITTERS[predictor.regressor.kind], seed=seed, confidence=predictor.confidence)
+        hidden = hidden_scores(predictor, calibration, timings, fit_regressor, seed=seed)
+    return dataclasses.replace(
+        fitted, unmeasured_factor=hidden_factor(hidden, factor, confidence), kept=KeptScores(scores, hidden)
     )
-    return dataclasses.replace(fitted, unmeasured_factor=unmeasured)
 
 
 def judge_on(predictor: NetworkLatency, measurements: MeasurementSet) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from latency_model.errors import PredictorMismatchError, UnknownOpError
 from latency_model.features import FloatArray, is_free
 from latency_model.measurement import DeviceIdentity
 from latency_model.ops import OpSpec, op_from_json, op_to_json
+from latency_model.other_confidence import KeptScores
 from latency_model.posterior import LinearPosterior
 from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.protocol import LatencyPredictor
@@ -89,6 +90,7 @@ class NetworkLatency:
         unmeasured_factor: what the standard deviation of an op is multiplied by where it was never measured; learned
             from measured ops that were kept from the regressor. None, where there were too few of them, or a regressor
             stands alone: then the errors of such ops add up as if all went the same way.
+        kept: the errors that the two factors come from, for intervals of another confidence; None: none were kept.
     """
 
     op_predictor: LatencyPredictor
@@ -102,6 +104,7 @@ class NetworkLatency:
     provenance: Provenance
     report_card: dict[str, Any] = field(default_factory=dict)
     unmeasured_factor: float | None = None
+    kept: KeptScores | None = None
 
     @property
     def is_calibrated(self) -> bool:
@@ -154,6 +157,8 @@ class NetworkLatency:
                 mean=self.correction.posterior.mean,
                 covariance=self.correction.posterior.covariance,
                 shared_scale=self.correction.shared_scale,
+                kept_networks=np.zeros(0) if self.kept is None else self.kept.networks,
+                kept_hidden=np.zeros((0, 3)) if self.kept is None else self.kept.hidden,
             )
         write_json(folder / _FILE, self._describe())
         write_json(folder / "report_card.json", self.report_card | {"schema": _CARD_SCHEMA})
@@ -187,6 +192,9 @@ def load_network_latency(folder: Path) -> NetworkLatency:
     with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
         posterior = LinearPosterior(arrays["mean"], arrays["covariance"], float(data["log_evidence"]))
         shared_scale = arrays["shared_scale"]
+        kept = None
+        if "kept_networks" in arrays and len(arrays["kept_networks"]):
+            kept = KeptScores(networks=arrays["kept_networks"], hidden=arrays["kept_hidden"])
     provenance = dict(data["provenance"])
     identity = DeviceIdentity(**provenance.pop("identity"))
     source = provenance.pop("source", None)
@@ -209,6 +217,7 @@ def load_network_latency(folder: Path) -> NetworkLatency:
         ),
         report_card=data["report_card"],
         unmeasured_factor=data.get("unmeasured_factor"),
+        kept=kept,
     )
 
 

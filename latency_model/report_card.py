@@ -20,7 +20,11 @@ _SIZES = ("smallest third", "middle third", "largest third")
 
 
 def network_card(
-    judged: NetworkTimings, fitted: NetworkTimings, predicted_ms: FloatArray, half_width_ms: FloatArray
+    judged: NetworkTimings,
+    fitted: NetworkTimings,
+    predicted_ms: FloatArray,
+    half_width_ms: FloatArray,
+    confidence: float,
 ) -> dict[str, Any]:
     """Errors on whole networks, beside what multiply-accumulates alone would have said.
 
@@ -30,12 +34,20 @@ def network_card(
     baseline = flops_baseline(_macs(fitted.networks), fitted.latency_ms, _macs(judged.networks))
     names = [f"{len(ops)} ops, {_macs([ops])[0] / 1e6:.2f} M MACs" for ops in judged.networks]
     return {
-        "networks": _figures(judged.latency_ms, found),
+        "networks": _figures(judged.latency_ms, found, confidence),
         "networks_flops_baseline": error_figures(judged.latency_ms, baseline).to_json(),
-        "networks_by_size": _by_size(judged.latency_ms, found),
+        "networks_by_size": _by_size(judged.latency_ms, found, confidence),
         "worst_networks": _worst(names, judged.latency_ms, found),
         "network_points": _points(judged.latency_ms, found),
     }
+
+
+def calibrated_on_the_same(card: dict[str, Any]) -> dict[str, Any]:
+    """The card of intervals that were calibrated on the networks that it holds: that these hold as many of all as they
+    promise is no finding, while how they divide between small and large networks still is."""
+    note = "the intervals were calibrated on these networks, so they hold that many of all by construction; networks "
+    note += "that are held out, or measured later (`evaluate --on`), judge them"
+    return card | {"networks": card["networks"] | {"coverage_band": None}, "coverage_note": note}
 
 
 def op_card(predictor: LatencyPredictor, timings: OpTimings) -> dict[str, Any]:
@@ -51,15 +63,15 @@ def op_card(predictor: LatencyPredictor, timings: OpTimings) -> dict[str, Any]:
     kinds = np.array([op.kind for op in timings.ops])
     return {
         "ops_method": f"cross-validation over {len(timings)} ops by {regressor.kind}, each predicted without it",
-        "ops": _figures(timings.latency_ms, found),
+        "ops": _figures(timings.latency_ms, found, None),  # calibrated on the same ops: held by construction
         "ops_flops_baseline": error_figures(
             timings.latency_ms, flops_baseline(macs, timings.latency_ms, macs)
         ).to_json(),
         "ops_by_kind": {
-            str(kind): _figures(timings.latency_ms[kinds == kind], _rows(found, kinds == kind))
+            str(kind): _figures(timings.latency_ms[kinds == kind], _rows(found, kinds == kind), regressor.confidence)
             for kind in sorted(set(kinds))
         },
-        "ops_by_size": _by_size(timings.latency_ms, found),
+        "ops_by_size": _by_size(timings.latency_ms, found, regressor.confidence),
         "worst_ops": _worst([op.key for op in timings.ops], timings.latency_ms, found),
         "op_points": _points(timings.latency_ms, found),
     }
@@ -69,19 +81,19 @@ def _macs(networks: Sequence[Sequence[OpSpec]]) -> FloatArray:
     return np.array([op_costs(op_columns(ops)).macs.sum() for ops in networks])
 
 
-def _figures(measured_ms: FloatArray, found: PredictedLatency) -> dict[str, Any]:
-    return error_figures(measured_ms, found.mean_ms, (found.low_ms, found.high_ms)).to_json()
+def _figures(measured_ms: FloatArray, found: PredictedLatency, confidence: float | None) -> dict[str, Any]:
+    return error_figures(measured_ms, found.mean_ms, (found.low_ms, found.high_ms), confidence).to_json()
 
 
 def _rows(found: PredictedLatency, rows: npt.NDArray[Any]) -> PredictedLatency:
     return PredictedLatency(found.mean_ms[rows], found.low_ms[rows], found.high_ms[rows])
 
 
-def _by_size(measured_ms: FloatArray, found: PredictedLatency) -> dict[str, Any]:
+def _by_size(measured_ms: FloatArray, found: PredictedLatency, confidence: float) -> dict[str, Any]:
     """By measured latency, in three parts of equal count; empty parts are left out."""
     parts = np.array_split(np.argsort(measured_ms), len(_SIZES))
     return {
-        size: _figures(measured_ms[part], _rows(found, part))
+        size: _figures(measured_ms[part], _rows(found, part), confidence)
         for size, part in zip(_SIZES, parts, strict=True)
         if len(part)
     }

@@ -56,6 +56,8 @@ def report_page(card: Mapping[str, Any], provenance: Provenance, formula: str) -
         "<h2>Single ops</h2>",
         f"<p>{_text(card.get('ops_method', 'not judged'))}. {_text(card.get('model_reason', ''))}</p>",
     ]
+    if "coverage_note" in card:
+        sections.insert(4, f"<p>{_text(card['coverage_note'])}</p>")
     if "ops" in card:
         sections += [_figures_table("ops", _rows_of(card, "ops")), _worst_table("Worst ops", card["worst_ops"])]
     if "drift" in card:
@@ -79,7 +81,7 @@ def _rows_of(card: Mapping[str, Any], what: str) -> dict[str, Mapping[str, Any]]
 def _figures_table(what: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     head = "".join(
         f"<th>{name}</th>"
-        for name in ("", "count", "MAPE", "within 5 %", "within 10 %", "Spearman", "coverage", "half-width")
+        for name in ("", "count", "MAPE", "within 5 %", "within 10 %", "Spearman", "coverage", "expected", "half-width")
     )
     body = "".join(f"<tr><td>{_text(name)}</td>{_figure_cells(row)}</tr>" for name, row in rows.items())
     return f'<div class="scroll"><table id="figures-{what}"><tr>{head}</tr>{body}</table></div>'
@@ -87,8 +89,20 @@ def _figures_table(what: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _figure_cells(row: Mapping[str, Any]) -> str:
     formats = {"count": "{}", "mape": "{:.1%}", "within_5_percent": "{:.1%}", "within_10_percent": "{:.1%}"}
-    formats |= {"spearman": "{:.3f}", "coverage": "{:.1%}", "mean_half_width": "{:.1%}"}
-    return "".join(f"<td>{_number(row[name], form.format)}</td>" for name, form in formats.items())
+    formats |= {"spearman": "{:.3f}", "coverage": "{:.1%}"}
+    cells = [_number(row[name], form.format) for name, form in formats.items()]
+    cells += [_band(row), _number(row["mean_half_width"], "{:.1%}".format)]
+    return "".join(f"<td>{cell}</td>" for cell in cells)
+
+
+def _band(row: Mapping[str, Any]) -> str:
+    """Where the coverage falls 19 times in 20 when the intervals hold what they promise; a miss stands out."""
+    band = row.get("coverage_band")
+    if band is None or row["coverage"] is None:
+        return "-"
+    low, high = band
+    text = f"{low:.0%}-{high:.0%}"
+    return f"<strong>{text}: too few</strong>" if row["coverage"] < low else text
 
 
 def _number(value: float | None, write: Callable[[float], str]) -> str:

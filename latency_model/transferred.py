@@ -33,7 +33,7 @@ from latency_model.op_timings import OpTimings
 from latency_model.posterior import LinearPosterior
 from latency_model.predictors import TablePredictor
 from latency_model.predictors.conformal import conformal_quantile
-from latency_model.report_card import network_card
+from latency_model.report_card import calibrated_on_the_same, network_card
 
 LEAST_SHARE = 0.05  # of what the sources say of an op: a cost of 0 would make a search choose it everywhere
 _PULL = 0.01  # how much the sources' op costs weigh against the process's predictions: enough to settle what is open
@@ -95,7 +95,8 @@ def transferred_predictor(
         latency_ms=samples.latency_ms,
         relative_error=np.zeros(len(errors)),
     )
-    card = network_card(judged, judged, predicted, factor * noise_share * predicted)
+    half_width = factor * noise_share * predicted
+    card = calibrated_on_the_same(network_card(judged, judged, predicted, half_width, CONFIDENCE))
     card |= {
         "method": f"leave-one-out over {len(errors)} networks of this device, with {len(sources)} source devices; "
         f"the saved op costs differ from the fit by {gap.mean():.2%} on average over {len(pool.networks)} networks; "

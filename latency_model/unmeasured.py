@@ -13,7 +13,7 @@ from latency_model.features import FloatArray
 from latency_model.op_timings import OpTimings
 from latency_model.ops import OpSpec
 from latency_model.posterior import LinearPosterior
-from latency_model.predictors.conformal import IndexArray, conformal_quantile, folds
+from latency_model.predictors.conformal import IndexArray, folds
 from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.protocol import LatencyPredictor
 from latency_model.predictors.table import TablePredictor
@@ -23,38 +23,32 @@ _FOLD_COUNT = 3
 _LEAST_OPS = 30  # a regressor of fewer says nothing about one of all
 
 
-def unmeasured_factor(  # noqa: PLR0913 - what it is judged by, named
+def hidden_scores(
     predictor: MeasuredFirstPredictor,
     calibration: Calibration,
     networks: NetworkTimings,
     fit_regressor: FitRegressor,
     *,
-    interval_factor: float,
-    confidence: float,
     seed: int,
-) -> float | None:
-    """What to multiply the regressor's standard deviations by, so that ``confidence`` of networks stay inside.
+) -> FloatArray:
+    """(n, 3) what ``hidden_factor`` makes a factor of, for every network with hidden ops.
 
     A third of the ops at a time is taken off the table and kept from a regressor that is fitted anew; every network is
     priced with them as if nobody had measured them.
 
-    Args:
-        interval_factor: as calibrated on networks of measured ops; the factor comes on top of it.
     Returns:
-        The factor, 1 at least: what the hidden ops need says little of networks less like the measured ones. None where
-        there are too few ops to take a third away.
+        No rows where there are too few ops to take a third away.
     """
     timings = predictor.table.timings
+    found = [np.zeros((0, 3))]
     if len(timings) < _LEAST_OPS:
-        return None
-    needed: list[FloatArray] = []
+        return found[0]
     for kept, hidden in _kinds_kept(timings, folds(len(timings), _FOLD_COUNT, seed)):
         rest = timings.subset(kept)
         without = MeasuredFirstPredictor(TablePredictor.fit(rest, confidence=predictor.confidence), fit_regressor(rest))
         unknown = {timings.ops[int(row)] for row in hidden}
-        needed.append(_factors(without, _forget(calibration, unknown), networks, unknown, interval_factor))
-    factors = np.concatenate(needed)
-    return max(1.0, conformal_quantile(factors, confidence)) if len(factors) else None
+        found.append(_scores(without, _forget(calibration, unknown), networks, unknown))
+    return np.concatenate(found)
 
 
 def _kinds_kept(
@@ -79,15 +73,14 @@ def _forget(calibration: Calibration, ops: set[OpSpec]) -> Calibration:
     return replace(calibration, correction=correction)
 
 
-def _factors(
+def _scores(
     predictor: MeasuredFirstPredictor,
     calibration: Calibration,
     networks: NetworkTimings,
     unknown: set[OpSpec],
-    interval_factor: float,
 ) -> FloatArray:
-    """The least factor by which each network with unknown ops would lie inside its interval."""
-    factors = []
+    """(n, 3) of the networks with unknown ops: squared error, variance of all else, variance of the unknown, ms^2."""
+    rows = []
     predicted, std = calibration.predict(predictor, networks.networks)
     for ops, latency_ms, mean, rest in zip(networks.networks, networks.latency_ms, predicted, std, strict=True):
         if unknown.isdisjoint(ops):
@@ -95,6 +88,5 @@ def _factors(
         parts = op_parts(predictor, ops, calibration.sum_factor, calibration.kernel_ms)
         plain = float(np.sum(np.square(unseen_deviations(calibration.correction, parts, 0.0))))
         unit = float(np.sum(np.square(unseen_deviations(calibration.correction, parts, 1.0)))) - plain
-        missing = ((latency_ms - mean) / interval_factor) ** 2 - rest**2 - plain
-        factors.append(float(np.sqrt(max(missing, 0.0) / unit)) if unit > 0 else 0.0)
-    return np.array(factors)
+        rows.append(((latency_ms - mean) ** 2, rest**2 + plain, unit))
+    return np.array(rows, dtype=np.float64).reshape(-1, 3)

@@ -81,7 +81,7 @@ def recalibrate(predictor: NetworkLatency, measurements: MeasurementSet) -> Netw
     estimates = [other.predict_network(ops) for other, ops in zip(left_out, timings.networks, strict=True)]
     found = np.array([estimate.latency_ms for estimate in estimates])
     half_width = np.array([estimate.high_ms for estimate in estimates]) - found
-    card = network_card(timings, timings, found, half_width)
+    card = network_card(timings, timings, found, half_width, predictor.confidence)
     card |= {
         "method": f"carried over from {predictor.provenance.identity}, scaled by {np.median(ratios):.3f}; "
         f"leave-one-out over {len(networks)} networks of this unit",
@@ -128,4 +128,5 @@ def _scaled(predictor: NetworkLatency, ratios: FloatArray) -> NetworkLatency:
         affine_constant_ms=predictor.affine_constant_ms * factor,
         correction=dataclasses.replace(correction, posterior=scaled),
         noise_share=float(np.hypot(predictor.noise_share, disagreement)),
+        kept=None,  # errors in standard deviations of the first unit
     )

@@ -106,3 +106,4 @@ def test_a_network_without_a_published_latency_is_held_to_its_own_table(tmp_path
     assert own.aim == "within 8%"
     assert "2 of 4 blocks" in (own.note or "")
     assert "no published figure" in (own.note or "")
+    assert "left out: 1 pool, 1 linear" in (own.note or "")

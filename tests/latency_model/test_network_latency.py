@@ -79,8 +79,8 @@ def test_a_skipped_block_contributes_nothing(profiled):
     assert predictor.op_contribution_ms([skipped]).tolist() == [0.0]
 
 
-def test_an_op_of_another_space_is_refused(profiled):
-    predictor = fit_predictor(profiled[0])
+def test_a_table_refuses_an_op_of_another_space(profiled):
+    predictor = fit_predictor(profiled[0], "table")
     foreign = MBConvSpec(in_channels=999, in_height=7, in_width=7, out_channels=24, expand_channels=999, kernel_size=3)
     with pytest.raises(UnknownOpError, match="in_channels=999"):
         predictor.predict_network([foreign])
