@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import signal
 import sys
 from collections.abc import Sequence
@@ -42,13 +41,14 @@ from search.cli_options import (
     WithOption,
 )
 from search.named_network import resolve_network
+from search.os_faults import described
 from search.ship.cli import register as register_ship_verbs
 from search.threads import prepare_threads
 
 if TYPE_CHECKING:
     from search.run import Run
 
-EXIT_OUR_FAULT, EXIT_INTERRUPTED = 1, 130
+EXIT_INTERRUPTED = 130
 app = typer.Typer(
     name="proxyless",
     no_args_is_help=True,
@@ -269,14 +269,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Interrupted:
         _fail("Stopped. Nothing is lost: the same command goes on from here.", EXIT_INTERRUPTED)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        fault = described(error)
+        if fault is None:
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        _fail(
-            f"The disk is full{where}. What was written before is whole; free some space and "
-            f"run the same command again.",
-            EXIT_OUR_FAULT,
-        )
+        _fail(*fault)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a handler

@@ -48,7 +48,7 @@ class Preset:
 
 PRESETS = {
     "smoke": Preset(
-        description="seconds; shows that everything works, the network is not meant to be good",
+        description="a minute or two; shows that everything works, the network is not meant to be good",
         warmup_passes=2,
         search_passes=2,
         train_epochs=4,
@@ -94,6 +94,6 @@ def find_preset(name: str) -> Preset:
         RunFolderError: there is none.
     """
     if name not in PRESETS:
-        described = "; ".join(f"{key}: {preset.description}" for key, preset in PRESETS.items())
-        raise RunFolderError(f"No preset is called {name!r}. There are {described}.")
+        described = "".join(f"\n  {key}: {preset.description}" for key, preset in PRESETS.items())
+        raise RunFolderError(f"No preset is called {name!r}. Use one of:{described}")
     return PRESETS[name]

@@ -15,6 +15,7 @@ from search.errors import RunFolderError, TargetError
 from search.files import read_json, write_json
 from search.presets import Preset, find_preset
 from search.run_settings import RunSettings, Target, keep_settings, read_settings, require_same
+from search.started_elsewhere import require_in_reach
 
 if TYPE_CHECKING:
     from latency_model.network_latency import NetworkLatency
@@ -172,6 +173,7 @@ class Run:
     def device(self) -> Device:
         from profiler_agent.device import load_device  # noqa: PLC0415 - reads YAML only when a device is needed
 
+        require_in_reach(self.folder.settings, "device", self.settings.device)
         return load_device(self.settings.device)
 
     @cached_property
@@ -179,6 +181,7 @@ class Run:
         from search.data.load import load_dataset  # noqa: PLC0415 - torch is slow to import
 
         settings = self.settings
+        require_in_reach(self.folder.settings, "data", settings.data)
         data = load_dataset(settings.data, image_size=settings.image_size, limit=settings.image_limit)
         if settings.image_size is None and min(data.image_shape[1:]) < SMALLEST_IMAGE:
             data = load_dataset(settings.data, image_size=SMALLEST_IMAGE, limit=settings.image_limit)

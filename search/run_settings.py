@@ -154,12 +154,23 @@ def require_same(folder: Path, kept: RunSettings, settings: RunSettings) -> None
     Raises:
         RunFolderError: it was; what differs is named.
     """
-    for name, value in asdict(settings).items():
-        if asdict(kept)[name] != value:
+    for field in fields(RunSettings):
+        found, asked = getattr(kept, field.name), getattr(settings, field.name)
+        if found != asked:
             raise RunFolderError(
-                f"{folder} is a run with {name}={asdict(kept)[name]!r}, not {value!r}. Give another --out for a "
-                f"new run, or the same settings to resume this one."
+                f"{folder} is a run with {_option(field.name, found)}, not {_option(field.name, asked)}. Give another "
+                f"--out for a new run, or the same settings to resume this one."
             )
+
+
+def _option(name: str, value: Any) -> str:
+    """A setting as it is given on the command line."""
+    if isinstance(value, Target):
+        return f"the budget {value.text}"
+    option = "--" + {"image_limit": "limit"}.get(name, name).replace("_", "-")
+    if value is None:
+        return "no budget" if name == "target" else f"no {option}"
+    return f"{option} {value}"
 
 
 def read_settings(path: Path) -> RunSettings:

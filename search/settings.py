@@ -138,10 +138,10 @@ class TrainSettings:
                 f"epochs={self.epochs}, learning_rate={self.learning_rate} and batch_size={self.batch_size} must be "
                 f"positive numbers."
             )
-        if not (0 <= self.dropout < 1 and 0 <= self.ema_decay < 1 and 0 <= self.mixup_alpha < math.inf):
-            raise RunFolderError(
-                f"dropout={self.dropout} and ema_decay={self.ema_decay} must be 0 or more and below 1, "
-                f"mixup_alpha={self.mixup_alpha} 0 or more."
-            )
+        for name, share in (("dropout", self.dropout), ("ema_decay", self.ema_decay)):
+            if not 0 <= share < 1:
+                raise RunFolderError(f"{name}={share}; it must be 0 or more, and below 1.")
+        if not 0 <= self.mixup_alpha < math.inf:
+            raise RunFolderError(f"mixup_alpha={self.mixup_alpha}; it must be 0 or more.")
         if not 0 < self.held_out_fraction < 1:
             raise RunFolderError(f"held_out_fraction={self.held_out_fraction}; it must lie between 0 and 1.")

@@ -147,8 +147,8 @@ def _decode_all(paths: Sequence[Path], *, image_size: int | None) -> Tensor:
     if len(sizes) > 1:
         shown = name_a_few([f"{width}x{height}" for width, height in sorted(sizes)])
         raise DataError(
-            f"The images have {len(sizes)} different sizes ({shown}). Give the side that all are scaled to: "
-            "--image-size 32, or load_dataset(..., image_size=32)."
+            f"The images have {len(sizes)} different sizes ({shown}). Give the side that all are scaled to, "
+            "such as --image-size 32 (image_size=32 in Python)."
         )
     channels = max(array.shape[0] for array in arrays)  # one colour image makes all of them colour
     full = [np.broadcast_to(array, (channels, *array.shape[1:])) for array in arrays]

@@ -17,6 +17,7 @@ from typer.models import OptionInfo
 from search import cli
 from search.cli_options import SpaceOption
 from search.files import write_json
+from search.run_settings import RunSettings, Target, keep_settings
 from search.spaces.registry import SPACES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +87,26 @@ def test_a_run_resumed_with_other_settings_is_refused_by_name(capsys, tmp_path):
     }
     write_json(tmp_path / "run" / "settings.json", settings)
     code, words = run_verb(capsys, tmp_path)
-    assert code == 2 and "seed=7" in words
+    assert code == 2 and "--seed 7" in words
+
+
+def test_a_run_folder_that_cannot_be_made_is_the_users_to_mend_and_no_traceback(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    code, words = run_verb(capsys, tmp_path, out=str(tmp_path / "file"))
+    assert code == 2 and "file" in words and "Name another place" in words
+    code, words = run_verb(capsys, tmp_path, out=str(tmp_path / "file" / "run"))
+    assert code == 2 and "Name another place" in words
+
+
+def test_a_run_whose_device_file_or_data_lie_in_another_folder_says_where_to_give_the_command(
+    capsys, tmp_path, monkeypatch
+):
+    for name, given in (("device", {"device": "configs/mine.yaml"}), ("data", {"data": "photos"})):
+        settings = RunSettings(**{"device": DEVICE, "data": "digits", "target": Target(milliseconds=0.05), **given})
+        keep_settings(tmp_path / name / "settings.json", settings)
+        monkeypatch.chdir(tmp_path)
+        code, words = run(capsys, "search", name)
+        assert code == 2 and f"--{name} {given[name]}" in words and "where the run was started" in words
 
 
 def test_a_full_disk_is_told_in_words_and_is_not_the_users_fault(capsys, tmp_path, monkeypatch):

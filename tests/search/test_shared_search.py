@@ -187,7 +187,7 @@ def test_a_sharer_keeps_its_own_budget_and_takes_the_common_one_when_it_has_none
         open_sharer(str(tmp_path / "b"), None)
     keep_settings(tmp_path / "b" / "settings.json", dataclasses.replace(SETTINGS, target=own))
     assert open_sharer(str(tmp_path / "b"), common).target == own
-    with pytest.raises(RunFolderError, match="is a run with target="):
+    with pytest.raises(RunFolderError, match="is a run with the budget"):
         open_sharer(f"{tmp_path / 'b'}=0.8ms", None)
 
 
