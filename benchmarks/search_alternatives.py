@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from benchmarks.macro_bench import MacroBench
@@ -13,6 +15,7 @@ from search.batches import SplitData
 from search.derive import Judging, derive, held_out_score, judging_batches
 from search.paths import fixed_paths
 from search.settings import SearchSettings
+from search.smoothing import smoothed_losses
 from search.space import Choices
 from search.supernet import SuperNet
 from search.trainer import SearchTrainer
@@ -30,15 +33,27 @@ def train_uniformly(trainer: SearchTrainer) -> None:
     trainer.save()
 
 
+@dataclass(frozen=True)
+class BestOfRandom:
+    """The network with the lowest held-out loss, and that with the lowest once similar networks have corrected it."""
+
+    own: Choices
+    smoothed: Choices
+
+
 def best_of_random(
     supernet: SuperNet, bench: MacroBench, target: LatencyTarget, data: SplitData, settings: SearchSettings
-) -> Choices:
-    """The lowest held-out loss of as many random networks just under the budget as our derivation judges."""
+) -> BestOfRandom:
+    """The best of as many random networks just under the budget as our derivation judges."""
     rng = random.Random(f"{settings.seed}/{target.name}")
     near = [bench.choices[row] for row in bench.near(target.target_ms)]
     drawn = rng.sample(near, min(len(near), settings.derive_candidates))
     batches = judging_batches(data, settings.derive_images)
-    return min(drawn, key=lambda one: held_out_score(supernet, fixed_paths(one), batches)[0])
+    losses = [held_out_score(supernet, fixed_paths(one), batches)[0] for one in drawn]
+    return BestOfRandom(
+        own=drawn[int(np.argmin(losses))],
+        smoothed=drawn[int(smoothed_losses(drawn, losses).argmin())],
+    )
 
 
 def evolved(supernet: SuperNet, target: LatencyTarget, data: SplitData, settings: SearchSettings) -> Choices:

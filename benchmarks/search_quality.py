@@ -158,7 +158,11 @@ def find(plan: Plan, bench: MacroBench, data_folder: Path, seed: int) -> Found:
 
     def drawn() -> dict[str, Any]:
         supernet = uniform_supernet()
-        return {"uniform": {t.name: best_of_random(supernet, bench, t, data, settings) for t in targets}}
+        best = {t.name: best_of_random(supernet, bench, t, data, settings) for t in targets}
+        return {
+            "uniform": {name: one.own for name, one in best.items()},
+            "uniform_smoothed": {name: one.smoothed for name, one in best.items()},
+        }
 
     def evolved_too() -> dict[str, Any]:
         supernet = uniform_supernet()
@@ -167,13 +171,13 @@ def find(plan: Plan, bench: MacroBench, data_folder: Path, seed: int) -> Found:
     of_search = stage(folder / f"searched-{derived_by}-smoothed-logits.json", searched)
     kept = [
         of_search,
-        stage(folder / f"drawn-{derived_by}.json", drawn),
+        stage(folder / f"drawn-{derived_by}-smoothed.json", drawn),
         stage(folder / f"evolved-{derived_by}.json", evolved_too),
     ]
     choices = {
         what: {name: tuple(value) for name, value in one[what].items()}
         for one in kept
-        for what in ("derived", "argmax", "uniform", "evolved")
+        for what in ("derived", "argmax", "uniform", "uniform_smoothed", "evolved")
         if what in one
     }
     return Found(
