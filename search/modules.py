@@ -28,13 +28,16 @@ from latency_model.ops import (
     SqueezeExciteSpec,
     ZeroSpec,
 )
+from search.depthwise import DepthwiseConv
+from search.relu6 import ReLU6
+from search.ungraded_block import Stages, foldable_limit, folded_block
 
 RESIDUAL_START = 0.1
 BatchNorm = Callable[[int], nn.Module]
 _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "none": nn.Identity,
     "relu": lambda: nn.ReLU(inplace=True),
-    "relu6": lambda: nn.ReLU6(inplace=True),
+    "relu6": ReLU6,
     "hswish": nn.Hardswish,
     "hsigmoid": nn.Hardsigmoid,
     "sigmoid": nn.Sigmoid,
@@ -53,16 +56,16 @@ class ConvUnit(nn.Module):
 
     def __init__(self, op: ConvSpec | DepthwiseConvSpec, batch_norm: BatchNorm) -> None:
         super().__init__()
-        depthwise = isinstance(op, DepthwiseConvSpec)
+        is_depthwise = isinstance(op, DepthwiseConvSpec)
         out_channels = op.output_shape[1]
-        self.conv = nn.Conv2d(
+        self.conv = (DepthwiseConv if is_depthwise else nn.Conv2d)(
             op.in_channels,
             out_channels,
             op.kernel_size,
             stride=op.stride,
             padding=op.dilation * (op.kernel_size - 1) // 2,
             dilation=op.dilation,
-            groups=op.in_channels if depthwise else cast(ConvSpec, op).groups,
+            groups=op.in_channels if is_depthwise else cast(ConvSpec, op).groups,
             bias=False,
         )
         self.bn = batch_norm(out_channels)
@@ -101,8 +104,11 @@ class InvertedBlock(nn.Module):
                 self.stages[name] = SqueezeExcite(
                     kernel.in_channels, kernel.squeeze_channels, kernel.activation, kernel.gate
                 )
+        self.foldable_limit = foldable_limit(op) if batch_norm is batch_statistics_norm else None
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.foldable_limit is not None and x.device.type == "cpu" and not torch.is_grad_enabled():
+            return folded_block(x, cast(Stages, self.stages), self.foldable_limit)
         for stage in self.stages.values():
             x = stage(x)
         return x
