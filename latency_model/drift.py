@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from latency_model.features import FloatArray
 from latency_model.measurement import Measurement, MeasurementSet
+from profiler_agent.device import TimingPlan
 from profiler_agent.stability import agreeing_sessions, quantile_of
 
 BoolArray = npt.NDArray[np.bool_]
@@ -129,10 +130,8 @@ def canary_ms(measurement: Measurement) -> float | None:
 
 
 def correct_drift(measurements: MeasurementSet) -> tuple[MeasurementSet, DriftReport]:
-    """Divide each latency by how slow the canary was beside it, if the canary drifted.
+    """Divide each latency by how slow the canary was beside it, if the canary drifted (``canary_level``).
 
-    It did when it followed a course that the test tells from noise and that is larger than what sessions may
-    differ by, or when its range alone is beyond the plan's canary limit: a few sessions are too few for a test.
     The raw timings stay as they are; only the figures that predictors read are changed.
 
     Returns:
@@ -141,18 +140,39 @@ def correct_drift(measurements: MeasurementSet) -> tuple[MeasurementSet, DriftRe
     canaries = [canary_ms(measurement) for measurement in measurements.measurements]
     if any(value is None for value in canaries) or not canaries:
         return measurements, detect_drift(np.zeros(0))
-    series = np.log(np.array(canaries, dtype=np.float64))
-    # All networks of one session share its canary: only its changes count as separate moments.
-    moments = series[np.concatenate([[True], np.diff(series) != 0])]
-    report = detect_drift(moments - np.median(moments))
     plan = measurements.measurements[0].plan
-    follows_a_course = report.is_drifting and np.ptp(moments) > plan.spread_limit
-    if not follows_a_course and np.ptp(moments) <= plan.canary_limit:
-        return measurements, dataclasses.replace(report, half_window=None)
-    report = dataclasses.replace(report, canary_range=float(np.expm1(np.ptp(moments))))
-    factors = np.exp(series - np.median(series))
+    level, report = canary_level(np.log(np.array(canaries, dtype=np.float64)), plan)
+    if not report.is_drifting:
+        return measurements, report
+    factors = np.exp(level)
     corrected = tuple(_scaled(m, 1.0 / float(f)) for m, f in zip(measurements.measurements, factors, strict=True))
     return MeasurementSet(corrected), report
+
+
+def canary_level(log_canary: FloatArray, plan: TimingPlan) -> tuple[FloatArray, DriftReport]:
+    """How slow the device was at each measurement, by a canary beside it.
+
+    It drifted when it followed a course that the test tells from noise and that is larger than what sessions may
+    differ by, or when its range alone is beyond the plan's canary limit: a few sessions are too few for a test.
+
+    Args:
+        log_canary: (n,) in order of measurement; networks of one session share theirs.
+    Returns:
+        (n,) log of the level over its median, zeros when nothing drifts, and the report. Where more than the nearest
+        neighbours tell a canary's value best, it is too noisy to divide by: their level then stands for it.
+    """
+    # Only changes of the canary count as separate moments.
+    changes = np.concatenate([[True], np.diff(log_canary) != 0])
+    moments = log_canary[changes]
+    report = detect_drift(moments - np.median(moments))
+    follows_a_course = report.is_drifting and np.ptp(moments) > plan.spread_limit
+    if not follows_a_course and np.ptp(moments) <= plan.canary_limit:
+        return np.zeros(len(log_canary)), dataclasses.replace(report, half_window=None)
+    if follows_a_course and report.half_window is not None and report.half_window > 1:
+        moments = local_level(moments, np.ones(len(moments), dtype=bool), report.half_window)
+    level = moments[np.cumsum(changes) - 1]
+    report = dataclasses.replace(report, canary_range=float(np.expm1(np.ptp(moments))))
+    return level - np.median(level), report
 
 
 def _scaled(measurement: Measurement, factor: float) -> Measurement:

@@ -86,6 +86,21 @@ def test_a_drifting_canary_corrects_the_latencies_and_leaves_the_raw_timings(dev
     assert corrected.measurements[5].timing == slowed.measurements[5].timing
 
 
+def test_a_noisy_canary_that_drifts_corrects_by_the_level_of_its_neighbours_not_by_its_noise(device, make_networks):
+    steady = device.measure(make_networks(300))
+    course = slow_wave(300, 0.1)
+    slowed = with_canaries(steady, np.exp(course))
+    noisy = with_canaries(steady, np.exp(course + 3 * noise(300, 7)))
+    measurements = tuple(
+        dataclasses.replace(canary, report=network.report)
+        for canary, network in zip(noisy.measurements, slowed.measurements)
+    )
+    corrected, report = correct_drift(MeasurementSet(measurements))
+    assert report.is_drifting
+    ratio = np.log([c.latency_ms / s.latency_ms for c, s in zip(corrected.measurements, steady.measurements)])
+    assert np.std(ratio) < 0.02  # the canary strays by 0.03, the device by 0.07
+
+
 def test_a_steady_canary_changes_nothing(device, make_networks):
     steady = device.measure(make_networks(60))
     jittered = with_canaries(steady, np.exp(noise(60)))
