@@ -138,6 +138,8 @@ def describe(predictor: NetworkLatency, card: dict[str, Any] | None = None) -> s
     if "coverage_note" in card:
         lines.append(f"    ({card['coverage_note']})")
     lines += coverage_lines(card.get("networks_by_size", {}))
+    if predictor.provenance.fusion_doubt is not None:
+        lines.append(f"  {predictor.provenance.fusion_doubt}")
     if "networks_flops_baseline" in card:
         lines.append(summarize("  for comparison, by MACs alone", card["networks_flops_baseline"]))
     if "ops" in card:

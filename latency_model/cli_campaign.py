@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from latency_model.cli_options import InputShapeOption
+
+if TYPE_CHECKING:
+    from profiler_agent.session import Session
 
 
 def campaign_command(  # noqa: PLR0913, PLR0917 - one option each
@@ -91,5 +94,21 @@ def campaign_command(  # noqa: PLR0913, PLR0917 - one option each
         return
     if not plan.is_finished:
         with open_session(device) as session, progress(Console(), "campaign") as update:
+            if chosen_grain == "kernels" and (doubt := doubt_about_kernels(session)):
+                typer.echo(doubt, err=True)
             run_targets(session, targets, out, minutes=minutes, on_progress=update)
     typer.echo(f"measurements: {out}")
+
+
+def doubt_about_kernels(session: Session) -> str | None:
+    """Why the kernels that a network is broken into may not be those that this device runs."""
+    from latency_model.fusion import rules_doubt
+
+    facts = session.facts
+    named = [facts.details.get(name) for name in ("system", "machine")]
+    return rules_doubt(
+        facts.runtime_name,
+        version=facts.runtime_version,
+        accelerator=session.device.runtime.accelerator,
+        system=" ".join(map(str, named)) if all(named) else None,
+    )

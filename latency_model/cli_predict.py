@@ -54,13 +54,18 @@ def predict_command(
         loaded = with_confidence(loaded, confidence)
     shape = None if input_shape is None else parse_shape(input_shape)
     rows: list[dict[str, Any]] = []
+    by_kernels = False
     for source in networks:
         price = price_network(loaded, read_network(source, shape, context.obj))
+        by_kernels |= price.grain == "kernels"
         rows.append({"network": source} | row_of(price))
         if not as_json:
             typer.echo(f"{price.estimate}" if len(networks) == 1 else f"{source}: {price.estimate}")
             for note in notes_on(price):
                 typer.echo(f"  {note}")
+    doubt = loaded.provenance.fusion_doubt if by_kernels else None
+    if not as_json and doubt is not None:
+        typer.echo(f"  {doubt}")
     if not as_json and not loaded.is_calibrated:
         typer.echo(
             f"  a sum of {loaded.provenance}. No whole network of the device calibrated it: the interval is an "
@@ -73,6 +78,7 @@ def predict_command(
                     "schema": 1,
                     "confidence": loaded.confidence,
                     "is_calibrated": loaded.is_calibrated,
+                    "fusion_doubt": doubt,
                     "networks": rows,
                 }
             )

@@ -63,7 +63,8 @@ class ErrorFigures:
         return f"{'wider than promised' if self.coverage > high else 'as promised'} ({expected})"
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        band = self.coverage_band
+        return asdict(self) | {"coverage_band": None if band is None else list(band)}
 
 
 def error_figures(

@@ -22,6 +22,7 @@ from latency_model.calibration import (
 )
 from latency_model.drift import correct_drift, describe_drift
 from latency_model.errors import LatencyModelError, TooFewSamplesError
+from latency_model.fusion import observed_with, rules_doubt
 from latency_model.grain import check_one_grain, described_for
 from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
@@ -207,6 +208,8 @@ def _provenance(measurements: MeasurementSet, networks: Sequence[Measurement]) -
         proxyless_version=metadata.version("proxyless"),
         git_commit=git_commit(),
         fitted_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        fusion_rules=observed_with(identity.runtime),
+        fusion_doubt=rules_doubt(identity.runtime, version=identity.runtime_version, accelerator=identity.accelerator),
     )
 
 

@@ -58,6 +58,8 @@ class Provenance:
 
     Attributes:
         source: the table that the ops' latencies were read from; None where they were measured.
+        fusion_rules: what the rules, by which blocks are broken into kernels, were observed on; None: not known.
+        fusion_doubt: why they may not hold on this device; None where nothing speaks against it.
     """
 
     identity: DeviceIdentity
@@ -68,6 +70,8 @@ class Provenance:
     git_commit: str | None
     fitted_at: str
     source: TableSource | None = None
+    fusion_rules: str | None = None
+    fusion_doubt: str | None = None
 
     def __str__(self) -> str:
         if self.source is None:

@@ -81,6 +81,41 @@ def load_fusion_rules(runtime: str, dtype: Dtype = "fp32") -> FusionRules:
     return rules_from_json(json.loads(path.read_text()))
 
 
+def observed_with(runtime: str) -> str | None:
+    """What the rules of a runtime were observed on; None where there are none."""
+    if not rules_file(runtime, "fp32").exists():
+        return None
+    rules = load_fusion_rules(runtime)
+    return f"{rules.runtime} {rules.runtime_version} on {rules.system}, cpu"
+
+
+def rules_doubt(runtime: str, *, version: str, accelerator: str = "cpu", system: str | None = None) -> str | None:
+    """Why the rules of a runtime may not hold on a device, in words; None where they were observed on its like.
+
+    Args:
+        system: and machine, such as "Linux aarch64"; None where nobody knows, which is no doubt by itself.
+    """
+    observed = observed_with(runtime)
+    if observed is None:
+        return None
+    rules = load_fusion_rules(runtime)
+    here = [
+        words
+        for words, differs in (
+            (f"version {version}", version != rules.runtime_version),
+            (f"accelerator {accelerator}", accelerator != "cpu"),
+            (f"system {system}", system is not None and system != rules.system),
+        )
+        if differs
+    ]
+    if not here:
+        return None
+    return (
+        f"Which ops fuse was observed with {observed}; this is {', '.join(here)}. It may fuse others, and kernels may "
+        "then stand for what it does not run. Measured blocks (campaign --grain blocks) do not depend on it."
+    )
+
+
 def kernels_as_run(op: OpSpec, rules: FusionRules) -> tuple[OpSpec, ...]:
     """``kernels_of`` with every activation that the runtime does not fuse as a kernel of its own.
 

@@ -92,3 +92,11 @@ def test_a_file_that_is_no_network_is_refused(run, files, content):
 def test_help_shows_an_example(run):
     for verb in ("fit", "evaluate", "predict"):
         assert f"Example: proxyless {verb}" in run(verb, "--help")
+
+
+def test_a_doubt_about_fusion_rules_is_kept_with_the_predictor_and_said_by_evaluate(run, files):
+    run("fit", files / "measurements.jsonl", "--out", files / "predictor", "--model", "table")
+    provenance = json.loads((files / "predictor" / "network_latency.json").read_text())["provenance"]
+    assert "onnxruntime 1.0" not in provenance["fusion_rules"]  # the version of the made-up device
+    assert "this is version 1.0. " in provenance["fusion_doubt"]
+    assert run("evaluate", files / "predictor").count("Which ops fuse was observed with") == 1

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import platform
 from importlib import metadata
+from types import SimpleNamespace
 
 import pytest
 
+from latency_model.cli_campaign import doubt_about_kernels
 from latency_model.errors import LatencyModelError, SchemaError
-from latency_model.fusion import kernels_as_run, load_fusion_rules
+from latency_model.fusion import kernels_as_run, load_fusion_rules, rules_doubt
 from latency_model.fusion.litert_profile import ProfilerNotAvailable, kernels_in_summary, profile_kernels
 from latency_model.fusion.observe import RUNTIMES, observe_fusion
 from latency_model.fusion.onnxruntime_profile import kernels_in_profile
@@ -106,3 +108,26 @@ def test_a_profiler_that_fails_is_a_clear_error_and_does_not_take_the_caller_wit
     broken.write_bytes(b"not a model")
     with pytest.raises(ProfilerNotAvailable, match=r"did not run.*ai-edge-litert"):
         profile_kernels(broken)
+
+
+def test_rules_are_doubted_where_the_device_differs_from_what_they_were_observed_on():
+    rules = load_fusion_rules("onnxruntime")
+    same = {"version": rules.runtime_version, "accelerator": "cpu", "system": rules.system}
+    assert rules_doubt("onnxruntime", **same) is None
+    assert rules_doubt("onnxruntime", **same | {"system": None}) is None
+    for name, value in (("version", "0.1"), ("accelerator", "gpu"), ("system", "Linux aarch64")):
+        doubt = rules_doubt("onnxruntime", **same | {name: value})
+        assert f"this is {name} {value}. " in doubt and rules.runtime_version in doubt and rules.system in doubt
+    assert rules_doubt("torch", version="2.0") is None  # without rules there is nothing to doubt
+
+
+def test_a_campaign_of_kernels_asks_the_device_what_it_is():
+    rules = load_fusion_rules("litert")
+    runtime = SimpleNamespace(accelerator="cpu")
+    facts = SimpleNamespace(
+        runtime_name="litert", runtime_version=rules.runtime_version, details={"system": "Linux", "machine": "aarch64"}
+    )
+    session = SimpleNamespace(facts=facts, device=SimpleNamespace(runtime=runtime))
+    assert "this is system Linux aarch64" in doubt_about_kernels(session)
+    facts.details = {"system": "Linux", "machine": None}
+    assert doubt_about_kernels(session) is None
