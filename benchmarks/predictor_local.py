@@ -1,7 +1,8 @@
 """Latency predictors on this machine: python -m benchmarks.predictor_local [--quick] [--json]
 
 For each runtime, one thread: profile the small search space, hold out 50 random whole networks, predict them. Then
-how fast predictions are. ``--quick`` holds out 20 networks and calibrates on 15.
+how fast predictions are. ``--quick`` holds out 20 networks, calibrates on 15, times with a shorter plan and draws fewer
+splits.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.claims import Claim, Options, at_least, at_most, not_measured, run_benchmark
+from benchmarks.local_devices import QUICK_PLAN
 from benchmarks.local_profile import profile_small_space, small_space
 from latency_model.evaluate import ErrorFigures
 from latency_model.fit import fit_network_latency, fit_predictor
@@ -23,7 +25,7 @@ from latency_model.predictors import MeasuredFirstPredictor, RandomForestPredict
 from profiler_agent.errors import ProxylessError
 
 _MINUTES = 15.0
-_SPLITS = 20
+_SPLITS, _QUICK_SPLITS = 20, 4
 _LEAST_COVERAGE, _MOST_COVERAGE = 0.86, 0.94
 
 
@@ -40,14 +42,21 @@ def measure(options: Options) -> Iterator[Claim]:
 def runtime_claims(runtime: str, quick: bool) -> Iterator[Claim]:
     """Profile, fit with the held-out networks kept out, judge."""
     calibration_count, held_out_count = (15, 20) if quick else (40, 50)
-    profile = profile_small_space(runtime, small_space().unique_ops(), calibration_count, held_out_count)
+    plan = QUICK_PLAN if quick else None
+    profile = profile_small_space(runtime, small_space().unique_ops(), calibration_count, held_out_count, plan)
     started = time.monotonic()
     predictor = fit_predictor(profile.measured, held_out=profile.held_out)
-    yield from _accuracy_claims(runtime, predictor, profile.measured, profile.minutes, time.monotonic() - started)
+    seconds, split_count = time.monotonic() - started, _QUICK_SPLITS if quick else _SPLITS
+    yield from _accuracy_claims(runtime, predictor, profile.measured, profile.minutes, seconds, split_count)
 
 
 def _accuracy_claims(
-    runtime: str, predictor: NetworkLatency, measured: MeasurementSet, minutes: float, fit_seconds: float
+    runtime: str,
+    predictor: NetworkLatency,
+    measured: MeasurementSet,
+    minutes: float,
+    fit_seconds: float,
+    split_count: int,
 ) -> Iterator[Claim]:
     card = predictor.report_card
     figures = ErrorFigures(**card["networks"])
@@ -76,7 +85,7 @@ def _accuracy_claims(
         figures.coverage,
         note=f"+-{figures.mean_half_width:.1%}",
     )
-    coverages = split_coverages(predictor, measured, figures.count)
+    coverages = split_coverages(predictor, measured, figures.count, split_count)
     yield _coverage_claim(
         f"{runtime}, the same over {len(coverages)} splits drawn anew, mean",
         float(np.mean(coverages)),
@@ -91,11 +100,13 @@ def _coverage_claim(claim: str, coverage: float, note: str, spread: tuple[float,
     return Claim(claim=claim, value=coverage, unit="share", aim=aim, holds=holds, spread=spread, note=note)
 
 
-def split_coverages(predictor: NetworkLatency, measured: MeasurementSet, held_out_count: int) -> list[float]:
+def split_coverages(
+    predictor: NetworkLatency, measured: MeasurementSet, held_out_count: int, split_count: int
+) -> list[float]:
     """Hold out as many networks again and again, drawn anew; the op predictor stays as it is."""
     networks = measured.network_measurements()
     coverages = []
-    for split in range(_SPLITS):
+    for split in range(split_count):
         order = np.random.default_rng(split).permutation(len(networks))
         held_out = [networks[int(row)] for row in order[:held_out_count]]
         rest = [networks[int(row)] for row in order[held_out_count:]]

@@ -6,7 +6,8 @@ highest published accuracy by predicted latency, which is as much as there is to
 for all devices at once derives. All are timed on every device. An own network wins against another device's when that
 one misses the budget here, or is less accurate by the published figures; the same network twice is a draw.
 
-``--quick`` takes two runtimes and no search. Latencies and the search are kept under build/specialisation.
+``--quick`` takes two runtimes, a shorter timing plan and no search. Latencies and the search are kept
+under build/specialisation.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from benchmarks.claims import Claim, Options, at_least, at_most, not_measured, run_benchmark
+from benchmarks.local_devices import QUICK_PLAN
 from benchmarks.macro_bench import (
     MacroBench,
     MeasuredDevice,
@@ -99,7 +101,7 @@ def measure(options: Options) -> Iterator[Claim]:
     data_folder = options.data or DEFAULT_FOLDER
     columns: dict[str, Column] = {}
     for name, thread_count, dtype in QUICK_COLUMNS if options.quick else COLUMNS:
-        device = measured_on(name, thread_count, dtype)
+        device = measured_on(name, thread_count, dtype, quick=options.quick)
         try:
             columns[device.label] = Column(device=device, bench=read_macro_bench(data_folder, measured_device(device)))
         except ProxylessError as error:
@@ -110,12 +112,15 @@ def measure(options: Options) -> Iterator[Claim]:
         yield from matrix_claims("networks of one search", columns, searched(columns, data_folder))
 
 
-def measured_on(name: str, thread_count: int, dtype: Dtype) -> MeasuredDevice:
+def measured_on(name: str, thread_count: int, dtype: Dtype, *, quick: bool = False) -> MeasuredDevice:
+    """A device at hand; what the short plan of a quick run measured is kept apart."""
     device = load_device(ROOT / "device_configs" / f"{name}.yaml")
     if thread_count != device.runtime.thread_count:
         runtime = dataclasses.replace(device.runtime, thread_count=thread_count)
         device = dataclasses.replace(device, name=f"{name}_{thread_count}_threads", runtime=runtime)
     folder = BUILD / f"{name}-{thread_count}-{dtype}"
+    if quick:
+        device, folder = dataclasses.replace(device, plan=QUICK_PLAN), folder.with_name(f"{folder.name}-quick")
     return MeasuredDevice(folder=folder, device=device, dtype=dtype)
 
 
