@@ -288,14 +288,14 @@ class AgentRun:
         )
 
     def _wait_for_the_other(self, bye: Bye, since_s: float) -> None:
+        if self.on_wait is not None:
+            self.on_wait(f"Another session (process {bye.pid or 'unknown'}) holds {self.shell.transport.address}.")
+            self.on_wait = None
         if self.clock_s() - since_s > self.guard.wait_limit_s:
             raise DeviceBusy(
                 f"Another session (process {bye.pid or 'unknown'}) has held {self.shell.transport.address} for "
                 f"{self.guard.wait_limit_s:.0f} s. Wait for it, or end it and run `proxyless device clean`."
             )
-        if self.on_wait is not None:
-            self.on_wait(f"Another session (process {bye.pid or 'unknown'}) holds {self.shell.transport.address}.")
-            self.on_wait = None
         self.sleep(self.poll_s)
         self.start()
 

@@ -283,19 +283,31 @@ take() {
     is_ours "$1"
 }
 
+# Looks often for a while: a host that has several runs leaves the device free for moments only.
 take_locks() {
+    tries=10
+    until try_locks; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || give_way
+        sleep 0.1
+    done
+}
+
+try_locks() {
     if ! take "$lock"; then
         [ "${owner#*:}" = "$name" ] && exit 0 # started twice: the first one does it
-        give_way
+        return 1
     fi
     take "$shared" && return
-    is_agent "${owner%%:*}" "${owner#*:}" && give_way
+    if is_agent "${owner%%:*}" "${owner#*:}"; then
+        rm -f "$lock"
+        return 1
+    fi
     shared='' # no such place, or a dead agent of another user left a link that we may not remove
 }
 
 give_way() {
     printf '{"t":"bye","why":"busy","pid":%s}\n' "$(number "${owner%%:*}")" >>journal
-    free_locks
     exit 0
 }
 

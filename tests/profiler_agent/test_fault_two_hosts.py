@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,27 @@ def test_two_hosts_on_one_device_take_turns(local_device, models, fake_python):
     ordered = sorted((float(start), float(end)) for start, end in spans)
     assert len(ordered) == 4
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ordered))
+
+
+def test_a_host_with_many_runs_leaves_turns_to_another(local_device, models, fake_python):
+    """Between two runs the device is free for a moment only."""
+    files = models("ok", "slow:0.5")
+    is_served = threading.Event()
+
+    def many_runs():
+        with open_session(local_device) as session:
+            for _ in range(40):
+                list(session.time_models(files, canary=files[0]))
+                if is_served.is_set():
+                    return
+            raise AssertionError("the other host had no turn")
+
+    impatient = replace(local_device, guard=replace(local_device.guard, wait_limit_s=15.0))
+    with in_background(many_runs):
+        wait_for(lambda: len(runs_log(fake_python)) > 0)
+        with open_session(impatient) as session:
+            assert len(list(session.time_models(models("ok"), canary=files[0]))) == 1
+        is_served.set()
 
 
 def test_a_device_held_too_long_by_another_host_is_said_busy(local_device, models, fake_python):
@@ -88,7 +110,7 @@ def start_agent(root: Path, *, user: int | None = None, shell=("sh",)) -> subpro
             os.chown(path, user, user)
     argv = [*shell, root / "agent.sh", run, "s", "60", "1", "free"]
     agent = subprocess.Popen(argv, stdin=subprocess.DEVNULL, cwd="/", user=user, group=user, start_new_session=True)
-    wait_for((run / "child").exists)
+    wait_for(lambda: (run / "child").exists() and (run / "child").read_text().endswith("\n"))
     return agent
 
 
@@ -126,7 +148,9 @@ def test_a_lock_that_a_killed_agent_left_is_taken_over_and_cleaned_up(local_devi
     (tmp_path / "theirs").mkdir()
     agent = start_agent(tmp_path / "theirs", shell=shell)
     (link,) = locks.iterdir()
-    os.killpg(int((tmp_path / "theirs/run-0123/child").read_text().split()[0]), signal.SIGKILL)
+    child = int((tmp_path / "theirs/run-0123/child").read_text().split()[0])
+    wait_for(lambda: os.getpgid(child) == child)  # setsid has worked
+    os.killpg(child, signal.SIGKILL)
     os.killpg(agent.pid, signal.SIGKILL)
     agent.wait()
     assert link.is_symlink()
