@@ -16,7 +16,8 @@ help:
 	@echo "make test        set everything up and run all checks and tests (about 15 minutes)"
 	@echo "make check       format, lint, types, import contracts"
 	@echo "make native-runner   the C runner for arm64 devices without Python, in build/native-aarch64"
-	@echo "make bench       all benchmarks (up to two hours); make bench-quick: each for a minute or two"
+	@echo "make bench       all benchmarks (two hours at most; long searches go on from there at the next run)"
+	@echo "make bench-quick that every benchmark runs, in its short form (about 8 minutes)"
 
 $(READY): setup.cfg pyproject.toml constraints.txt scripts/setup_system.sh
 	@sh scripts/setup_system.sh base "$(PYTHON)"

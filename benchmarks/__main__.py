@@ -47,11 +47,13 @@ class Program:
     def __init__(self, name: str, limit_s: float, *, quick: bool) -> None:
         self.name, self.limit_s = name, limit_s
         self.output = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - closed in stop
+        one_core = {"OMP_NUM_THREADS": "1"} if quick else {}  # of those that run side by side
         self.process = subprocess.Popen(
             [sys.executable, "-m", f"benchmarks.{name}", "--json", *(["--quick"] if quick else [])],
             cwd=FOLDER.parent,
             stdout=self.output,
             start_new_session=True,
+            env={**one_core, **os.environ},
         )
         self.started = time.monotonic()
 
