@@ -153,7 +153,7 @@ def canary_level(log_canary: FloatArray, plan: TimingPlan) -> tuple[FloatArray, 
     """How slow the device was at each measurement, by a canary beside it.
 
     It drifted when it followed a course that the test tells from noise and that is larger than what sessions may
-    differ by, or when its range alone is beyond the plan's canary limit: a few sessions are too few for a test.
+    differ by, or, of sessions too few for a test, when its range alone is beyond the plan's canary limit.
 
     Args:
         log_canary: (n,) in order of measurement; networks of one session share theirs.
@@ -166,7 +166,8 @@ def canary_level(log_canary: FloatArray, plan: TimingPlan) -> tuple[FloatArray, 
     moments = log_canary[changes]
     report = detect_drift(moments - np.median(moments))
     follows_a_course = report.is_drifting and np.ptp(moments) > plan.spread_limit
-    if not follows_a_course and np.ptp(moments) <= plan.canary_limit:
+    has_jumped = len(moments) < LEAST_LENGTH and np.ptp(moments) > plan.canary_limit
+    if not follows_a_course and not has_jumped:
         return np.zeros(len(log_canary)), dataclasses.replace(report, half_window=None)
     if follows_a_course and report.half_window is not None and report.half_window > 1:
         moments = local_level(moments, np.ones(len(moments), dtype=bool), report.half_window)

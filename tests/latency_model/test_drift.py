@@ -101,6 +101,13 @@ def test_a_noisy_canary_that_drifts_corrects_by_the_level_of_its_neighbours_not_
     assert np.std(ratio) < 0.02  # the canary strays by 0.03, the device by 0.07
 
 
+def test_a_wild_canary_among_many_steady_ones_does_not_correct_every_latency(device, make_networks):
+    factors = np.exp(noise(60))
+    factors[30] = 1.3
+    jittered = with_canaries(device.measure(make_networks(60)), factors)
+    assert correct_drift(jittered)[0] is jittered
+
+
 def test_a_steady_canary_changes_nothing(device, make_networks):
     steady = device.measure(make_networks(60))
     jittered = with_canaries(steady, np.exp(noise(60)))
