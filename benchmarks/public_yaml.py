@@ -23,10 +23,16 @@ def read_table(path: Path) -> tuple[OpTimings, list[str]]:
         LatencyModelError: nothing that is left is a table.
     """
     text = path.read_text(encoding="utf-8-sig", errors="replace")
-    kept, wrong = [], []
+    kept: list[str] = []
+    wrong: list[str] = []
+    seen: set[str] = set()
     is_once_for_all = "-se:" in text
     for line, block in _blocks(text):
         problem = _problem(block, is_once_for_all)
+        names = set() if problem else {str(name) for name in yaml.safe_load(block) or ()}
+        if repeated := sorted(names & seen):
+            problem = f"{repeated[0]} stands twice; the first is used"
+        seen |= names
         if problem is None:
             kept.append(block)
         else:

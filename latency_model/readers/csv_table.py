@@ -49,7 +49,10 @@ def read_csv_table(path: Path, unit: Unit | None = None) -> OpTimings:
             errors.append(_relative_error(row))
         except (KeyError, TypeError, ValueError) as error:
             raise MeasurementError(f"{path}, line {number}: {error}") from error
-    latency_ms = to_milliseconds(ops, values, stated)
+    try:
+        latency_ms = to_milliseconds(ops, values, stated)
+    except MeasurementError as error:
+        raise MeasurementError(f"{path}: {error}") from error
     return pooled_timings(zip(ops, map(float, latency_ms), errors, strict=True))
 
 
@@ -73,10 +76,12 @@ class _Sheet:
 def _read(path: Path) -> _Sheet:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write a byte order mark first
-            first = file.readline()
+            first, before = file.readline(), 1
+            if first.lower().startswith("sep="):  # a spreadsheet's hint to itself; the next line shows it, too
+                first, before = file.readline(), 2
             delimiter = next((sign for sign in ";\t" if sign in first and "," not in first), ",")
             reader = csv.DictReader(file, next(csv.reader([first], delimiter=delimiter), []), delimiter=delimiter)
-            found = [(reader.line_num + 1, _plain(row, delimiter)) for row in reader]
+            found = [(reader.line_num + before, _plain(row, delimiter)) for row in reader]
     except OSError as error:
         raise MeasurementError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -108,7 +113,8 @@ def _number(column: str, text: str | None) -> float:
 def _latency_column(path: Path, columns: frozenset[str], unit: Unit | None) -> tuple[str, Unit | None]:
     found = [column for column in (*_UNIT_OF_COLUMN, "latency") if column in columns]
     if len(found) != 1:
-        raise MeasurementError(f"{path} needs one latency column of {', '.join([*_UNIT_OF_COLUMN, 'latency'])}.")
+        has = f"it has {', '.join(found or sorted(columns))}"
+        raise MeasurementError(f"{path} needs one latency column of {', '.join([*_UNIT_OF_COLUMN, 'latency'])}; {has}.")
     own = _UNIT_OF_COLUMN.get(found[0])
     if own is not None and unit is not None and own != unit:
         raise MeasurementError(f"{path} says {found[0]}, the caller {unit}; state one unit.")

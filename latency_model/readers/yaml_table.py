@@ -7,6 +7,7 @@ Once-for-All adds ``-se:1-hs:1`` and writes the expanded width where ProxylessNA
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,16 @@ _SQUEEZE_SHARE = 4
 _WIDTH_STEP = 8
 
 
+class _NoRepeats(yaml.SafeLoader):
+    """YAML in which a block stands once: of two, the last would be taken and the other silently lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if repeated := [name for name, count in Counter(names).items() if count > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"{repeated[0]!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml_table(path: Path, unit: Unit | None = None) -> OpTimings:
     """Read a published table.
 
@@ -31,7 +42,7 @@ def read_yaml_table(path: Path, unit: Unit | None = None) -> OpTimings:
         MeasurementError: no such file, no such table, or values that are no latencies or in another unit.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        data = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_NoRepeats)
     except OSError as error:
         raise MeasurementError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
@@ -43,7 +54,10 @@ def read_yaml_table(path: Path, unit: Unit | None = None) -> OpTimings:
         rows = [_row(str(key), row, is_once_for_all) for key, row in data.items()]
     except ValueError as error:
         raise MeasurementError(f"{path}: {error}. Expected a ProxylessNAS or Once-for-All latency table.") from error
-    latency_ms = to_milliseconds([op for op, _, _ in rows], [mean for _, mean, _ in rows], unit)
+    try:
+        latency_ms = to_milliseconds([op for op, _, _ in rows], [mean for _, mean, _ in rows], unit)
+    except MeasurementError as error:
+        raise MeasurementError(f"{path}: {error}") from error
     return pooled_timings((op, float(ms), error) for (op, _, error), ms in zip(rows, latency_ms, strict=True))
 
 
@@ -61,6 +75,8 @@ def _row(key: str, row: Any, is_once_for_all: bool) -> tuple[OpSpec, float, floa
 
 def _mean_and_error(row: dict[str, Any]) -> tuple[float, float]:
     """Mean, and the standard error of the mean as a share of it."""
+    if any(isinstance(value, bool) for value in row.values()):
+        raise ValueError("it holds a yes or no where a number belongs")
     mean, count = float(row["mean"]), int(row["count"])
     if count < 1:
         raise ValueError(f"count is {count}; a mean is of one run or more")
@@ -85,7 +101,10 @@ def op_of_key(key: str, is_once_for_all: bool) -> OpSpec:
 
 
 def _shape(text: str) -> tuple[int, int, int]:
-    height, width, channels = (int(part) for part in text.split("x"))
+    try:
+        height, width, channels = (int(part) for part in text.split("x"))
+    except ValueError as error:
+        raise OpSpecError(f"{text!r} is no height x width x channels") from error
     if min(height, width, channels) < 1:
         raise OpSpecError(f"a side or width of {text} is below 1")
     return height, width, channels

@@ -107,3 +107,10 @@ def test_a_network_without_a_published_latency_is_held_to_its_own_table(tmp_path
     assert "2 of 4 blocks" in (own.note or "")
     assert "no published figure" in (own.note or "")
     assert "left out: 1 pool, 1 linear" in (own.note or "")
+
+
+def test_a_block_that_stands_twice_is_left_out_the_second_time_and_said(tmp_path: Path):
+    table, wrong = read_table(write(tmp_path, table_text([*KEYS, STEM])))
+    assert len(table) == len(KEYS)
+    assert len(wrong) == 1
+    assert f"{STEM} stands twice; the first is used" in wrong[0]

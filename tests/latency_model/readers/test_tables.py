@@ -70,6 +70,9 @@ def test_a_once_for_all_table_is_read_with_expansion_as_a_width(tmp_path):
         ("Conv-input:8x8x3-output:8x8x8: {count: 1, std: 0}", "mean"),
         (PROXYLESS.replace("2.0", "-2.0"), "no positive numbers"),
         (PROXYLESS.replace("2.0", ".nan"), "no positive numbers"),
+        (PROXYLESS.replace("2.0", "true"), "a yes or no"),
+        ("Conv-input:8x8-output:8x8x8: {count: 1, mean: 1, std: 0}", "'8x8' is no height"),
+        ("Conv-input:8x8x3-output:8x8x8: {count: 1, mean: 1, std: 0}\n" * 2, "stands twice"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, text, why):
@@ -106,7 +109,9 @@ def test_a_csv_column_names_its_unit(tmp_path):
         ("", "no rows"),
         ("op,latency_ms,in_features\nlinear,1,2\n", "line 2"),
         ("op,latency_ms,in_features,out_features\nlinear,quick,2,3\n", "line 2"),
-        ("op,in_features,out_features\nlinear,2,3\n", "one latency column"),
+        ("op,in_features,out_features\nlinear,2,3\n", "one latency column.*it has in_features"),
+        ("op,latency_ms,latency_us\nlinear,2,3\n", "it has latency_ms, latency_us"),
+        ("op,latency_ms,in_features,out_features\nlinear,nan,2,3\n", "t.csv: 1 latencies are no positive"),
         ("op,latency_ms,width\nlinear,1,2\n", "unknown field 'width'"),
     ],
 )
@@ -202,6 +207,8 @@ def test_what_spreadsheets_make_of_a_csv_is_read(tmp_path: Path) -> None:
     table = read_csv_table(path)
     assert table.latency_ms.tolist() == [0.5, 0.75]
     assert table.ops[0] == LinearSpec(in_features=1280, out_features=1000)
+    path.write_text("sep=;\n" + text)
+    assert read_csv_table(path).ops == table.ops
     path.write_text(text.replace(";", "\t").replace("0,5", "0.5").replace("0,75", "0.75").replace("1280,0", "1280.0"))
     assert read_csv_table(path).ops == table.ops
 
