@@ -31,6 +31,8 @@ from typing import Any
 
 PUBLIC_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Beside the checkout; ``--data`` names another folder."""
+NO_ERROR = "no error"
+"""The aim of a claim that tells of an error which took the rest of a section with it."""
 _LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime", "ai-edge-litert", "scikit-learn", "xgboost", "proxyless")
 
 

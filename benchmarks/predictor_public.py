@@ -11,7 +11,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 
-from benchmarks.claims import Claim, Options, not_measured, run_benchmark
+from benchmarks.claims import NO_ERROR, Claim, Options, not_measured, run_benchmark
 from benchmarks.public_convolutions import convolution_claims
 from benchmarks.public_data import DEFAULT_FOLDER, SPACES, read_help_space
 from benchmarks.public_drift import drift_claims
@@ -52,7 +52,7 @@ def _to_the_end(title: str, claims: Iterator[Claim]) -> Iterator[Claim]:
         yield from claims
     except (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError) as error:
         traceback.print_exc()
-        yield not_measured(f"{title}: all that was still to come", "no error", f"{type(error).__name__}: {error}")
+        yield not_measured(f"{title}: all that was still to come", NO_ERROR, f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

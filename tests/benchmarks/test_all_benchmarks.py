@@ -14,8 +14,17 @@ import pytest
 
 from benchmarks import __main__ as runner
 from benchmarks.__main__ import benchmark_names, in_order, run_groups, side_by_side
+from benchmarks.claims import NO_ERROR
 
-GOOD = 'print("a claim")\nprint(\'{"benchmark": "good", "claims": [], "seconds": 1}\')\n'
+CLAIM = {"claim": "memory", "value": 1.0, "unit": "ratio", "aim": "<= 1.15", "holds": True}
+BROKEN = {"claim": "the rest", "value": None, "unit": "", "aim": NO_ERROR, "holds": False, "note": "KeyError: 'a'"}
+
+
+def prints(*claims: dict[str, object]) -> str:
+    return f"""print("a claim")\nprint({json.dumps({"benchmark": "good", "claims": claims, "seconds": 1})!r})\n"""
+
+
+GOOD = prints(CLAIM)
 SLOW = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -55,6 +64,13 @@ def test_a_benchmark_that_ends_badly_is_named_and_the_others_run(folder: Path):
     bad, good = run_groups([["bad", "good"]], lambda: 30.0, quick=False, at_once=2)
     assert (bad.problem, good.problem) == ("ended with 3", None)
     assert not (folder / "results" / "bad.json").exists()
+
+
+@pytest.mark.parametrize(("claims", "problem"), [((), "made no claim"), ((CLAIM, BROKEN), "KeyError: 'a'")])
+def test_an_error_that_a_benchmark_survived_is_no_result(folder: Path, claims: tuple[dict[str, object]], problem: str):
+    (folder / "broken.py").write_text(prints(*claims))
+    (run,) = run_groups([["broken"]], lambda: 30.0, quick=False, at_once=1)
+    assert run.problem == problem and not (folder / "results").exists()
 
 
 def test_what_is_stopped_is_stopped_with_all_that_it_started(folder: Path, capsys: pytest.CaptureFixture[str]):
@@ -108,6 +124,7 @@ def test_the_command_says_which_did_not_come_to_their_end(tmp_path: Path):
     root = tmp_path / "project"
     (root / "benchmarks").mkdir(parents=True)
     (root / "benchmarks" / "__main__.py").write_text(Path(runner.__file__).read_text())
+    (root / "benchmarks" / "claims.py").write_text(f"NO_ERROR = {NO_ERROR!r}")
     (root / "benchmarks" / "good.py").write_text(GOOD + "def run_benchmark(*_): pass\nmeasure = None\n" + MARKER)
     (root / "benchmarks" / "bad.py").write_text("def run_benchmark(*_): raise SystemExit(3)\nmeasure = None\n" + MARKER)
     done = subprocess.run(
