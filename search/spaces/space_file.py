@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from latency_model.ops import Activation
 from search.errors import SpaceError
@@ -71,11 +73,32 @@ def read_space_file(path: Path, image_shape: tuple[int, int, int], class_count: 
     except yaml.YAMLError as error:
         raise SpaceError(f"{path} is not YAML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        known = ", ".join(_SpaceFile.model_fields)
-        raise SpaceError(f"{path}: {where}: {first['msg']}. A space file has the keys {known}.") from error
+        told = [item for item in error.errors() if not _follows(item, error.errors())]
+        raise SpaceError("\n".join(f"{path}: {_explained(item)}" for item in told)) from error
     return _space(described, image_shape, class_count)
+
+
+def _follows(item: ErrorDetails, all_items: list[ErrorDetails]) -> bool:
+    """Whether a list is called too short only because what it holds was refused."""
+    inside = [other for other in all_items if other["loc"][:-1] and other["loc"][: len(item["loc"])] == item["loc"]]
+    return item["type"] == "too_short" and len(inside) > 0
+
+
+def _explained(item: ErrorDetails) -> str:
+    """One thing that is wrong in a space file, with the keys that its place may have."""
+    *parents, key = item["loc"] or ("the file",)
+    where = ".".join(map(str, item["loc"])) or "the file"
+    section = {"stem": _StemFile, "stages": _StageFile}.get(str(parents[0]), _SpaceFile) if parents else _SpaceFile
+    known = list(section.model_fields)
+    if item["type"] == "extra_forbidden":
+        close = get_close_matches(str(key), known, n=1)
+        guess = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"unknown key {where!r}{guess}; known here are {', '.join(known)}."
+    if item["type"] == "model_type":
+        return f"{where} holds no keys; known here are {', '.join(known)}."
+    if item["type"] == "missing":
+        return f"{where} is missing; give it."
+    return f"{where}: {item['msg'].removeprefix('Value error, ')}."
 
 
 def _space(described: _SpaceFile, image_shape: tuple[int, int, int], class_count: int) -> SearchSpace:

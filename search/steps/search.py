@@ -226,7 +226,8 @@ def _prepare(run: Run, others: Sequence[Run], console: Console) -> None:
         keep_settings(one.folder.settings, one.settings)
         targets[one] = fix_targets(one)
         where = f" on {one.device.name}, {one.folder.path}" if others else ""
-        console.print(f"budget: {targets[one][0].target_ms:.4g} ms ({one.target.text}){where}", highlight=False)
+        share = "" if one.target.factor is None else f" ({one.target.text})"
+        console.print(f"budget: {targets[one][0].target_ms:.4g} ms{share}{where}", highlight=False)
     _warn_of_few_images(run, console)
     if others:
         keep_shared_search(run, targets)

@@ -115,6 +115,19 @@ def test_an_unknown_key_of_a_space_file_is_named(tmp_path):
         load_space(str(path), (3, 32, 32), 5)
 
 
+def test_all_that_is_wrong_in_a_space_file_is_named_at_once_with_the_nearest_keys(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nstem: {width: 8}\nstages: [{width: 8, dept: 2}]\nkernel_size: [3]\n")
+    with pytest.raises(SpaceError) as refused:
+        load_space(str(path), (1, 16, 16), 10)
+    words = str(refused.value)
+    assert "stages.0.depth is missing" in words and "'stages.0.dept' (did you mean 'depth'?)" in words
+    assert "'kernel_size' (did you mean 'kernel_sizes'?)" in words and len(words.splitlines()) == 3
+    path.write_text("just words")
+    with pytest.raises(SpaceError, match="holds no keys"):
+        load_space(str(path), (1, 16, 16), 10)
+
+
 @pytest.mark.parametrize(
     ("line", "wrong", "words"),
     [
