@@ -88,8 +88,8 @@ def _explained(item: ErrorDetails) -> str:
     """One thing that is wrong in a space file, with the keys that its place may have."""
     *parents, key = item["loc"] or ("the file",)
     where = ".".join(map(str, item["loc"])) or "the file"
-    section = {"stem": _StemFile, "stages": _StageFile}.get(str(parents[0]), _SpaceFile) if parents else _SpaceFile
-    known = list(section.model_fields)
+    sections: dict[str, type[_Strict]] = {"stem": _StemFile, "stages": _StageFile}
+    known = list(sections.get(str(parents[0]) if parents else "", _SpaceFile).model_fields)
     if item["type"] == "extra_forbidden":
         close = get_close_matches(str(key), known, n=1)
         guess = f" (did you mean {close[0]!r}?)" if close else ""
