@@ -2,14 +2,15 @@
 
 NNI is used as its documentation shows: a ``ModelSpace`` with a ``LayerChoice`` at each position, a Lightning evaluator
 with separate training and held-out loaders, the strategy with its defaults. Progress
-bar, logger and checkpoints are off. The candidates are our modules, with our initial values.
+bar, logger and checkpoints are off. The candidates have our initial values and torch's own convolutions and activations
+(``peers_modules``), as a user of NNI writes them; with ``--our-modules`` ours, which are quicker.
 """
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import TensorDataset
 
+from benchmarks.peers_modules import with_torch_modules
 from benchmarks.peers_space import BATCH, peer_data, peer_space
 from benchmarks.peers_turns import Turns
 from search.allocator import keep_freed_memory
@@ -39,16 +41,22 @@ LEARNING_RATE, EPOCHS = 0.01, 1000
 class PeerNetwork(ModelSpace):  # type: ignore[misc]
     """Our space in NNI's words."""
 
-    def __init__(self, space: SearchSpace) -> None:
+    def __init__(self, space: SearchSpace, as_written: Callable[[nn.Module], nn.Module] = with_torch_modules) -> None:
         super().__init__()
         self.shortcuts = [position.has_shortcut for position in space.positions]
-        self.stem = nn.Sequential(*(build_module(op, batch_statistics_norm) for _, op in space.stem))
+        groups = [
+            [op for _, op in space.stem],
+            *([candidate.op for candidate in position.candidates] for position in space.positions),
+            [op for _, op in space.head],
+        ]
+        built = nn.ModuleList(nn.ModuleList(build_module(op, batch_statistics_norm) for op in ops) for ops in groups)
+        initialise(built, torch.Generator().manual_seed(0))
+        stem, *candidates, head = [[as_written(module) for module in cast(nn.ModuleList, modules)] for modules in built]
+        self.stem, self.head = nn.Sequential(*stem), nn.Sequential(*head)
         self.choices = nn.ModuleList(
-            LayerChoice([build_module(c.op, batch_statistics_norm) for c in position.candidates], label=position.name)
-            for position in space.positions
+            LayerChoice(modules, label=position.name)
+            for position, modules in zip(space.positions, candidates, strict=True)
         )
-        self.head = nn.Sequential(*(build_module(op, batch_statistics_norm) for _, op in space.head))
-        initialise(self, torch.Generator().manual_seed(0))
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.stem(images)
@@ -126,22 +134,28 @@ def one_quiet_thread() -> Iterator[None]:
         yield
 
 
-def turn_options() -> tuple[str, torch.memory_format]:
-    """The space and the memory format that the command line of a program that takes turns names."""
+def peer_search() -> tuple[PeerNetwork, SplitData, torch.memory_format]:
+    """The network, the data and the memory format that the command line of a program that takes turns asks for."""
     parser = argparse.ArgumentParser()
     parser.add_argument("space")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--keep-memory", action="store_true", help="the allocator setting of our searches")
+    parser.add_argument("--our-modules", action="store_true", help="the candidates' modules of our searches")
     options = parser.parse_args()
     if options.keep_memory:
         keep_freed_memory()
-    return options.space, torch.channels_last if options.channels_last else torch.contiguous_format
+    data = peer_data()
+    as_written = _ours if options.our_modules else with_torch_modules
+    network = PeerNetwork(peer_space(options.space, data), as_written)
+    return network, data, torch.channels_last if options.channels_last else torch.contiguous_format
+
+
+def _ours(module: nn.Module) -> nn.Module:
+    return module
 
 
 def main() -> None:
-    space, memory_format = turn_options()
-    data = peer_data()
-    network = PeerNetwork(peer_space(space, data))
+    network, data, memory_format = peer_search()
     search(Proxyless(), network, Recipe(LEARNING_RATE, memory_format), data, EPOCHS, TurnTaking())
 
 

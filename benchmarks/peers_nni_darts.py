@@ -13,14 +13,12 @@ from torch import Tensor
 from benchmarks.peers_nni import (
     EPOCHS,
     LEARNING_RATE,
-    PeerNetwork,
     Recipe,
     TurnTaking,
     one_quiet_thread,
+    peer_search,
     search,
-    turn_options,
 )
-from benchmarks.peers_space import peer_data, peer_space
 
 
 @nni.trace
@@ -34,9 +32,7 @@ class ArchitectureRecipe(Recipe):  # type: ignore[misc]
 
 
 def main() -> None:
-    space, memory_format = turn_options()
-    data = peer_data()
-    network = PeerNetwork(peer_space(space, data))
+    network, data, memory_format = peer_search()
     search(DARTS(), network, ArchitectureRecipe(LEARNING_RATE, memory_format), data, EPOCHS, TurnTaking())
 
 
