@@ -44,11 +44,11 @@ class _LineProgress:
         self.line_at_s = clock_s()
         self.lines: deque[tuple[float, int]] = deque()
         self.last_done: int | None = None
+        self.first_done, self.is_starting = 0, True
 
     def __call__(self, done: int, total: int) -> None:
         now_s = self.clock_s()
-        if not self.lines:  # work that is taken up again does not begin at 0
-            self.lines.append((now_s, done))
+        self._begin(now_s, done)
         is_new_end = done >= total and done != self.last_done
         self.last_done = done
         if not is_new_end and now_s - self.line_at_s < LINE_EVERY_S:
@@ -61,6 +61,15 @@ class _LineProgress:
         speed = (done - began_done) / (now_s - began_s) if now_s > began_s else 0.0
         left = f", about {_in_words((total - done) / speed)} left" if speed > 0 and done < total else ""
         self.console.print(f"{self.title}: {done} of {total}{left}", highlight=False)
+
+    def _begin(self, now_s: float, done: int) -> None:
+        """Speed counts from the first step's end on: work that is taken up again does not begin at 0, and a first step
+        is slow."""
+        if not self.lines:
+            self.lines.append((now_s, done))
+            self.first_done = done
+        elif self.is_starting and done > self.first_done:
+            self.lines, self.is_starting = deque([(now_s, done)]), False
 
 
 def _in_words(seconds: float) -> str:

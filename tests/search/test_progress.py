@@ -43,4 +43,12 @@ def test_the_time_left_follows_the_last_two_minutes():
 
 
 def test_work_that_is_taken_up_again_does_not_count_what_was_done_before():
-    assert lines_of([(500, 600), (501, 600)], seconds_per_update=5.0)[-1] == ("search: 501 of 600, about 8 min left")
+    assert lines_of([(500, 600), (501, 600), (502, 600), (503, 600)], seconds_per_update=5.0)[-1] == (
+        "search: 503 of 600, about 8 min left"
+    )
+
+
+def test_a_slow_first_step_does_not_count():
+    assert lines_of([(0, 30), (0, 30), (0, 30), (1, 30), (2, 30), (3, 30)], seconds_per_update=5.0)[-1] == (
+        "search: 3 of 30, about 2 min left"
+    )
