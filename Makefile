@@ -1,6 +1,6 @@
 # Two commands on a fresh machine: `make demo` and `make test`. Both build the virtual environment first.
-# Variables: PYTHON (which interpreter), TORCH_INDEX (a package index with CPU builds of torch, where the
-# default index would give a CUDA build), RUN (the demo's run folder).
+# Variables: PYTHON (which interpreter), TORCH_INDEX (a package index with CPU builds of torch, where the default index
+# would give a CUDA build), RUN (the demo's run folder), MINUTES (what bench-quick may take).
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3.10 || command -v python3)
 VENV := .venv
@@ -49,7 +49,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks
 
 bench-quick: $(READY)
-	$(BIN)/python -m benchmarks --quick
+	$(BIN)/python -m benchmarks --quick $(if $(MINUTES),--minutes $(MINUTES))
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

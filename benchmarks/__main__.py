@@ -1,9 +1,10 @@
 """Runs every benchmark, each in processes of its own, and keeps what the full ones print in benchmarks/results/.
 
-``python -m benchmarks [--quick] [--only NAME ...]``. Full ones run one after another, the shortest first, and end
-within two hours in all. On a fresh machine the two with long searches do not fit into that: they come last, keep what
-they have done under build/, and go on from there at the next run. Quick ones are there to show that they run: two at a
-time. The README's table is made from the kept results (``python -m benchmarks.readme_table``).
+``python -m benchmarks [--quick [--minutes M]] [--only NAME ...]``. Full ones run one after another, the shortest
+first, and end within two hours in all. On a fresh machine the two with long searches do not fit into that: they come
+last, keep what they have done under build/, and go on from there at the next run. Quick ones are there to show that
+they run: two at a time, and with ``--minutes`` those alone that this time holds; the others are named. The README's
+table is made from the kept results (``python -m benchmarks.readme_table``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -37,11 +39,13 @@ POLL_S = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One benchmark, run or stopped. ``problem`` is None when it came to its end, whatever it found."""
+    """One benchmark, run or stopped. ``problem`` is None when it came to its end, whatever it found; ``is_cut`` says
+    that not it but all together took too long."""
 
     name: str
     seconds: float
     problem: str | None = None
+    is_cut: bool = False
 
 
 class Program:
@@ -49,6 +53,7 @@ class Program:
 
     def __init__(self, name: str, limit_s: float, *, quick: bool) -> None:
         self.name, self.limit_s = name, limit_s
+        self.is_short = limit_s < (QUICK_LIMIT_S if quick else LIMIT_S)
         self.output = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - closed in stop
         one_core = {"OMP_NUM_THREADS": "1"} if quick else {}  # of those that run side by side
         self.process = subprocess.Popen(
@@ -76,7 +81,7 @@ class Program:
             problem = f"ended with {code}"
         else:
             problem = what_is_wrong(json.loads(lines[-1]) if lines else {"claims": []})
-        return Run(name=self.name, seconds=seconds, problem=problem), lines
+        return Run(name=self.name, seconds=seconds, problem=problem, is_cut=code is None and self.is_short), lines
 
     def stop(self) -> None:
         """End it with all that it has started: peers, workers, busy loops."""
@@ -124,9 +129,17 @@ def run_groups(
     try:
         while waiting or active:
             while waiting and len(active) < at_once:
+                if (limit := limit_s()) <= 0:
+                    runs += [
+                        Run(name=name, seconds=0, problem="not begun", is_cut=True)
+                        for group in waiting
+                        for name in group
+                    ]
+                    waiting = []
+                    break
                 name, *rest = waiting.pop(0)
                 print(f"-- {name}", flush=True)
-                active.append((Program(name, limit_s(), quick=quick), rest))
+                active.append((Program(name, limit, quick=quick), rest))
             time.sleep(POLL_S)
             for program, rest in list(active):
                 if (outcome := program.outcome()) is None:
@@ -156,12 +169,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="each benchmark in its short form; keeps no results")
     parser.add_argument("--only", nargs="*", choices=benchmark_names(), help="these alone")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=math.inf,
+        help="with --quick: of all together; those that do not fit are named and are no failure",
+    )
     arguments = parser.parse_args()
     names = arguments.only or benchmark_names()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is ended too
     started = time.monotonic()
     if arguments.quick:
-        runs = run_groups(side_by_side(names), lambda: QUICK_LIMIT_S, quick=True, at_once=QUICK_AT_ONCE)
+        ends = started + 60 * arguments.minutes
+        runs = run_groups(
+            side_by_side([name for group in in_order(names) for name in group]),
+            lambda: min(QUICK_LIMIT_S, ends - time.monotonic()),
+            quick=True,
+            at_once=QUICK_AT_ONCE,
+        )
+        if cut := [run.name for run in runs if run.is_cut]:
+            print(f"no time was left for {', '.join(cut)}")
+        runs = [run for run in runs if not run.is_cut]
     else:
         ends = started + TOTAL_LIMIT_S
         runs = run_groups(in_order(names), lambda: min(LIMIT_S, ends - time.monotonic()), quick=False, at_once=1)

@@ -73,6 +73,15 @@ def test_an_error_that_a_benchmark_survived_is_no_result(folder: Path, claims: t
     assert run.problem == problem and not (folder / "results").exists()
 
 
+def test_what_the_time_of_all_together_does_not_hold_is_no_failure(folder: Path):
+    (folder / "good.py").write_text(GOOD)
+    (folder / "slow.py").write_text(SLOW)
+    ends = time.monotonic() + 3.0
+    runs = run_groups([["slow"], ["good"]], lambda: ends - time.monotonic(), quick=True, at_once=1)
+    assert [(run.name, run.is_cut) for run in runs] == [("slow", True), ("good", True)]
+    assert runs[1].problem == "not begun"
+
+
 def test_what_is_stopped_is_stopped_with_all_that_it_started(folder: Path, capsys: pytest.CaptureFixture[str]):
     (folder / "slow.py").write_text(SLOW)
     (run,) = run_groups([["slow"]], lambda: 1.0, quick=False, at_once=1)
