@@ -12,7 +12,8 @@ import torch
 from benchmarks.macro_bench import MacroBench
 from search.architecture_step import LatencyTarget, TargetState
 from search.batches import SplitData
-from search.derive import Judging, derive, held_out_score, judging_batches
+from search.derive import Judging, derive
+from search.judging import HeldOutJudge, judging_batches
 from search.paths import fixed_paths
 from search.settings import SearchSettings
 from search.smoothing import smoothed_losses
@@ -48,8 +49,8 @@ def best_of_random(
     rng = random.Random(f"{settings.seed}/{target.name}")
     near = [bench.choices[row] for row in bench.near(target.target_ms)]
     drawn = rng.sample(near, min(len(near), settings.derive_candidates))
-    batches = judging_batches(data, settings.derive_images)
-    losses = [held_out_score(supernet, fixed_paths(one), batches)[0] for one in drawn]
+    judge = HeldOutJudge(supernet, judging_batches(data, settings.derive_images))
+    losses = [judge.score(fixed_paths(one))[0] for one in drawn]
     return BestOfRandom(
         own=drawn[int(np.argmin(losses))],
         smoothed=drawn[int(smoothed_losses(drawn, losses).argmin())],

@@ -9,22 +9,19 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from search.architecture_step import LatencyTarget, TargetState
 from search.batches import SplitData
 from search.budget import Scores, best_under_budget
-from search.paths import PathSample, fixed_paths
+from search.judging import HeldOutJudge, judging_batches
+from search.paths import fixed_paths
 from search.ranking import ranked_losses
 from search.settings import SearchSettings
 from search.space import Choices
 from search.supernet import SuperNet
 from search.workers import ALONE, Workers
 
-JUDGE_BATCH = 500
 SAMPLED_SHARE = 0.25
 PARENTS = 6
 LIKENESS = 100.0
@@ -143,8 +140,8 @@ class _Judge:
         settings: SearchSettings,
         judging: Judging,
     ) -> None:
-        self.supernet, self.target, self.log_probabilities, self.judging = supernet, target, log_probabilities, judging
-        self.batches = judging_batches(data, settings.derive_images)
+        self.target, self.log_probabilities, self.judging = target, log_probabilities, judging
+        self.held_out = HeldOutJudge(supernet, judging_batches(data, settings.derive_images), judging.workers)
         self.total = settings.derive_candidates
         self.judged: dict[Choices, Judged] = {}
 
@@ -153,7 +150,7 @@ class _Judge:
         if choices in self.judged:
             return False
         width = self.target.width
-        loss, accuracy = held_out_score(self.supernet, fixed_paths(choices, width), self.batches, self.judging.workers)
+        loss, accuracy = self.held_out.score(fixed_paths(choices, width))
         self.judged[choices] = Judged(
             choices=choices,
             predicted_ms=self.target.network_ms(choices),
@@ -181,29 +178,6 @@ class _Judge:
 
     def _log_probability(self, choices: Choices) -> float:
         return float(sum(values[choice] for values, choice in zip(self.log_probabilities, choices, strict=True)))
-
-
-def judging_batches(data: SplitData, image_count: int) -> list[tuple[Tensor, Tensor]]:
-    """Held-out images in large shuffled batches: each network is judged on the same ones."""
-    batch_size = min(JUDGE_BATCH, len(data.held_out_index))
-    count = max(1, min(image_count, len(data.held_out_index)) // batch_size)
-    return [data.held_out_batch(step, batch_size) for step in range(count)]
-
-
-def held_out_score(
-    supernet: SuperNet, paths: PathSample, batches: Sequence[tuple[Tensor, Tensor]], workers: Workers = ALONE
-) -> tuple[float, float]:
-    """(cross-entropy, accuracy) of one network with shared weights; batch norm uses each batch's own statistics,
-    which recalibrates it for exactly this network. Each worker runs its share of the batches."""
-    sums = torch.zeros(2, dtype=torch.float64)
-    with torch.no_grad():
-        for images, labels in batches[workers.rank :: workers.count]:
-            outputs = supernet(images.to(workers.device), paths).cpu()
-            sums[0] += functional.cross_entropy(outputs, labels, reduction="sum")
-            sums[1] += (outputs.argmax(1) == labels).sum()
-    workers.average_([sums])
-    loss, accuracy = (sums * workers.count / sum(len(labels) for _, labels in batches)).tolist()
-    return loss, accuracy
 
 
 @dataclass(frozen=True)

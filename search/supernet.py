@@ -100,6 +100,13 @@ class SuperNet(nn.Module):
             return cast(Tensor, self.head(self._wired(self.stem(images), paths)))
         return _run(self, images, paths)
 
+    def chain(self, width: int) -> SuperNet | _Narrower | None:
+        """The stem, mixed ops and head of a width, each run on what the one before puts out; None where the space is
+        wired otherwise."""
+        if width < len(self.narrower):
+            return cast(_Narrower, self.narrower[width])
+        return None if self.steps else self
+
     def _wired(self, x: Tensor, paths: PathSample) -> Tensor:
         """Mixed ops and joints as the space's wiring joins them."""
         searched = {
