@@ -81,10 +81,32 @@ def _mobilenetv2_choice(position: Position) -> int:
 
 def scaled_network(network: NetworkSpec, width: float, name: str) -> NetworkSpec:
     """The same network with every width multiplied and rounded to a multiple of 4; images and classes stay."""
+    return _scaled_network(network, [width] * len(network.layers), name)
+
+
+def networks_between(network: NetworkSpec, narrow: float, wide: float, name: str) -> list[NetworkSpec]:
+    """The networks between two widths of one: up to some layer as narrow as the one, from there on as wide as the
+    other. A residual needs equal widths, so the change comes where none is. Only of networks that are chains."""
+    if network.wiring:
+        return []
+    starts = [
+        index
+        for index, op in enumerate(network.ops)
+        if not (isinstance(op, MBConvSpec | FusedMBConvSpec) and op.has_residual)
+    ]
+    between = (
+        _scaled_network(network, [narrow] * start + [wide] * (len(network.layers) - start), name)
+        for start in starts[1:]
+    )
+    ends = (scaled_network(network, narrow, name), scaled_network(network, wide, name))
+    return [one for one in dict.fromkeys(between) if one not in ends]
+
+
+def _scaled_network(network: NetworkSpec, layer_widths: Sequence[float], name: str) -> NetworkSpec:
     layers: dict[str, OpSpec] = {}
     widths = {INPUT: network.input_shape[1]}
     last_name = network.layers[-1][0]
-    for step, op in zip(network.steps, network.ops, strict=True):
+    for step, op, width in zip(network.steps, network.ops, layer_widths, strict=True):
         wider = _scaled_op(op, widths[step.sources[0]], width)
         if step.name == last_name and isinstance(wider, LinearSpec) and isinstance(op, LinearSpec):
             wider = dataclasses.replace(wider, out_features=op.out_features)

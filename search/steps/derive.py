@@ -20,7 +20,7 @@ from search.data.errors import name_a_few
 from search.derive import Derivation, Judged, Judging, derive, derive_among_widths, rank
 from search.errors import TargetError
 from search.files import write_json
-from search.networks import reference_network, scaled_network
+from search.networks import networks_between, reference_network, scaled_network
 from search.progress import progress
 from search.run import Run
 from search.space import Choices, SearchSpace
@@ -113,6 +113,9 @@ def choose_on_device(
             if ms <= target_ms
         ]
         if fitting:
+            finer = _finer_handmade(run, candidates["handmade"], measured, target_ms)
+            candidates["handmade"] += finer
+            measured |= measured_ms(run, session, finer)
             best = derivation, _choose(fitting[0], candidates, measured, target_ms, corrected_ms)
         ratio = sorted(ms / one.predicted_ms for one, ms in zip(shortlist, latencies_ms, strict=True))
         next_ms = _corrected_target_ms(target_ms, ratio[len(ratio) // 2])
@@ -150,6 +153,24 @@ def _candidates(
         ],
         "handmade": [scaled_network(reference, width, "handmade") for width in HANDMADE_WIDTHS],
     }
+
+
+def _finer_handmade(
+    run: Run, by_width: Sequence[NetworkSpec], measured: dict[tuple[Any, ...], float], target_ms: float
+) -> list[NetworkSpec]:
+    """Widths are rounded, so the widest hand-made network that fits can lie far below the budget: those between it and
+    the next wider one."""
+    latencies_ms = [measured[paid_ops(network)] for network in by_width]
+    fitting = [index for index, ms in enumerate(latencies_ms) if ms <= target_ms]
+    if not fitting:
+        return []
+    last = max(fitting, key=lambda index: latencies_ms[index])
+    wider = [index for index in range(last + 1, len(by_width)) if latencies_ms[index] > target_ms]
+    if not wider:
+        return []
+    return networks_between(
+        reference_network(run.space), HANDMADE_WIDTHS[last], HANDMADE_WIDTHS[wider[0]], by_width[last].name
+    )
 
 
 def random_networks(space: SearchSpace, target: LatencyTarget, rng: random.Random) -> list[NetworkSpec]:

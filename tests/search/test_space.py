@@ -12,7 +12,7 @@ from latency_model.kernels import macs
 from latency_model.ops import IdentitySpec, MBConvSpec, ZeroSpec
 from search.architecture import Architecture, read_architecture, write_architecture
 from search.errors import SpaceError
-from search.networks import layer_labels, mobilenetv2_like, scaled_network, spread_choices
+from search.networks import layer_labels, mobilenetv2_like, networks_between, scaled_network, spread_choices
 from search.plain_network import PlainNetwork
 from search.space import Candidate, Position
 from search.spaces.imagenet import imagenet_space
@@ -185,6 +185,20 @@ def test_a_narrower_network_costs_less_and_keeps_images_and_classes():
 def test_width_one_changes_nothing():
     reference = mobilenetv2_like(small_space((1, 28, 28), 10))
     assert scaled_network(reference, 1.0, reference.name) == reference
+
+
+def test_between_two_widths_of_a_network_lie_others_that_cost_more_than_the_one_and_less_than_the_other():
+    reference = mobilenetv2_like(small_space((1, 28, 28), 10))
+    cost = [
+        sum(map(macs, network.ops))
+        for network in (
+            scaled_network(reference, 0.5, "x"),
+            *networks_between(reference, 0.5, 0.7, "x"),
+            scaled_network(reference, 0.7, "x"),
+        )
+    ]
+    assert len(cost) > 4 and len(set(cost)) == len(cost)
+    assert cost[0] == min(cost) and cost[-1] == max(cost)
 
 
 def test_spread_networks_reach_further_than_uniform_ones():
