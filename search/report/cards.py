@@ -10,6 +10,7 @@ from search.report.charts import network_title
 from search.report.headline import measured, predicted
 from search.report.numbers import MISSING, format_moment, format_percent, format_seconds, relative_gap, significant
 from search.report.run_folder import Json, NetworkRecord, RunRecord, number
+from search.report.search_facts import search_facts
 
 Fact = tuple[str, str]
 LEAST_POINTS = 0.05
@@ -217,6 +218,8 @@ def run_card(run: RunRecord) -> list[Fact]:
         ("Classes", ", ".join(data.get("class_names") or ())),
         ("Space", _joined(space.get("name"), space.get("hash"))),
         ("Target", (record.get("target") or {}).get("text")),
+        ("Preset", record.get("preset")),
+        *search_facts(record),
         ("Training", _recipe(record.get("training") or {})),
         ("Seed", record.get("seed")),
         ("Started", format_moment(record.get("started"))),

@@ -7,16 +7,20 @@ from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
-from search.files import read_json, write_json
+from search.files import read_json, read_json_lines, write_json
 from search.report import write_report
 from search.report.recipe import start_of
 from search.report.terminal import summary_table
 from search.run import NETWORK_NAMES, Run
 from search.run_settings import read_started
 from search.shared_search import seen_from, share_of
+from search.smoothing import MISJUDGED_SHARE, smoothed_losses
+from search.steps.device_loop import VISITS
 from search.train_network import TrainFiles, read_result
+from search.trainer import SearchFiles
 
 LIBRARIES = ("torch", "onnxruntime", "ai-edge-litert", "numpy", "xgboost", "scikit-learn")
 
@@ -65,17 +69,51 @@ def write_card(run: Run) -> None:
         },
         "shared_search": shared_search_card(run),
         "preset": settings.preset,
-        "search": {
-            "estimator": settings.estimator,
-            "latency_weight_per_ms": settings.latency_weight_per_ms,
-            "least_budget_share": settings.least_budget_share,
-        },
+        "search": search_card(run),
         "training": asdict(run.train_settings),
         "seed": settings.seed,
         "started": read_started(run.folder.settings),
         "versions": versions(),
     }
     write_json(run.folder.card, card)
+
+
+def search_card(run: Run) -> dict[str, Any]:
+    """What was chosen for the search and the derivation, and how often the device was asked during the search."""
+    return {
+        "estimator": run.settings.estimator,
+        "latency_weight_per_ms": run.settings.latency_weight_per_ms,
+        "least_budget_share": run.settings.least_budget_share,
+        "ranking": read_ranking(read_json(run.folder.derivation)) if run.folder.derivation.exists() else None,
+        "device_visits": device_visits(run),
+    }
+
+
+def read_ranking(derivation: dict[str, Any]) -> dict[str, float] | None:
+    """How the networks of a derivation were ranked, as its own losses show: another version may have derived it. None
+    for a derivation that ranked by plain losses.
+
+    ``logit_voice`` is what a standard deviation of log probability was worth, in those of the losses
+    (``ranking.LOGIT_VOICE``); 0 where the logits had no say or preferred nothing.
+    """
+    width = derivation["derived"].get("width", 0)
+    judged = [one for one in derivation["judged"] if one.get("width", 0) == width and "ranked_loss" in one]
+    losses = [one["held_out_loss"] for one in judged]
+    if len(set(losses)) < 2:  # noqa: PLR2004 - nothing was ranked
+        return None
+    smoothed = smoothed_losses([tuple(one["choices"]) for one in judged], losses)
+    moved = np.std(smoothed - [one["ranked_loss"] for one in judged])
+    return {"logit_voice": round(float(moved / np.std(losses)), 3), "misjudged_share": MISJUDGED_SHARE}
+
+
+def device_visits(run: Run) -> dict[str, int] | None:
+    """How often the device loop asked this run's device, and how often it is to; None without a device loop."""
+    share = share_of(run.folder)
+    holder = run.folder if share is None else share.search.holder
+    own = None if share is None else {target.name for target in share.own.targets}
+    asked = read_json_lines(SearchFiles(folder=holder.search).device_loop)
+    steps = {visit["step"] for visit in asked if own is None or visit["target"] in own}
+    return {"planned": VISITS, "done": len(steps)} if steps else None
 
 
 def shared_search_card(run: Run) -> dict[str, Any] | None:
