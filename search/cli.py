@@ -44,6 +44,7 @@ from search.named_network import resolve_network
 from search.os_faults import described
 from search.ship.cli import register as register_ship_verbs
 from search.threads import prepare_threads
+from search.verbs_of_workers import require_shared_work
 
 if TYPE_CHECKING:
     from search.run import Run
@@ -59,6 +60,11 @@ app = typer.Typer(
     "Example: proxyless run --device device_configs/local_cpu_onnxruntime.yaml --data fashion-mnist "
     "--target 0.6xmobilenetv2 --out runs/first",
 )
+
+
+@app.callback()
+def before_each_verb(context: typer.Context) -> None:
+    require_shared_work(context.invoked_subcommand)
 
 
 @app.command("run")

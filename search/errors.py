@@ -29,6 +29,10 @@ class RestartsWouldHang(ProxylessError, ValueError):
     """``torchrun`` was told to restart workers in the way in which restarted workers hang."""
 
 
+class WorkersWouldRace(ProxylessError, ValueError):
+    """``torchrun`` started a verb that does not share its work, so that each worker would do all of it."""
+
+
 class TooFewGpus(ProxylessError, ValueError):
     """More workers on a machine than it has GPUs."""
 

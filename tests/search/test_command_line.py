@@ -188,3 +188,18 @@ def test_a_page_that_would_be_written_over_its_numbers_is_refused(capsys, tmp_pa
     code, words = run(capsys, "compare", "a", "b", "--out", str(tmp_path / "both.json"), measured)
     said = " ".join(words.split())
     assert code == 2 and "the numbers go there, beside the page" in said and "both.html" in said
+
+
+@pytest.mark.parametrize("verb", ["run", "profile", "derive", "export", "verify", "baseline", "campaign", "device"])
+def test_a_verb_that_does_not_share_its_work_is_refused_under_torchrun(capsys, monkeypatch, verb):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, words = run(capsys, verb)
+    assert code == 2 and "only search and train work" in words
+    assert "torchrun ... -m search search RUN" in words and "proxyless run with the options" in words
+
+
+@pytest.mark.parametrize("verb", ["search", "train"])
+def test_verbs_that_share_their_work_run_under_torchrun(capsys, monkeypatch, tmp_path, verb):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    _, words = run(capsys, verb, str(tmp_path / "missing"))
+    assert "torchrun" not in words and "missing" in words
