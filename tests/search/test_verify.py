@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from latency_model.errors import MixedMeasurementsError, PredictorMismatchError
@@ -16,6 +18,7 @@ from search.errors import BudgetMissed, RunFolderError
 from search.export_formats import ALL_FORMATS, write_format
 from search.files import write_json
 from search.ship.verify_file import KnownNetwork, VerifiedFile, known_network, require_numbers, verify_file
+from search.steps.verify import require_budget
 from tests.latency_model.conftest import AnalyticDevice
 from tests.search.quick_device import QUICK_DEVICE
 
@@ -117,20 +120,57 @@ def test_a_missing_file_is_wrong_use_and_not_our_fault(device, tmp_path):
     assert raised.value.exit_code == 2
 
 
-@pytest.mark.parametrize("measured_ms, is_missed", [(0.9, False), (1.02, False), (1.04, True)])
-def test_a_budget_is_missed_by_more_than_three_percent(tmp_path, measured_ms, is_missed):
+def verified_at(path, measured_ms, verdict="accepted", spread=0.01):
+    """A file that took so long where 1 ms is allowed."""
     report = StabilityReport(
         latency_ms=measured_ms,
         median_ms=measured_ms,
-        spread=0.01,
+        spread=spread,
         canary_drift=0.0,
         preempted_share=0.0,
-        verdict="accepted",
+        verdict=verdict,
     )
-    verified = VerifiedFile(path=tmp_path / "a.onnx", device="phone", report=report, predicted=None, target_ms=1.0)
+    return VerifiedFile(path=path, device="phone", report=report, predicted=None, target_ms=1.0)
+
+
+@pytest.mark.parametrize("measured_ms, is_missed", [(0.9, False), (1.02, False), (1.04, True)])
+def test_a_budget_is_missed_by_more_than_three_percent(tmp_path, measured_ms, is_missed):
+    verified = verified_at(tmp_path / "a.onnx", measured_ms)
     if is_missed:
         with pytest.raises(BudgetMissed) as raised:
             verified.require_budget()
         assert raised.value.exit_code == 4
     else:
         verified.require_budget()
+
+
+@pytest.mark.parametrize(
+    "measured_ms, verdict, spread, advises_quiet",
+    [
+        (2.0, "accepted", 0.01, False),
+        (1.05, "accepted", 0.01, True),
+        (1.2, "accepted", 0.25, True),
+        (2.0, "noisy", 0.01, True),
+    ],
+)
+def test_a_quiet_device_is_advised_only_where_noise_may_be_why_the_budget_is_missed(
+    tmp_path, measured_ms, verdict, spread, advises_quiet
+):
+    with pytest.raises(BudgetMissed, match="hip a smaller network") as raised:
+        verified_at(tmp_path / "a.onnx", measured_ms, verdict, spread).require_budget()
+    assert ("when the device is quiet" in str(raised.value)) == advises_quiet
+
+
+@pytest.mark.parametrize("measured_ms, advises_quiet", [(2.0, False), (1.05, True)])
+def test_a_run_that_misses_its_budget_by_far_is_told_to_search_lower(tmp_path, measured_ms, advises_quiet):
+    run = SimpleNamespace(
+        folder=SimpleNamespace(verification=lambda name: tmp_path / f"{name}.json"),
+        device=SimpleNamespace(name="phone"),
+    )
+    write_json(
+        tmp_path / "derived.json",
+        {"measured_ms": measured_ms, "target_ms": 1.0, "spread": 0.01, "verdict": "accepted"},
+    )
+    with pytest.raises(BudgetMissed, match="earch with a lower target") as raised:
+        require_budget(run)
+    assert ("when the device is quiet" in str(raised.value)) == advises_quiet
