@@ -1,7 +1,8 @@
-"""What a section says when its part of the run is not there yet."""
+"""What stands in place of what is missing: a part of the run that is not there yet, a prediction."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,3 +17,17 @@ class Missing:
 
 def missing(what: str, verb: str, folder: Path) -> Missing:
     return Missing(what, f"proxyless {verb} {folder}")
+
+
+def unpredicted_note(titles: Sequence[str]) -> str | None:
+    """Why measured networks have a dash for a prediction; None when all have one.
+
+    Args:
+        titles: of the networks that were measured and have none.
+    """
+    if not titles:
+        return None
+    return (
+        f"No prediction for {', '.join(titles)}: the predictor has no measurement of a layer of such a size, and does "
+        f"not guess."
+    )

@@ -30,7 +30,7 @@ from search.report.errors import ReportError
 from search.report.headline import headline
 from search.report.heat_map import heat_map
 from search.report.layers import layer_table
-from search.report.missing import Missing, missing
+from search.report.missing import Missing, missing, unpredicted_note
 from search.report.network_figure import leading_drawing, network_drawings
 from search.report.path_map import path_map
 from search.report.recipe import recipe_sentence, start_of, starts_sentence
@@ -55,7 +55,7 @@ def write_report(run_folder: Path) -> Path:
     training = training_chart(run)
     predictor = predictor_chart(run.report_card) if run.report_card else None
     derived = run.networks["derived"]
-    paths = path_map(run)
+    paths, rows = path_map(run), network_rows(run)
     results = {name: record.result for name, record in run.networks.items()}
     context: dict[str, Any] = {
         "title": run_title(run),
@@ -66,7 +66,10 @@ def write_report(run_folder: Path) -> Path:
         "trade_off": trade_off,
         "recipe": recipe_sentence(results),
         "starts": starts_sentence({name: start_of(result) for name, result in results.items()}),
-        "rows": network_rows(run),
+        "rows": rows,
+        "unpredicted": unpredicted_note(
+            [row.title for row in rows if row.measured_ms is not None and row.predicted_ms is None]
+        ),
         "path_map": paths,
         "search_charts": charts,
         "layers": layer_table(derived.verification.layers) if derived.verification else None,

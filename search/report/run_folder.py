@@ -106,7 +106,7 @@ def read_run(folder: Path) -> RunRecord:
         raise ReportError(f"{folder}/run.json has schema {run.get('schema')!r}; this version reads {RUN_SCHEMA}.")
     summary = read_json(folder / "summary.json")
     exports = read_json(folder / "export" / "export.json") or {}
-    networks = {name: _read_network(folder, name, summary or {}, exports) for name in _network_names(folder)}
+    networks = {name: _read_network(folder, name, summary or {}, exports) for name in network_names(folder)}
     architecture = read_json(folder / "architecture.json")
     target_name = _searched_target(run, architecture)
     search = folder / (run.get("shared_search") or {}).get("folder", ".") / "search"
@@ -134,7 +134,7 @@ def _searched_target(run: Json, architecture: Json | None) -> str:
     return f"{(run.get('device') or {}).get('name')}, {width}"
 
 
-def _network_names(folder: Path) -> list[str]:
+def network_names(folder: Path) -> list[str]:
     """The three of every run, then the baselines that were added to this one."""
     added = [match for path in (folder / "networks").glob("*.json") if (match := _ADDED.fullmatch(path.stem))]
     return [*NETWORK_NAMES, *(match[0] for match in sorted(added, key=lambda match: int(match[1])))]

@@ -13,6 +13,7 @@ from rich.console import Console
 from search.files import read_json, read_json_lines, write_json
 from search.report import write_report
 from search.report.recipe import start_of
+from search.report.run_folder import network_names
 from search.report.terminal import summary_table
 from search.run import NETWORK_NAMES, Run
 from search.run_settings import read_started
@@ -147,22 +148,32 @@ def make_summary(run: Run) -> dict[str, Any]:
 
 
 def network_figures(run: Run) -> dict[str, Any]:
-    """What the last table shows of the networks, all of which are verified."""
-    verified = {name: read_json(run.folder.verification(name)) for name in NETWORK_NAMES}
+    """What the last table shows: a run's own networks, all of which are verified, and added baselines that are."""
+    verified = {
+        name: read_json(run.folder.verification(name))
+        for name in network_names(run.folder.path)
+        if name in NETWORK_NAMES or _is_finished(run, name)
+    }
     derived = verified["derived"]
-    trained = {name: read_result(TrainFiles(folder=run.folder.training(name))) for name in NETWORK_NAMES}
+    baselines = {name: record for name, record in verified.items() if name != "derived"}
+    trained = {name: read_result(TrainFiles(folder=run.folder.training(name))) for name in verified}
     return {
         "device": run.device.name,
         "target_ms": derived["target_ms"],
         "predicted_ms": derived["predicted_ms"],
         "predicted_interval_ms": derived["predicted_interval_ms"],
-        "predicted_ms_baselines": {name: verified[name]["predicted_ms"] for name in ("random", "handmade")},
+        "predicted_ms_baselines": {name: record["predicted_ms"] for name, record in baselines.items()},
         "measured_ms": derived["measured_ms"],
         "accuracy": {name: result["accuracy"] for name, result in trained.items()},
         "start": {name: start_of(result) for name, result in trained.items()},
-        "measured_ms_baselines": {name: verified[name]["measured_ms"] for name in ("random", "handmade")},
-        "verdict": {name: verified[name]["verdict"] for name in NETWORK_NAMES},
+        "measured_ms_baselines": {name: record["measured_ms"] for name, record in baselines.items()},
+        "verdict": {name: record["verdict"] for name, record in verified.items()},
     }
+
+
+def _is_finished(run: Run, name: str) -> bool:
+    """Trained and verified."""
+    return TrainFiles(folder=run.folder.training(name)).result.exists() and run.folder.verification(name).exists()
 
 
 def versions() -> dict[str, str]:

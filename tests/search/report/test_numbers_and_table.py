@@ -1,9 +1,12 @@
 """How numbers are written, and the table at the end of a run."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 from rich.console import Console
 
-from search.report import summary_table
+from search.report import summary_table, write_report
 from search.report.numbers import (
     format_bytes,
     format_change,
@@ -14,6 +17,9 @@ from search.report.numbers import (
     relative_gap,
     thin,
 )
+from search.run import RunFolder
+from search.steps.report import network_figures
+from tests.search.report.page_dom import section, text_of
 
 
 @pytest.mark.parametrize(
@@ -100,3 +106,37 @@ def test_the_last_table_shows_dashes_for_what_is_missing():
     text = printed(summary_table({"target_ms": 0.12}))
 
     assert "0.120 ms" in text and "—" in text
+
+
+def test_the_last_table_says_why_a_measured_network_has_no_prediction(run_folder):
+    summary = run_folder.summary()
+    known = summary | {"predicted_ms_baselines": {"random": 0.1174, "handmade": 0.119}}
+    assert "No prediction" not in printed(summary_table(known))
+    text = " ".join(printed(summary_table(summary)).split())
+    assert "No prediction for Hand-made: the predictor has no measurement of a layer of such a size" in text
+
+
+def test_a_baseline_that_was_added_has_a_row_in_the_last_table(run_folder):
+    run_folder.finish()
+    for part in ("networks/random{}.json", "verify/random{}.json", "train/random{}/result.json"):
+        run_folder.write(part.format("-2"), json.loads((run_folder.folder / part.format("")).read_text()))
+    run_folder.write("networks/random-3.json", {"only": "drawn"})
+
+    figures = network_figures(SimpleNamespace(folder=RunFolder(run_folder.folder), device=SimpleNamespace(name="here")))
+    rows = [line for line in printed(summary_table(figures)).splitlines() if "Random" in line]
+
+    assert list(figures["accuracy"]) == ["derived", "random", "handmade", "random-2"]
+    assert "Random 2" in rows[1] and "random 3" not in " ".join(rows).lower()
+    assert rows[0].split()[2:] == rows[1].split()[3:]
+
+
+def test_the_page_says_why_a_measured_network_has_no_prediction(run_folder):
+    run_folder.finish()
+    assert "No prediction" not in write_report(run_folder.folder).read_text()
+    verification = json.loads((run_folder.folder / "verify" / "handmade.json").read_text())
+    unknown = {"predicted_ms": None, "predicted_interval_ms": None}
+    run_folder.write("verify/handmade.json", verification | unknown)
+
+    page = write_report(run_folder.folder).read_text()
+
+    assert "No prediction for Hand-made: the predictor has no measurement" in text_of(section(page, "trade-off"))
