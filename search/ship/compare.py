@@ -17,6 +17,7 @@ from profiler_agent.timing import Timing
 from search.errors import RunFolderError
 from search.export_formats import ALL_FORMATS, calibrated, write_format
 from search.file_metadata import preprocessing
+from search.files import read_json
 from search.plain_network import folded_weights
 from search.progress import Update
 from search.run import Run, open_run
@@ -116,6 +117,7 @@ def compare_on_devices(folders: Sequence[Path], columns: Sequence[Column], updat
         latency_ms=tuple(tuple(cell.latency_ms for cell in row) for row in rows),
         spread=tuple(tuple(cell.spread for cell in row) for row in rows),
         verdict=tuple(tuple(cell.verdict for cell in row) for row in rows),
+        budget_ms=tuple(tuple(_budget_ms(run, column) for column in everywhere.values()) for run in runs),
     )
 
 
@@ -146,6 +148,13 @@ def distinct_columns(columns: Sequence[Column]) -> dict[str, Column]:
 def _names(folders: Sequence[Path]) -> list[str]:
     names = [folder.resolve().name for folder in folders]
     return names if len(set(names)) == len(names) else [str(folder) for folder in folders]
+
+
+def _budget_ms(run: Run, column: Column) -> float | None:
+    """What a run was allowed on a device; it was given a budget for its own, in single precision."""
+    if column.label != run.device.name or not run.folder.target.exists():
+        return None
+    return float(read_json(run.folder.target)["target_ms"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
 
 from profiler_agent.stability import Verdict
+from search.steps.verify import TOLERANCE, may_be_noise
 
-SCHEMA = 2  # 1 knew no verdicts, and gave one session the spread 0
+SCHEMA = 3  # 2 knew no budgets and no outcomes; 1 no verdicts either, and gave one session the spread 0
 NOISE_UNKNOWN = "it was timed in one session, so how much sessions differ is not known"
+
+
+Standing: TypeAlias = Literal["wins", "within noise", "loses", "over its budget", "cannot be told"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a device's own network stands on it: by its budget first, then by latency against the fastest other network.
+
+    ``against`` is that other; where a device has several own networks, ``run`` is the fastest of them.
+    """
+
+    column: str
+    run: str
+    standing: Standing
+    against: str
+
+    def __str__(self) -> str:
+        return f"loses to {self.against}" if self.standing == "loses" else self.standing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +37,8 @@ class Matrix:
 
     ``details`` says what runs the models of each column; ``own`` is the column that a run searched for. Latencies are
     milliseconds; accuracy is that of the test images. ``spread`` is how much the sessions of a timing differ,
-    relatively, and None after one session; ``verdict`` is accepted or noisy.
+    relatively, and None after one session; ``verdict`` is accepted or noisy. ``budget_ms`` is what the run was allowed
+    on that device, and None where it searched for another.
     """
 
     runs: tuple[str, ...]
@@ -28,9 +49,15 @@ class Matrix:
     latency_ms: tuple[tuple[float, ...], ...]
     spread: tuple[tuple[float | None, ...], ...]
     verdict: tuple[tuple[Verdict, ...], ...]
+    budget_ms: tuple[tuple[float | None, ...], ...]
 
     def to_json(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, **vars(self), "findings": self.findings()}
+        outcomes = [{**asdict(outcome), "text": str(outcome)} for outcome in self.outcomes()]
+        return {"schema": SCHEMA, **vars(self), "outcomes": outcomes, "findings": self.findings()}
+
+    def outcomes(self) -> list[Outcome]:
+        """For each device with a network of its own: how that network stands there."""
+        return [self._outcome(index) for index, column in enumerate(self.columns) if column in self.own]
 
     def findings(self) -> list[str]:
         """For each device with a network of its own: whether that network is the fastest there, as far as the spread
@@ -44,15 +71,16 @@ class Matrix:
         return max(known) if len(known) == len(spreads) else None
 
     def _finding(self, index: int) -> str:
-        rows = sorted(range(len(self.runs)), key=lambda row: self.latency_ms[row][index])
-        own = next(row for row in rows if self.own[row] == self.columns[index])
-        other = rows[0] if rows[0] != own else rows[1]
-        gap = self.latency_ms[own][index] / self.latency_ms[other][index] - 1
+        own, other = self._rivals(index)
+        gap = self._gap(index, own, other)
         noise = self.noise(index, own, other)
-        head = f"{self.columns[index]}: its own network ({self.runs[own]}, {self.latency_ms[own][index]:.4g} ms)"
+        outcome = self._outcome(index)
+        own_text = f"its own network ({self.runs[own]}, {self.latency_ms[own][index]:.4g} ms)"
+        head = f"{self.columns[index]} ({outcome}): {own_text}"
         against = f"{self.runs[other]} ({self.latency_ms[other][index]:.4g} ms)"
         points = 100 * (self.accuracy[own] - self.accuracy[other])
-        tail = f"It has {points:+.1f} points of accuracy against that one.{self._caution(index, own, other)}"
+        tail = f"It has {points:+.1f} points of accuracy against that one."
+        tail += self._budget_text(index) + self._caution(index, own, other)
         if noise is None:
             return f"{head} cannot be told from {against}: {NOISE_UNKNOWN}. {tail}"
         if abs(gap) <= noise:
@@ -62,6 +90,57 @@ class Matrix:
         smaller = " It is the fastest on every device, so it is smaller rather than made for this one."
         everywhere = smaller if self._wins_everywhere(own) else ""
         return f"{head} is the fastest: {against} takes {1 / (1 + gap) - 1:.1%} longer. {tail}{everywhere}"
+
+    def _rivals(self, index: int) -> tuple[int, int]:
+        """The rows of the fastest own network of a column, and of the fastest other."""
+        rows = sorted(range(len(self.runs)), key=lambda row: self.latency_ms[row][index])
+        own = next(row for row in rows if self.own[row] == self.columns[index])
+        return own, rows[0] if rows[0] != own else rows[1]
+
+    def _gap(self, index: int, own: int, other: int) -> float:
+        return self.latency_ms[own][index] / self.latency_ms[other][index] - 1
+
+    def _outcome(self, index: int) -> Outcome:
+        own, other = self._rivals(index)
+        return Outcome(
+            column=self.columns[index],
+            run=self.runs[own],
+            standing=self._standing(index, own, other),
+            against=self.runs[other],
+        )
+
+    def _standing(self, index: int, own: int, other: int) -> Standing:
+        gap, noise = self._gap(index, own, other), self.noise(index, own, other)
+        if self._is_over(index, own):
+            return "over its budget"
+        if noise is None:
+            return "cannot be told"
+        if abs(gap) <= noise:
+            return "within noise"
+        return "loses" if gap > 0 else "wins"
+
+    def _is_over(self, index: int, row: int) -> bool:
+        budget_ms = self.budget_ms[row][index]
+        return budget_ms is not None and self.latency_ms[row][index] > (1 + TOLERANCE) * budget_ms
+
+    def _budget_text(self, index: int) -> str:
+        """Each network that has a budget on this device, beside it."""
+        parts = [self._beside_budget(index, row) for row in range(len(self.runs))]
+        return "".join(f" {part}" for part in parts if part)
+
+    def _beside_budget(self, index: int, row: int) -> str:
+        budget_ms = self.budget_ms[row][index]
+        if budget_ms is None:
+            return ""
+        latency_ms = self.latency_ms[row][index]
+        share = latency_ms / budget_ms - 1
+        if share <= 0:
+            return f"{self.runs[row]} is {-share:.1%} under its budget of {budget_ms:.4g} ms."
+        over = f"{self.runs[row]} is {share:.1%} over its budget of {budget_ms:.4g} ms"
+        if not self._is_over(index, row):
+            return f"{over}, within the {TOLERANCE:.0%} that are tolerated."
+        again = may_be_noise(latency_ms, budget_ms, self.spread[row][index] or 0.0, self.verdict[row][index])
+        return f"{over}, which noise may explain." if again else f"{over}."
 
     def _caution(self, index: int, *rows: int) -> str:
         noisy = [self.runs[row] for row in rows if self.verdict[row][index] == "noisy"]

@@ -21,18 +21,28 @@ MATRIX = Matrix(
     latency_ms=((1.0, 3.0, 5.0), (1.2, 4.0, 4.0)),
     spread=((0.01, 0.01, 0.01), (0.01, 0.01, 0.01)),
     verdict=(("accepted",) * 3, ("accepted",) * 3),
+    budget_ms=((None,) * 3, (None,) * 3),
 )
+
+
+def standings(matrix):
+    return [str(outcome) for outcome in matrix.outcomes()]
 
 
 def test_a_device_whose_own_network_is_fastest_is_told_by_how_much():
     finding = MATRIX.findings()[0]
-    assert finding.startswith("a: its own network (for_a, 1 ms) is the fastest: for_b (1.2 ms) takes 20.0% longer.")
+    assert finding.startswith(
+        "a (wins): its own network (for_a, 1 ms) is the fastest: for_b (1.2 ms) takes 20.0% longer."
+    )
     assert "-2.0 points of accuracy" in finding and "every device" not in finding
 
 
 def test_a_device_whose_own_network_loses_is_told_where_and_what_it_gained():
     finding = MATRIX.findings()[1]
-    assert "b: its own network (for_b, 4 ms) is not the fastest: it takes 33.3% longer than for_a (3 ms)" in finding
+    assert (
+        "b (loses to for_a): its own network (for_b, 4 ms) is not the fastest: it takes 33.3% longer than for_a (3 ms)"
+        in finding
+    )
     assert "+2.0 points of accuracy" in finding
 
 
@@ -46,6 +56,41 @@ def test_a_lead_after_a_single_session_is_no_lead():
     first, second = single.findings()
     assert "cannot be told from for_b (1.2 ms): it was timed in one session, so how much sessions differ is" in first
     assert "is not the fastest" in second
+
+
+def test_each_devices_own_network_has_a_standing_in_the_numbers():
+    outcomes = MATRIX.to_json()["outcomes"]
+    assert [(one["column"], one["run"], one["standing"], one["against"], one["text"]) for one in outcomes] == [
+        ("a", "for_a", "wins", "for_b", "wins"),
+        ("b", "for_b", "loses", "for_a", "loses to for_a"),
+    ]
+
+
+def test_a_standing_that_noise_explains_or_one_session_gave_is_neither_won_nor_lost():
+    doubtful = dataclasses.replace(MATRIX, spread=((None, 0.4, 0.01), (0.01, 0.1, 0.01)))
+    assert standings(doubtful) == ["cannot be told", "within noise"]
+
+
+def test_an_own_network_over_its_budget_is_said_to_be_so_however_fast_it_is():
+    over = dataclasses.replace(MATRIX, budget_ms=((0.5, None, None), (None, 3.95, None)))
+    assert standings(over) == ["over its budget", "loses to for_a"]
+    first, second = over.findings()
+    assert first.startswith("a (over its budget): ") and "for_a is 100.0% over its budget of 0.5 ms." in first
+    assert "for_b is 1.3% over its budget of 3.95 ms, within the 3% that are tolerated." in second
+    assert heat_map(over.to_json()).findings == (first, second)
+    assert over.to_json()["budget_ms"] == ((0.5, None, None), (None, 3.95, None)) and over.to_json()["schema"] == 3
+
+
+def test_a_budget_missed_by_what_noise_may_explain_says_so():
+    over = dataclasses.replace(MATRIX, budget_ms=((0.95, None, None), (None, None, None)))
+    assert "for_a is 5.3% over its budget of 0.95 ms, which noise may explain." in over.findings()[0]
+
+
+def test_of_two_own_networks_of_a_device_the_slower_one_over_its_budget_is_named_too():
+    both = dataclasses.replace(MATRIX, own=("a", "a"), budget_ms=((1.1, None, None), (0.8, None, None)))
+    (finding,) = both.findings()
+    assert "for_a is 9.1% under its budget of 1.1 ms." in finding
+    assert "for_b is 50.0% over its budget of 0.8 ms." in finding
 
 
 def test_a_noisy_timing_is_named_beside_what_is_said_of_it():

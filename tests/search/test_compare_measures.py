@@ -73,6 +73,15 @@ def test_runs_on_different_devices_of_one_name_are_refused_before_anything_is_ti
         compare_on_devices(folders, [], lambda done, total: None)
 
 
+def test_a_run_has_a_budget_on_the_device_that_it_searched_for_alone(make_run, monkeypatch):
+    one = make_run("one", STRICT)
+    two = make_run("two", STRICT.replace("quick_cpu", "other_cpu"))
+    write_json(one / "search" / "target.json", {"text": "1 ms", "target_ms": 1.0, "reference_ms": None})
+    matrix, _ = compared(monkeypatch, [one, two])
+    assert matrix.budget_ms == ((1.0, None), (None, None))
+    assert str(matrix.outcomes()[0]) == "over its budget"
+
+
 def test_after_one_session_no_spread_is_claimed(make_run, monkeypatch):
     matrix, _ = compared(monkeypatch, [make_run("one", STRICT), make_run("two", STRICT)], session_count=1)
     assert matrix.spread == ((None,), (None,)) and matrix.verdict == (("noisy",), ("noisy",))
