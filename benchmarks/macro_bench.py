@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import math
 import random
+import statistics
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -42,10 +44,14 @@ NEAR = 0.05
 
 @dataclass(frozen=True)
 class MacroBench:
-    """All networks of the space: (networks,) published accuracy in per cent, parameters, and latency in ms."""
+    """All networks of the space: (networks,) published accuracy in per cent, parameters, and latency in ms.
+
+    ``accuracy`` is the mean of three trainings, and ``accuracy_error`` the standard error of that mean by these three.
+    """
 
     choices: tuple[Choices, ...]
     accuracy: FloatArray
+    accuracy_error: FloatArray
     parameter_count: FloatArray
     latency_ms: FloatArray
     target: LatencyTarget
@@ -74,10 +80,16 @@ def read_macro_bench(data_folder: Path, target: LatencyTarget) -> MacroBench:
     return MacroBench(
         choices=all_choices,
         accuracy=np.array([records[one]["mean_acc"] for one in all_choices]),
+        accuracy_error=np.array([standard_error(records[one]["test_acc"]) for one in all_choices]),
         parameter_count=np.array([float(records[one]["params"]) for one in all_choices]),
         latency_ms=np.array([target.network_ms(one) for one in all_choices]),
         target=target,
     )
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean of these values, as far as they tell themselves."""
+    return statistics.stdev(values) / math.sqrt(len(values))
 
 
 def analytic_device() -> LatencyTarget:

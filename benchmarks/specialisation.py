@@ -4,7 +4,9 @@ The devices are the runtimes of this machine (the nearest thing to several chips
 half of the networks of the NAS-Bench-Macro space meet on it. For each there are two own networks: the one of the
 highest published accuracy by predicted latency, which is as much as there is to find, and the one that a single search
 for all devices at once derives. All are timed on every device. An own network wins against another device's when that
-one misses the budget here, or is less accurate by the published figures; the same network twice is a draw.
+one misses the budget here, or is less accurate by more than the published trainings of each (three) let one doubt: a
+difference of their means within its 95 % interval cannot be told, and is counted apart. The same network twice is a
+draw.
 
 ``--quick`` takes two runtimes, a shorter timing plan and no search. Latencies and the search are kept
 under build/specialisation.
@@ -13,7 +15,9 @@ under build/specialisation.
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +58,10 @@ BUDGET_PERCENTILE = 50
 TOLERANCE = 0.02
 """A measured latency repeats within this, so a network meets a budget that it exceeds by less."""
 
-Outcome: TypeAlias = Literal["wins", "draws", "loses"]
+STUDENT_95 = 2.776
+"""Two-sided 95 % quantile of Student's t for the difference of two means of three trainings each (4 degrees)."""
+
+Outcome: TypeAlias = Literal["wins", "cannot be told", "draws", "loses"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +82,13 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """One network on one device: measured latency over that device's budget, and published accuracy in per cent."""
+    """One network on one device: measured latency over that device's budget, and published accuracy in per cent with
+    the standard error of its mean."""
 
     choices: Choices
     budget_share: float
     accuracy: float
+    accuracy_error: float
 
     @property
     def is_within(self) -> bool:
@@ -92,9 +101,16 @@ def outcome(own: Timed, other: Timed) -> Outcome:
         return "draws"
     if not own.is_within:
         return "loses"
-    if not other.is_within or other.accuracy < own.accuracy:
+    if not other.is_within:
         return "wins"
-    return "loses"
+    if abs(own.accuracy - other.accuracy) <= accuracy_noise(own, other):
+        return "cannot be told"
+    return "wins" if own.accuracy > other.accuracy else "loses"
+
+
+def accuracy_noise(one: Timed, other: Timed) -> float:
+    """How far apart the mean accuracies of two equally good networks may lie, in points."""
+    return STUDENT_95 * math.hypot(one.accuracy_error, other.accuracy_error)
 
 
 def measure(options: Options) -> Iterator[Claim]:
@@ -145,7 +161,7 @@ def searched(columns: Mapping[str, Column], data_folder: Path) -> dict[str, Choi
         }
 
     return {
-        label: tuple(choices) for label, choices in stage(folder / "derived-smoothed.json", search)["derived"].items()
+        label: tuple(choices) for label, choices in stage(folder / "derived-ranked.json", search)["derived"].items()
     }
 
 
@@ -161,19 +177,21 @@ def matrix_claims(what: str, columns: Mapping[str, Column], own: Mapping[str, Ch
         others = {made_for: network for made_for, network in on_device.items() if made_for != label}
         results = {made_for: outcome(on_device[label], network) for made_for, network in others.items()}
         outcomes += results.values()
-        usable = [network.accuracy for network in others.values() if network.is_within]
-        gain = on_device[label].accuracy - max(usable) if usable and on_device[label].is_within else None
+        usable = [network for network in others.values() if network.is_within]
+        best = max(usable, key=lambda network: network.accuracy, default=None)
+        gain = on_device[label].accuracy - best.accuracy if best and on_device[label].is_within else None
         too_slow += [] if on_device[label].is_within else [f"{label} {on_device[label].budget_share - 1:+.1%}"]
         gains += [] if gain is None else [gain]
         rows = [f"made for {made_for}: {described(network)}" for made_for, network in on_device.items()]
         print("\n  ".join([f"{what}, on {label} (budget {column.budget_ms:.4g} ms)", *rows]), flush=True)
-        won, same = (list(results.values()).count(kind) for kind in ("wins", "draws"))
+        count = Counter(results.values())
         yield at_most(
             beaten_text(what, label),
-            len(results) - won - same,
+            count["loses"],
             0,
             unit=f"of {len(results)}",
-            note=f"beaten {won}, the same network {same}; " + gain_text(gain, on_device[label]),
+            note=f"beaten {count['wins']}, cannot be told {count['cannot be told']}, "
+            f"the same network {count['draws']}; {gain_text(on_device[label], best)}",
         )
     yield at_most(
         f"{what}: devices whose own network misses their budget, as measured, by more than {TOLERANCE:.0%}",
@@ -189,14 +207,19 @@ def matrix_claims(what: str, columns: Mapping[str, Column], own: Mapping[str, Ch
             0.0,
             unit="points",
             spread=(min(gains), max(gains)),
-            note=f"{outcomes.count('wins')} won, {outcomes.count('draws')} the same, {outcomes.count('loses')} lost",
+            note=f"{outcomes.count('wins')} won, {outcomes.count('cannot be told')} cannot be told, "
+            f"{outcomes.count('draws')} the same, {outcomes.count('loses')} lost",
         )
 
 
-def gain_text(gain: float | None, own: Timed) -> str:
+def gain_text(own: Timed, best: Timed | None) -> str:
+    """What the own network gains over the most accurate other that meets the budget."""
     if not own.is_within:
         return "its own misses the budget"
-    return "no other meets the budget" if gain is None else f"{gain:+.2f} points over the best that meets it"
+    if best is None:
+        return "no other meets the budget"
+    gain, noise = own.accuracy - best.accuracy, accuracy_noise(own, best)
+    return f"{gain:+.2f} points over the best that meets it, where {noise:.2f} are noise"
 
 
 def beaten_text(what: str, label: str) -> str:
@@ -211,6 +234,7 @@ def timed(column: Column, own: Mapping[str, Choices]) -> dict[str, Timed]:
             choices=choices,
             budget_share=measured_ms[choices] / column.budget_ms,
             accuracy=float(column.bench.accuracy[column.bench.row(choices)]),
+            accuracy_error=float(column.bench.accuracy_error[column.bench.row(choices)]),
         )
         for made_for, choices in own.items()
         if choices in measured_ms
