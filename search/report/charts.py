@@ -31,7 +31,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """One plot. ``bands`` shade stretches of x, ``lines`` are levels of y, ``walls`` levels of x."""
+    """One plot. ``bands`` shade stretches of x, ``levels`` are of y, ``walls`` of x; ``note`` stands below."""
 
     id: str
     title: str
@@ -45,6 +45,7 @@ class Chart:
     bands: tuple[tuple[float, float, str], ...] = ()
     diagonal: tuple[float, float] | None = None
     table: tuple[tuple[str, ...], ...] = ()
+    note: str = ""
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""
@@ -59,7 +60,7 @@ def search_charts(run: RunRecord) -> list[Chart]:
     if steps:
         latency = (
             _trace("Expected", "--series-2", steps, "expected_ms"),
-            _trace("Derived network now", "--accent", steps, "derived_ms", style="steps"),
+            _trace("Most probable network", "--accent", steps, "derived_ms", style="steps"),
         )
         levels = ((run.target_ms, "budget"),) if run.target_ms is not None else ()
         multiplier = (_trace("Multiplier", "--accent", steps, "multiplier"),)
@@ -177,6 +178,8 @@ def judged_chart(run: RunRecord) -> Chart | None:
         series,
         y_percent=True,
         table=tuple(rows),
+        note="Chosen by held-out loss, not by accuracy, among those that met the budget on the device as well: the "
+        "derived network need not lie on the line.",
     )
 
 

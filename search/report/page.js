@@ -79,12 +79,27 @@
   draw().then(() => { root.dataset.plots = String(data.charts.length); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
+  // A table that is cut off at the right says so: phones hide their scroll bars.
+  const boxes = [...document.querySelectorAll(".scroll")];
+  const tell = () => boxes.forEach((box) => box.classList.toggle("more", box.scrollWidth > box.clientWidth + 1));
+  const watch = new ResizeObserver(tell);
+  boxes.forEach((box) => watch.observe(box));
+  tell();
+
   const slider = document.getElementById("frame");
   if (!slider) return;
   const rows = [...document.querySelectorAll("#path-map tbody tr")];
   const last = data.frames.length - 1;
   const share = (probabilities) => probabilities.length < 2 ? 0
     : -probabilities.reduce((sum, p) => sum + (p > 0 ? p * Math.log(p) : 0), 0) / Math.log(probabilities.length);
+  const lead = (probabilities) => {
+    const [first, second] = [...probabilities, 0].sort((a, b) => b - a);
+    return first - second;
+  };
+  const write = (place, value) => {
+    place.value = value;
+    place.textContent = Math.round(100 * value);
+  };
   const show = (index) => {
     const [step, probabilities] = data.frames[index];
     document.getElementById("frame-step").value = step;
@@ -95,9 +110,10 @@
         cell.classList.toggle("strong", p > 0.62);
         cell.textContent = Math.round(100 * p);
       }
-      const undecided = `${Math.round(100 * share(probabilities[position]))}`;
-      row.querySelector(".meter i").style.width = `${undecided}%`;
-      row.querySelector(".entropy-text").textContent = `${undecided} %`;
+      const undecided = share(probabilities[position]);
+      row.querySelector(".meter i").style.width = `${100 * undecided}%`;
+      write(row.querySelector(".entropy data"), undecided);
+      write(row.querySelector(".margin data"), lead(probabilities[position]));
       const now = row.querySelector(".stream .now"), x = last ? 150 * index / last : 150;
       now.setAttribute("x1", x);
       now.setAttribute("x2", x);

@@ -30,9 +30,13 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
+    """A position. ``entropy`` is a share of the largest possible; ``margin`` is how far the most probable candidate
+    leads the next."""
+
     name: str
     cells: tuple[Cell, ...]
     entropy: float
+    margin: float
     stream: Markup
 
 
@@ -67,6 +71,22 @@ def entropy_share(probabilities: Sequence[float]) -> float:
     return -sum(p * math.log(p) for p in probabilities if p > 0) / math.log(len(probabilities))
 
 
+def margin_of(probabilities: Sequence[float]) -> float:
+    """The largest probability less the next; a lone candidate leads by all it has."""
+    first, second = sorted((*probabilities, 0.0), reverse=True)[:2]
+    return first - second
+
+
+def _certainty(run: RunRecord, index: int, last: Sequence[float]) -> tuple[float, float]:
+    """(entropy as a share, margin) of a position: as the derivation kept them, or else those of the last frame, whose
+    probabilities are rounded."""
+    kept = run.derivation or {}
+    entropies, margins = (kept.get(name) or () for name in ("entropy", "margin"))
+    if len(entropies) != len(run.positions) or len(margins) != len(run.positions):
+        return entropy_share(last), margin_of(last)
+    return float(entropies[index]) / math.log(max(len(last), 2)), float(margins[index])
+
+
 def _row(run: RunRecord, index: int, labels: Sequence[str], frames: Sequence[ProbabilityFrame]) -> Row:
     position = run.positions[index]
     last = frames[-1].probabilities[index]
@@ -76,7 +96,8 @@ def _row(run: RunRecord, index: int, labels: Sequence[str], frames: Sequence[Pro
         choice = position.labels.index(label) if label in position.labels else None
         cells.append(Cell(choice, 0.0 if choice is None else last[choice], choice == chosen))
     history = [frame.probabilities[index] for frame in thin(frames, _STREAM_POINTS)]
-    return Row(position.name, tuple(cells), entropy_share(last), _stream(position, history))
+    entropy, margin = _certainty(run, index, last)
+    return Row(position.name, tuple(cells), entropy, margin, _stream(position, history))
 
 
 def _rounded(frame: ProbabilityFrame) -> tuple[tuple[float, ...], ...]:

@@ -43,6 +43,11 @@ def path_percents(dom: str) -> list[int]:
     return [int(text) for text in re.findall(r'<td class="cell[^>]*>(\d+)</td>', table[0])]
 
 
+def path_margins(dom: str) -> list[float]:
+    """The machine-readable margin of each position."""
+    return [float(value) for value in re.findall(r'<td class="margin"><data value="([^"]+)"', dom)]
+
+
 def drawn_plots(dom: str) -> set[str]:
     """The plots that hold at least one drawn trace."""
     parts = re.split(r'id="plot-([a-z-]+)"', dom)

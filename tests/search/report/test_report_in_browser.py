@@ -6,7 +6,17 @@ import re
 import pytest
 
 from search.report import write_comparison, write_report
-from tests.search.report.page_dom import ALL_PLOTS, READY, WIDTHS, data_value, drawn_plots, path_percents, row_values
+from search.report.path_map import margin_of
+from tests.search.report.page_dom import (
+    ALL_PLOTS,
+    READY,
+    WIDTHS,
+    data_value,
+    drawn_plots,
+    path_margins,
+    path_percents,
+    row_values,
+)
 
 
 @pytest.mark.slow
@@ -38,6 +48,7 @@ def test_the_slider_goes_back_to_the_first_probabilities(run_folder, browser):
     assert len(page.console) == 1 and "moved" in page.console[0]
     first = json.loads((run_folder.folder / "search" / "probabilities.jsonl").read_text().split("\n")[0])
     assert path_percents(page.dom) == [round(100 * p) for row in first["probabilities"] for p in row]
+    assert path_margins(page.dom) == [pytest.approx(margin_of(row), abs=0.002) for row in first["probabilities"]]
     assert re.search(r'id="frame-step"[^>]*>300<', page.dom)
 
 
