@@ -91,7 +91,7 @@ def test_the_recipe_is_kept_when_a_run_begins_and_asked_for_when_it_resumes(tmp_
     assert code(*WORDS) == 0 and len(done) == 2
     capsys.readouterr()
     assert code("--dropout", "0.2", "--mixup-alpha", "0.3") == 2
-    assert "ema_decay=0.9" in capsys.readouterr().err
+    assert "--ema-decay 0.9" in capsys.readouterr().err
 
 
 def test_the_card_of_a_run_says_its_recipe(tmp_path):

@@ -114,7 +114,7 @@ def test_run_keeps_them_and_asks_for_them_again(tmp_path, monkeypatch):
         cli.app([*command, *words], standalone_mode=False)
     settings = read_settings(done[-1].folder.settings)
     assert (settings.estimator, settings.latency_weight_per_ms, settings.least_budget_share) == ("two-path", 0.5, 0.8)
-    with pytest.raises(RunFolderError, match="estimator='two-path', not 'full'"):
+    with pytest.raises(RunFolderError, match="--estimator two-path, not --estimator full"):
         cli.app(command, standalone_mode=False)
 
 
