@@ -123,13 +123,8 @@ def _figures(run: RunRecord, derived: NetworkRecord) -> tuple[Figure, ...]:
     budget_note = str(target.get("text") or "")
     if reference_ms is not None:
         budget_note += f", of {format_ms(reference_ms)}"
-    baselines = [
-        f"{NETWORK_TITLES[name].lower()} {format_percent(run.networks[name].accuracy)}"
-        for name in ("random", "handmade")
-        if run.networks[name].accuracy is not None
-    ]
-    accuracy_note = ", ".join(baselines) or "test images, looked at once"
-    if note := starts_note({name: start_of(run.networks[name].result) for name in NETWORK_TITLES}):
+    accuracy_note = _accuracies_beside(run) or "test images, looked at once"
+    if note := starts_note({name: start_of(record.result) for name, record in run.networks.items()}):
         accuracy_note += f". {note}"
     return (
         Figure("Budget", run.target_ms, format_ms(run.target_ms), budget_note),
@@ -158,6 +153,21 @@ def _noise(run: RunRecord, check: Verification | None) -> str:
     if number(run.run["device"], "session_count") == 1:
         return "; timed in one session, so its noise is not known"
     return "" if check is None or check.spread is None else f"; sessions differ by {format_percent(check.spread)}"
+
+
+def _accuracies_beside(run: RunRecord) -> str:
+    """The accuracies of the baselines, those of several random networks as a range; empty before any is trained."""
+    known = {name: record.accuracy for name, record in run.networks.items() if record.accuracy is not None}
+    handmade = known.pop("handmade", None)
+    drawn = [accuracy for name, accuracy in known.items() if name != "derived"]
+    parts = []
+    if len(drawn) > 1:
+        parts.append(f"{len(drawn)} random {format_percent(min(drawn))} to {format_percent(max(drawn))}")
+    elif drawn:
+        parts.append(f"random {format_percent(drawn[0])}")
+    if handmade is not None:
+        parts.append(f"{NETWORK_TITLES['handmade'].lower()} {format_percent(handmade)}")
+    return ", ".join(parts)
 
 
 def _ruler(run: RunRecord) -> Ruler | None:

@@ -4,14 +4,26 @@
   const root = document.documentElement;
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
+  // A label stands on the far side of its point from the nearest other point.
+  const labelPlace = (chart, index) => {
+    const [xs, ys] = ["x", "y"].map((axis) => chart.series.map((series) => series[axis][0]));
+    const [width, height] = [xs, ys].map((values) => Math.max(...values) - Math.min(...values) || 1);
+    const gap = (other) => Math.hypot((xs[other] - xs[index]) / width, (ys[other] - ys[index]) / height);
+    const others = xs.map((_, other) => other).filter((other) => other !== index);
+    const nearest = others.sort((a, b) => gap(a) - gap(b))[0];
+    const isBelow = nearest === undefined || ys[nearest] < ys[index] || (ys[nearest] === ys[index] && nearest < index);
+    return isBelow ? "top center" : "bottom center";
+  };
+
   const trace = (series, chart, index) => {
     const paint = colour(series.colour);
+    const isAgain = chart.series.slice(0, index).some((other) => other.colour === series.colour);
     const isPoints = series.style === "points", isCloud = series.style === "cloud";
     const result = {
       name: series.name, x: series.x, y: series.y, type: "scatter",
       mode: series.texts.length ? "markers+text" : isPoints || isCloud ? "markers" : "lines",
-      text: series.texts, textposition: index % 2 ? "bottom center" : "top center", cliponaxis: false,
-      line: { color: paint, width: 2, shape: series.style === "steps" ? "hv" : "linear" },
+      text: series.texts, textposition: series.texts.length ? labelPlace(chart, index) : undefined, cliponaxis: false,
+      line: { color: paint, width: 2, shape: series.style === "steps" ? "hv" : "linear", dash: isAgain ? "dot" : "solid" },
       marker: { color: paint, size: isCloud ? 7 : 12, opacity: isCloud ? 0.7 : 1 },
       hovertemplate: `${chart.x_title} %{x:,.4~g}<br>${chart.y_title} %{y:${chart.y_percent ? ".1%" : ",.4~g"}}`,
     };

@@ -36,3 +36,13 @@ def test_sessions_are_said_to_agree_only_when_there_were_several(run_folder):
 
     note = headline(read_run(run_folder.folder)).figures[2].note
     assert "timed in one session, so its noise is not known" in note and "differ" not in note
+
+
+def test_the_accuracies_beside_the_derived_networks_are_those_of_added_baselines_too(run_folder):
+    run_folder.finish()
+    assert headline(read_run(run_folder.folder)).figures[3].note.startswith("random 90.2\u00a0%, hand-made 90.5\u00a0%")
+    run_folder.write("networks/random-2.json", json.loads((run_folder.folder / "networks/random.json").read_text()))
+    run_folder.write("train/random-2/result.json", {"schema": 1, "accuracy": 0.925})
+
+    note = headline(read_run(run_folder.folder)).figures[3].note
+    assert note.startswith("2 random 90.2\u00a0% to 92.5\u00a0%, hand-made 90.5\u00a0%")
