@@ -1,5 +1,6 @@
 """The report in a real browser: it says what the run's files say, draws everything and complains of nothing."""
 
+import itertools
 import json
 import re
 
@@ -108,3 +109,34 @@ def test_the_matrix_of_networks_and_devices_is_a_heat_map(make_run_folder, brows
     assert len(re.findall(r'class="cell chosen', table)) == 2
     assert "is the fastest, by 25.0%." in page.dom
     assert "traced TorchScript, not eager" in table and "fastest, noisy" in table
+
+
+LABELS = (
+    "[...inner.querySelectorAll('#plot-trade-off .textpoint text')].map((one) => one.getBoundingClientRect())"
+    ".map((box) => [box.left, box.right, box.top, box.bottom])"
+)
+LINES = "#plot-training .scatterlayer .js-line"
+DASHES = f"[...inner.querySelectorAll('{LINES}')].map((line) => line.style.strokeDasharray || '')"
+
+
+@pytest.mark.slow
+def test_on_a_phone_an_added_baseline_can_be_told_from_the_first(run_folder, browser):
+    run_folder.finish()
+    for part in ("networks/random{}.json", "verify/random{}.json", "train/random{}/result.json"):
+        run_folder.write(part.format("-2"), json.loads((run_folder.folder / part.format("")).read_text()))
+    verification = json.loads((run_folder.folder / "verify/random-2.json").read_text())
+    run_folder.write("verify/random-2.json", verification | {"measured_ms": run_folder.measured_ms["derived"] * 1.002})
+    result = json.loads((run_folder.folder / "train/random-2/result.json").read_text())
+    run_folder.write("train/random-2/result.json", result | {"accuracy": run_folder.accuracy["derived"] + 0.003})
+    events = (run_folder.folder / "train/random/events.jsonl").read_text()
+    (run_folder.folder / "train/random-2/events.jsonl").write_text(events)
+
+    page = browser.open_framed(write_report(run_folder.folder), width=390, ready=READY, probe=f"[{LABELS}, {DASHES}]")
+
+    labels, dashes = page.probed
+    assert len(labels) == 4
+    for one, other in itertools.combinations(labels, 2):
+        is_beside = one[1] <= other[0] or other[1] <= one[0]
+        is_above = one[3] <= other[2] or other[3] <= one[2]
+        assert is_beside or is_above
+    assert [bool(dash) for dash in dashes] == [False, False, False, True]
