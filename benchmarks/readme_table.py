@@ -1,17 +1,20 @@
-"""Writes the kept benchmark results into the README, between its two markers: what ran where and when, and the claims.
+"""Writes the kept benchmark results into two pages, between their markers: ``python -m benchmarks.readme_table``.
 
-``python -m benchmarks.readme_table``.
+benchmarks/README.md tells what ran where and when, and has a row for each claim; the project's README has a row for
+each benchmark.
 """
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parents[1] / "README.md"
+PAGE, README = Path(__file__).parent / "README.md", Path(__file__).parents[1] / "README.md"
 START, END = "<!-- results -->", "<!-- end of results -->"
 
 Result = dict[str, Any]
@@ -56,15 +59,42 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(rows)
 
 
-def with_results(readme: str, results: Sequence[Result]) -> str:
-    """The README with these results between its markers."""
-    before, _, rest = readme.partition(START)
+def summary(results: Sequence[Result]) -> str:
+    """One row per benchmark: what it asks, how many of its claims hold, and which fall short."""
+    rows = ["| what is asked | claims that hold | command |", "|---|---|---|"]
+    for result in results:
+        claims = result["claims"]
+        asked = first_words(result["benchmark"])
+        holding = f"{sum(claim['holds'] for claim in claims)} of {len(claims)}"
+        rows.append(f"| {asked.replace('|', '/')} | {holding} | `python -m benchmarks.{result['benchmark']}` |")
+    return "\n".join(rows)
+
+
+def first_words(benchmark: str) -> str:
+    """The first sentence of a benchmark's docstring, without the command."""
+    text = ast.get_docstring(ast.parse((Path(__file__).parent / f"{benchmark}.py").read_text())) or ""
+    paragraph = re.sub(r":? `*python -m .*", "", " ".join(text.split("\n\n")[0].split()))
+    return re.split(r"(?<=\?) |\. ", paragraph)[0].rstrip(".")
+
+
+def between_markers(page: str, text: str) -> str:
+    """The page with this text between its markers."""
+    before, _, rest = page.partition(START)
     _, _, after = rest.partition(END)
-    return f"{before}{START}\n{origins(results)}\n\n{table(results)}\n{END}{after}"
+    return f"{before}{START}\n{text}\n{END}{after}"
+
+
+def pages(results: Sequence[Result]) -> dict[Path, str]:
+    """Both pages as these results make them."""
+    return {
+        PAGE: between_markers(PAGE.read_text(), f"{origins(results)}\n\n{table(results)}"),
+        README: between_markers(README.read_text(), summary(results)),
+    }
 
 
 def main() -> None:
-    README.write_text(with_results(README.read_text(), kept_results()))
+    for path, text in pages(kept_results()).items():
+        path.write_text(text)
 
 
 if __name__ == "__main__":

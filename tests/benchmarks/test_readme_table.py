@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.__main__ import benchmark_names
-from benchmarks.readme_table import README, kept_results, origins, table, with_results
+from benchmarks.readme_table import between_markers, first_words, kept_results, origins, pages, summary, table
 
 
 @pytest.fixture
@@ -49,15 +49,24 @@ def test_benchmarks_of_one_machine_and_versions_are_named_together(result: dict[
 
 def test_the_table_replaces_what_stands_between_the_markers(result: dict[str, Any]):
     readme = "before\n<!-- results -->\nearlier figures\n<!-- end of results -->\nafter\n"
-    once = with_results(readme, [result])
+    once = between_markers(readme, table([result]))
     assert once.startswith("before\n<!-- results -->\n") and once.endswith("<!-- end of results -->\nafter\n")
-    assert "earlier figures" not in once and with_results(once, [result]) == once
+    assert "earlier figures" not in once and between_markers(once, table([result])) == once
 
 
-def test_the_readme_shows_the_results_that_are_kept():
-    assert with_results(README.read_text(), kept_results()) == README.read_text(), (
-        "benchmarks/results/ has changed: run python -m benchmarks.readme_table"
-    )
+def test_the_pages_show_the_results_that_are_kept():
+    for path, text in pages(kept_results()).items():
+        assert path.read_text() == text, "benchmarks/results/ has changed: run python -m benchmarks.readme_table"
+
+
+def test_the_summary_counts_what_holds(result: dict[str, Any]):
+    assert summary([result]).splitlines()[-1].endswith("| 1 of 2 | `python -m benchmarks.memory` |")
+
+
+@pytest.mark.parametrize("name", benchmark_names())
+def test_every_benchmark_begins_with_what_it_asks(name: str):
+    words = first_words(name)
+    assert 10 < len(words) < 200 and "`" not in words and "python -m" not in words
 
 
 @pytest.mark.parametrize("kept", kept_results(), ids=lambda kept: kept["benchmark"])
