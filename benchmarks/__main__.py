@@ -39,13 +39,13 @@ POLL_S = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One benchmark, run or stopped. ``problem`` is None when it came to its end, whatever it found; ``is_cut`` says
-    that not it but all together took too long."""
+    """One benchmark, run or stopped. ``problem`` is None when it came to its end, whatever it found; ``is_stopped``
+    says that its time, or that of all together, was over."""
 
     name: str
     seconds: float
     problem: str | None = None
-    is_cut: bool = False
+    is_stopped: bool = False
 
 
 class Program:
@@ -53,7 +53,6 @@ class Program:
 
     def __init__(self, name: str, limit_s: float, *, quick: bool) -> None:
         self.name, self.limit_s = name, limit_s
-        self.is_short = limit_s < (QUICK_LIMIT_S if quick else LIMIT_S)
         self.output = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 - closed in stop
         one_core = {"OMP_NUM_THREADS": "1"} if quick else {}  # of those that run side by side
         self.process = subprocess.Popen(
@@ -81,7 +80,7 @@ class Program:
             problem = f"ended with {code}"
         else:
             problem = what_is_wrong(json.loads(lines[-1]) if lines else {"claims": []})
-        return Run(name=self.name, seconds=seconds, problem=problem, is_cut=code is None and self.is_short), lines
+        return Run(name=self.name, seconds=seconds, problem=problem, is_stopped=code is None), lines
 
     def stop(self) -> None:
         """End it with all that it has started: peers, workers, busy loops."""
@@ -131,7 +130,7 @@ def run_groups(
             while waiting and len(active) < at_once:
                 if (limit := limit_s()) <= 0:
                     runs += [
-                        Run(name=name, seconds=0, problem="not begun", is_cut=True)
+                        Run(name=name, seconds=0, problem="not begun", is_stopped=True)
                         for group in waiting
                         for name in group
                     ]
@@ -187,9 +186,9 @@ def main() -> None:
             quick=True,
             at_once=QUICK_AT_ONCE,
         )
-        if cut := [run.name for run in runs if run.is_cut]:
-            print(f"no time was left for {', '.join(cut)}")
-        runs = [run for run in runs if not run.is_cut]
+        if math.isfinite(arguments.minutes):
+            print(f"no time was left for {', '.join(run.name for run in runs if run.is_stopped) or 'none'}")
+            runs = [run for run in runs if not run.is_stopped]
     else:
         ends = started + TOTAL_LIMIT_S
         runs = run_groups(in_order(names), lambda: min(LIMIT_S, ends - time.monotonic()), quick=False, at_once=1)

@@ -78,7 +78,7 @@ def test_what_the_time_of_all_together_does_not_hold_is_no_failure(folder: Path)
     (folder / "slow.py").write_text(SLOW)
     ends = time.monotonic() + 3.0
     runs = run_groups([["slow"], ["good"]], lambda: ends - time.monotonic(), quick=True, at_once=1)
-    assert [(run.name, run.is_cut) for run in runs] == [("slow", True), ("good", True)]
+    assert [(run.name, run.is_stopped) for run in runs] == [("slow", True), ("good", True)]
     assert runs[1].problem == "not begun"
 
 
