@@ -32,6 +32,7 @@ RANDOM_CANDIDATES = 8
 RANDOM_DRAWS = 50_000
 LATENCY_MATCH = 0.03
 HANDMADE_WIDTHS = tuple(round(0.3 + 0.025 * step, 3) for step in range(29))
+WIDER_HANDMADE = 4
 REPAIRS = 3
 UNUSED_BUDGET = 0.03
 LARGEST_CORRECTION = 0.25
@@ -159,18 +160,20 @@ def _finer_handmade(
     run: Run, by_width: Sequence[NetworkSpec], measured: dict[tuple[Any, ...], float], target_ms: float
 ) -> list[NetworkSpec]:
     """Widths are rounded, so the widest hand-made network that fits can lie far below the budget: those between it and
-    the next wider one."""
+    the next wider ones, each once."""
     latencies_ms = [measured[paid_ops(network)] for network in by_width]
     fitting = [index for index, ms in enumerate(latencies_ms) if ms <= target_ms]
     if not fitting:
         return []
     last = max(fitting, key=lambda index: latencies_ms[index])
     wider = [index for index in range(last + 1, len(by_width)) if latencies_ms[index] > target_ms]
-    if not wider:
-        return []
-    return networks_between(
-        reference_network(run.space), HANDMADE_WIDTHS[last], HANDMADE_WIDTHS[wider[0]], by_width[last].name
-    )
+    reference = reference_network(run.space)
+    found = {
+        paid_ops(network): network
+        for index in wider[:WIDER_HANDMADE]
+        for network in networks_between(reference, HANDMADE_WIDTHS[last], HANDMADE_WIDTHS[index], by_width[last].name)
+    }
+    return list(found.values())
 
 
 def random_networks(space: SearchSpace, target: LatencyTarget, rng: random.Random) -> list[NetworkSpec]:
