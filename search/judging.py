@@ -77,7 +77,8 @@ class HeldOutJudge:
             self._kept.move_to_end(begins[known])
         for position in range(known, len(paths.choices)):
             x = chain.mixed_ops[position](x, paths.positions[position])
-            self._keep(begins[position + 1], x)
+            if position + 1 < len(paths.choices):  # no other network begins with a whole one
+                self._keep(begins[position + 1], x)
         return cast(Tensor, chain.head(x))
 
     def _keep(self, begin: _Begin, x: Tensor) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from latency_model.cli import register
 from latency_model.kernels import bytes_moved, kernels_of, macs
 from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSet, measurement_of, paid_ops
 from latency_model.network import NetworkSpec, single_op_network
@@ -151,3 +154,17 @@ def make_space_ops():
         return [single_op_network(op) for op in dict.fromkeys(op for net in networks for op in net.ops)]
 
     return space_ops
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., str]:
+    """A verb of the command line that succeeds: what it printed."""
+    app = typer.Typer()
+    register(app)
+
+    def run(*arguments: object) -> str:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return run

@@ -3,26 +3,10 @@
 import json
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from latency_model.cli import register
 from latency_model.errors import LatencyModelError, PredictorMismatchError
 from latency_model.measurement import append_measurement
 from latency_model.network import network_to_json
-
-
-@pytest.fixture
-def run():
-    app = typer.Typer()
-    register(app)
-
-    def run(*arguments):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    return run
 
 
 @pytest.fixture

@@ -5,10 +5,7 @@ import json
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from latency_model.cli import register
 from latency_model.errors import LatencyModelError, UnknownOpError, UnsupportedOpsError
 from latency_model.grain import kernels_run_by
 from latency_model.ingest import ingest_network, with_blocks
@@ -18,19 +15,6 @@ from latency_model.network import network_to_json, single_op_network
 from latency_model.network_latency import load_network_latency
 
 DEVICE = "device_configs/local_cpu_onnxruntime.yaml"
-
-
-@pytest.fixture
-def run():
-    app = typer.Typer()
-    register(app)
-
-    def run(*arguments):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    return run
 
 
 @pytest.fixture

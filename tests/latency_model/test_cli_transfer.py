@@ -5,10 +5,7 @@ import json
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from latency_model.cli import register
 from latency_model.errors import TooFewSamplesError
 from latency_model.measurement import append_measurement
 from latency_model.network import network_from_json, network_to_json
@@ -52,19 +49,6 @@ def sources(make_device, networks, make_space_ops, tmp_path_factory):
         for measurement in device.measure([*make_space_ops(networks), *part]).measurements:
             append_measurement(folder / f"source{index}.jsonl", measurement)
     return sorted(folder.glob("*.jsonl"))
-
-
-@pytest.fixture(scope="module")
-def run():
-    app = typer.Typer()
-    register(app)
-
-    def run(*arguments):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    return run
 
 
 @pytest.fixture(scope="module")

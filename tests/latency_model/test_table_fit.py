@@ -6,10 +6,7 @@ import hashlib
 import json
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from latency_model.cli import register
 from latency_model.errors import LatencyModelError, MeasurementError, PredictorMismatchError, UnknownOpError
 from latency_model.measurement import append_measurement
 from latency_model.network import NetworkSpec, network_to_json
@@ -31,19 +28,6 @@ STEM = ConvSpec(
 LAST = ConvSpec(in_channels=320, in_height=7, in_width=7, out_channels=1280, kernel_size=1, activation="relu6")
 POOL = PoolSpec(in_channels=1280, in_height=7, in_width=7, pool="global_average")
 LOGITS = LinearSpec(in_features=1280, out_features=1000)
-
-
-@pytest.fixture
-def run():
-    app = typer.Typer()
-    register(app)
-
-    def run(*arguments):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    return run
 
 
 @pytest.fixture

@@ -13,23 +13,28 @@ import pytest
 from watching import in_background, runs_log, wait_for
 
 from profiler_agent.bundle import AGENT_SCRIPT
+from profiler_agent.device import Device
 from profiler_agent.errors import DeviceBusy
 from profiler_agent.session import clean_device, open_session
 
 
-def test_two_hosts_on_one_device_take_turns(local_device, models, fake_python):
-    files = models("ok", "slow:0.3")
+def require_turns(first: Device, second: Device, files: list[Path], fake_python: Path) -> None:
+    """Two hosts time at the same time, and never both at once."""
 
     def second_host():
-        with open_session(local_device) as session:
+        with open_session(second) as session:
             assert len(list(session.time_models(files, canary=files[0]))) == 2
 
-    with in_background(second_host), open_session(local_device) as session:
+    with in_background(second_host), open_session(first) as session:
         assert len(list(session.time_models(files, canary=files[0]))) == 2
     spans = [line.split(":") for line in (fake_python.parent / "spans.log").read_text().split()]
     ordered = sorted((float(start), float(end)) for start, end in spans)
     assert len(ordered) == 4
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ordered))
+
+
+def test_two_hosts_on_one_device_take_turns(local_device, models, fake_python):
+    require_turns(local_device, local_device, models("ok", "slow:0.3"), fake_python)
 
 
 def test_a_host_with_many_runs_leaves_turns_to_another(local_device, models, fake_python):
@@ -81,19 +86,8 @@ def locks(tmp_path, monkeypatch):
 
 
 def test_two_hosts_with_different_folders_on_one_device_take_turns(local_device, models, fake_python, locks, tmp_path):
-    files = models("ok", "slow:0.3")
     elsewhere = replace(local_device, directory=str(tmp_path / "elsewhere" / "proxyless"))
-
-    def second_host():
-        with open_session(elsewhere) as session:
-            assert len(list(session.time_models(files, canary=files[0]))) == 2
-
-    with in_background(second_host), open_session(local_device) as session:
-        assert len(list(session.time_models(files, canary=files[0]))) == 2
-    spans = [line.split(":") for line in (fake_python.parent / "spans.log").read_text().split()]
-    ordered = sorted((float(start), float(end)) for start, end in spans)
-    assert len(ordered) == 4
-    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(ordered))
+    require_turns(local_device, elsewhere, models("ok", "slow:0.3"), fake_python)
     wait_for(lambda: list(locks.iterdir()) == [])
 
 

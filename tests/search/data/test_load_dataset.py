@@ -2,31 +2,15 @@
 
 import gzip
 import struct
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from profiler_agent.errors import ProxylessError
-from search.data import DataError, ImageData, load_dataset
+from search.data import DataError, load_dataset
 from search.data.idx import FASHION_MNIST_FOLDER
-
-CIFAR_ARCHIVE = Path(__file__).parents[4] / "shared" / "data" / "cifar10" / "cifar10_images.tar.gz"
-CIFAR_CLASSES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-)
+from tests.search.data.image_files import check_invariants
 
 
 def write_idx(path: Path, values: np.ndarray) -> None:
@@ -40,25 +24,6 @@ def write_idx_folder(folder: Path, *, suffix: str = "", label_offset: int = 0) -
         write_idx(folder / f"{part}-images-idx3-ubyte{suffix}", rng.integers(0, 256, (count, 5, 4), dtype=np.uint8))
         labels = (np.arange(count) % 3 + label_offset).astype(np.uint8)
         write_idx(folder / f"{part}-labels-idx1-ubyte{suffix}", labels)
-
-
-def write_image(path: Path, *, size: tuple[int, int] = (8, 6), colour: int | tuple[int, ...] = (200, 0, 0)) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L" if isinstance(colour, int) else "RGB", size, colour).save(path)
-
-
-def write_class_folders(folder: Path, *, image_count: int, size: tuple[int, int] = (8, 6)) -> None:
-    for shade, class_name in enumerate(("cat", "dog")):
-        for i in range(image_count):
-            write_image(folder / class_name / f"{i}.png", size=size, colour=(100 * shade, i, 0))
-
-
-def check_invariants(data: ImageData) -> None:
-    for images, labels in ((data.train_images, data.train_labels), (data.test_images, data.test_labels)):
-        assert images.dtype == torch.uint8 and images.is_contiguous()
-        assert tuple(images.shape) == (len(labels), *data.image_shape)
-        assert labels.dtype == torch.int64
-        assert set(labels.tolist()) == set(range(data.class_count))
 
 
 def test_digits_need_nothing_and_get_a_balanced_test_part():
@@ -214,168 +179,9 @@ def test_a_test_label_unknown_in_training_is_refused(tmp_path):
         load_dataset(tmp_path / "mine.npz")
 
 
-def test_an_image_folder_without_a_test_part_gets_one(tmp_path):
-    write_class_folders(tmp_path, image_count=10)
-
-    data = load_dataset(tmp_path)
-
-    check_invariants(data)
-    assert data.class_names == ("cat", "dog")
-    assert data.image_shape == (3, 6, 8)
-    assert torch.bincount(data.test_labels).tolist() == [2, 2]
-    assert torch.equal(data.test_images, load_dataset(tmp_path).test_images)
-
-
-@pytest.mark.parametrize("test_name", ["test", "val"])
-def test_an_image_folder_may_bring_train_and_test(tmp_path, test_name):
-    write_class_folders(tmp_path / "train", image_count=4)
-    write_class_folders(tmp_path / test_name, image_count=3)
-
-    data = load_dataset(tmp_path)
-
-    check_invariants(data)
-    assert (len(data.train_labels), len(data.test_labels)) == (8, 6)
-
-
-def test_pixels_labels_and_order_survive_the_decoding_threads(tmp_path):
-    write_class_folders(tmp_path / "train", image_count=20)
-    write_class_folders(tmp_path / "test", image_count=2)
-
-    data = load_dataset(tmp_path)
-
-    assert data.train_images[:, 0, 0, 0].tolist() == [100 * label for label in data.train_labels.tolist()]
-    names = sorted(f"{i}.png" for i in range(20))
-    assert data.train_images[:20, 1, 0, 0].tolist() == [int(name.removesuffix(".png")) for name in names]
-
-
-def test_one_colour_image_makes_all_of_them_colour(tmp_path):
-    write_class_folders(tmp_path, image_count=4)
-    write_image(tmp_path / "cat" / "grey.png", colour=70)
-
-    assert load_dataset(tmp_path).image_shape[0] == 3
-
-
-def test_grey_images_keep_one_channel(tmp_path):
-    for class_name in ("cat", "dog"):
-        for i in range(5):
-            write_image(tmp_path / class_name / f"{i}.png", colour=10 * i)
-
-    assert load_dataset(tmp_path).image_shape == (1, 6, 8)
-
-
-def test_sixteen_bit_grey_images_keep_their_brightness(tmp_path):
-    for class_name in ("cat", "dog"):
-        (tmp_path / class_name).mkdir()
-        for i in range(3):
-            Image.fromarray(np.full((6, 8), 40_000, np.uint16)).save(tmp_path / class_name / f"{i}.png")
-
-    assert load_dataset(tmp_path).train_images.unique().tolist() == [40_000 >> 8]
-
-
-def test_mixed_sizes_are_refused_with_the_mend(tmp_path):
-    write_class_folders(tmp_path, image_count=4)
-    write_image(tmp_path / "cat" / "large.png", size=(30, 20))
-
-    with pytest.raises(DataError, match=r"2 different sizes \(8x6, 30x20\).*--image-size 32"):
-        load_dataset(tmp_path)
-
-
-def test_mixed_sizes_are_scaled_when_a_size_is_given(tmp_path):
-    write_class_folders(tmp_path, image_count=4)
-    write_image(tmp_path / "cat" / "large.jpg", size=(300, 200))
-
-    assert load_dataset(tmp_path, image_size=16).image_shape == (3, 16, 16)
-
-
-def test_broken_images_are_counted_and_named(tmp_path):
-    write_class_folders(tmp_path, image_count=4)
-    (tmp_path / "cat" / "bad.jpg").write_bytes(b"not an image")
-    whole = (tmp_path / "dog" / "0.png").read_bytes()
-    (tmp_path / "dog" / "cut.png").write_bytes(whole[: len(whole) - 30])
-
-    with pytest.raises(DataError, match=r"2 of 10 images cannot be read: .*bad\.jpg.*cut\.png") as caught:
-        load_dataset(tmp_path)
-    assert isinstance(caught.value, ProxylessError) and isinstance(caught.value, ValueError)
-
-
-def test_photos_of_a_format_that_is_not_read_are_counted_and_not_left_out(tmp_path):
-    write_class_folders(tmp_path, image_count=4)
-    for i in range(5):
-        (tmp_path / "cat" / f"{i}.HEIC").write_bytes(b"")
-
-    with pytest.raises(DataError, match=r"5 images in .* are \.heic, .*0\.HEIC.* and 2 more\. Convert them"):
-        load_dataset(tmp_path)
-
-
-def test_an_empty_folder_shows_the_layout_it_wants(tmp_path):
-    with pytest.raises(DataError, match=r"neither class folders nor images.*/cat/1\.jpg"):
-        load_dataset(tmp_path)
-
-
-def test_images_without_class_folders_show_the_layout_they_want(tmp_path):
-    write_image(tmp_path / "1.png")
-
-    with pytest.raises(DataError, match="images but no class folders"):
-        load_dataset(tmp_path)
-
-
-def test_class_folders_without_images_are_refused(tmp_path):
-    (tmp_path / "cat").mkdir()
-
-    with pytest.raises(DataError, match="class folders but no images"):
-        load_dataset(tmp_path)
-
-
-def test_a_class_of_one_image_is_named(tmp_path):
-    write_class_folders(tmp_path, image_count=4)
-    write_image(tmp_path / "emu" / "only.png")
-
-    with pytest.raises(DataError, match=r"fewer than 3 training images in class 'emu' \(1\)"):
-        load_dataset(tmp_path)
-
-
-def test_an_empty_test_part_is_refused(tmp_path):
-    write_class_folders(tmp_path / "train", image_count=4)
-    (tmp_path / "test" / "cat").mkdir(parents=True)
-
-    with pytest.raises(DataError, match="the test part has no images"):
-        load_dataset(tmp_path)
-
-
-def test_a_test_class_unknown_in_training_is_named(tmp_path):
-    write_class_folders(tmp_path / "train", image_count=4)
-    write_image(tmp_path / "test" / "emu" / "1.png")
-
-    with pytest.raises(DataError, match="has class emu, which"):
-        load_dataset(tmp_path)
-
-
-def test_a_single_class_is_refused(tmp_path):
-    for i in range(5):
-        write_image(tmp_path / "cat" / f"{i}.png")
-
-    with pytest.raises(DataError, match="one class 'cat'"):
-        load_dataset(tmp_path)
-
-
-def test_an_image_folder_limit_is_even_over_the_classes(tmp_path):
-    write_class_folders(tmp_path, image_count=30)
-
-    data = load_dataset(tmp_path, limit=20)
-
-    assert torch.bincount(data.train_labels).tolist() == [10, 10]
-
-
 def test_a_limit_too_small_for_the_classes_is_refused():
     with pytest.raises(DataError, match="too small for 10 classes; use 20 or more"):
         load_dataset("digits", limit=12)
-
-
-def test_images_that_cannot_fit_into_memory_are_refused_before_decoding(tmp_path):
-    write_class_folders(tmp_path, image_count=4)
-
-    with pytest.raises(DataError, match=r"need \d+ GiB in memory"):
-        load_dataset(tmp_path, image_size=1_000_000)
 
 
 def test_an_unknown_source_lists_what_there_is():
@@ -388,98 +194,6 @@ def test_an_archive_is_to_be_unpacked(tmp_path):
 
     with pytest.raises(DataError, match="is an archive; unpack it"):
         load_dataset(tmp_path / "images.tar.gz")
-
-
-FUNCTIONS = """
-import torch
-from torch.utils.data import DataLoader, TensorDataset
-
-images, labels = torch.rand(20, 3, 6, 6), torch.arange(20) % 2
-
-def tensors():
-    return (images, labels), (images[:4], labels[:4])
-
-def loaders():
-    return DataLoader(TensorDataset(images, labels), batch_size=8), None
-
-def single():
-    return images
-
-def empty():
-    return [], None
-
-def broken():
-    return {}["train"]
-
-def pictures():
-    from PIL import Image
-    return [([Image.new("RGB", (8, 8))] * 4, [0, 1, 0, 1])], None
-"""
-
-
-@pytest.fixture
-def user_module(tmp_path, monkeypatch):
-    (tmp_path / "my_images.py").write_text(FUNCTIONS)
-    monkeypatch.chdir(tmp_path)
-    yield "my_images"
-
-
-def test_a_function_may_return_tensors(user_module):
-    data = load_dataset(f"{user_module}:tensors")
-
-    check_invariants(data)
-    assert (len(data.train_labels), len(data.test_labels)) == (20, 4)
-
-
-def test_a_function_may_return_data_loaders_without_a_test_part(user_module):
-    data = load_dataset(f"{user_module}:loaders")
-
-    check_invariants(data)
-    assert len(data.train_labels) + len(data.test_labels) == 20
-
-
-@pytest.mark.parametrize(
-    ("function", "message"),
-    [
-        ("single", "must return"),
-        ("empty", "gave no batches"),
-        ("absent", "has no function 'absent'"),
-        ("broken", r"failed with KeyError: 'train' \(.*my_images\.py, line 20\)"),
-        ("pictures", "pil_to_tensor"),
-    ],
-)
-def test_a_function_that_does_not_fit_is_explained(user_module, function, message):
-    with pytest.raises(DataError, match=message):
-        load_dataset(f"{user_module}:{function}")
-
-
-def test_a_module_with_a_mistake_is_explained_with_its_line(tmp_path, monkeypatch):
-    (tmp_path / "mistaken_images.py").write_text("images = 1\ndef (:\n")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"failed with SyntaxError: .*mistaken_images\.py, line 2"):
-        load_dataset("mistaken_images:load")
-
-
-def test_a_module_that_is_not_there_is_explained():
-    with pytest.raises(DataError, match="Cannot import 'no_such_module_here'"):
-        load_dataset("no_such_module_here:load")
-
-
-@pytest.mark.skipif(not CIFAR_ARCHIVE.exists(), reason="the CIFAR-10 images are not beside this checkout")
-def test_the_real_cifar_images_are_read(tmp_path):
-    with tarfile.open(CIFAR_ARCHIVE) as archive:
-        for member in archive:
-            if member.isfile() and int(Path(member.name).stem) % 500 == 0:
-                (tmp_path / member.name).parent.mkdir(parents=True, exist_ok=True)
-                source = archive.extractfile(member)
-                (tmp_path / member.name).write_bytes(source.read())
-
-    data = load_dataset(tmp_path)
-
-    check_invariants(data)
-    assert data.class_names == CIFAR_CLASSES
-    assert data.image_shape == (3, 32, 32)
-    assert (len(data.train_labels), len(data.test_labels)) == (100, 20)
 
 
 def test_training_and_test_images_of_different_shapes_are_refused(tmp_path):
