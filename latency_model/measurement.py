@@ -36,6 +36,7 @@ class DeviceIdentity:
     """What two latencies must share to be comparable.
 
     Attributes:
+        thread_count: None where nobody says, as of a published table; what is measured always has it.
         core_mask: the cores that run the models, in hexadecimal; None where the system chooses.
     """
 
@@ -43,7 +44,7 @@ class DeviceIdentity:
     fingerprint: str
     runtime: str
     runtime_version: str
-    thread_count: int
+    thread_count: int | None
     accelerator: str = "cpu"
     core_mask: str | None = None
 
@@ -52,7 +53,8 @@ class DeviceIdentity:
             object.__setattr__(self, "core_mask", f"{int(self.core_mask, 16):x}")
 
     def __str__(self) -> str:
-        threads = "1 thread" if self.thread_count == 1 else f"{self.thread_count} threads"
+        count = self.thread_count
+        threads = "1 thread" if count == 1 else f"{'unknown' if count is None else count} threads"
         accelerator = "" if self.accelerator == "cpu" else f" on {self.accelerator}"
         cores = "" if self.core_mask is None else f", cores {self.core_mask}"
         runtime = f"{self.runtime} {self.runtime_version}{accelerator}"

@@ -123,7 +123,7 @@ def _sum_of(predictor: LatencyPredictor, timings: OpTimings, source: TableSource
                 fingerprint=f"sha256:{source.sha256[:16]}",
                 runtime=_NOT_KNOWN,
                 runtime_version=_NOT_KNOWN,
-                thread_count=0,
+                thread_count=None,
                 accelerator=_NOT_KNOWN,
             ),
             plan={},

@@ -63,7 +63,9 @@ def test_a_table_keeps_where_it_comes_from_and_evaluate_says_what_is_not_known(r
     assert "device, runtime and threads are not known" in text
     assert "whole networks: not known" in text and "assumption" in text
     assert "not known" in (tmp_path / "card.html").read_text()
-    source = load_network_latency(tmp_path / "p").provenance.source
+    provenance = load_network_latency(tmp_path / "p").provenance
+    source = provenance.source
+    assert provenance.identity.thread_count is None
     assert (source.file, source.sha256, source.unit) == ("published.yaml", sha256, "ms")
 
 
