@@ -35,8 +35,8 @@ for place in "${PROXYLESS_LOCK_DIRECTORY:-/data/local/tmp}" /tmp; do
 done
 """
 
-# $1 folder, then names of runs to keep. Makes the folder, private to us, and prints its real path; removes what dead
-# agents and lost hosts left in it. The topmost folder that had to be made above ours is noted in made_above.
+# $1 folder, then names of runs to keep. Makes the folder, private to us, and prints its real path; removes what
+# lost hosts left in it. The topmost folder that had to be made above ours is noted in made_above.
 _OPEN = (
     r"""
 case $1 in '~/'*) root=$HOME/${1#'~/'} ;; *) root=$1 ;; esac
@@ -60,6 +60,11 @@ for run in run-*; do
     if [ -n "$pid" ]; then
         case $pid in *[!0-9]*) pid=0 ;; esac
         case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in *"$run"*) continue ;; esac
+        # An agent ends before its host has taken the last results; that host renews the lease as long as it looks.
+        case $(tail -n 1 "$run/journal" 2>/dev/null) in
+        *'"why":"lease"'*) ;;
+        *) [ -n "$(find "./$run/lease" -mmin -2 2>/dev/null)" ] && continue ;;
+        esac
         rm -rf "./$run"
     elif [ -n "$(find "./$run" -maxdepth 0 -mmin +60 2>/dev/null)" ]; then
         rm -rf "./$run"

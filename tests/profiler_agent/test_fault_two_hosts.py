@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from watching import in_background, runs_log, wait_for
+from watching import agent_pid, in_background, run_folders, runs_log, wait_for
 
+from profiler_agent.agent_run import AgentRun
 from profiler_agent.bundle import AGENT_SCRIPT
 from profiler_agent.device import Device
 from profiler_agent.errors import DeviceBusy
@@ -56,6 +57,22 @@ def test_a_host_with_many_runs_leaves_turns_to_another(local_device, models, fak
         with open_session(impatient) as session:
             assert len(list(session.time_models(models("ok"), canary=files[0]))) == 1
         is_served.set()
+
+
+def test_results_that_a_host_has_still_to_take_outlive_their_agent(local_device, models, monkeypatch):
+    """Another host that opens the device between an agent's end and its host's last look leaves the run alone."""
+    files, take = models("ok", "ok"), AgentRun._take
+
+    def take_late(run, *arguments):
+        wait_for(lambda: agent_pid(local_device) is None)
+        with open_session(local_device):
+            pass
+        take(run, *arguments)
+
+    monkeypatch.setattr(AgentRun, "_take", take_late)
+    with open_session(local_device) as session:
+        assert len(list(session.time_models(files, canary=files[0]))) == 2
+    assert run_folders(local_device) == []
 
 
 def test_a_device_held_too_long_by_another_host_is_said_busy(local_device, models, fake_python):
