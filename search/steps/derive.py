@@ -15,7 +15,7 @@ from latency_model.network import NetworkSpec
 from profiler_agent.session import Session
 from search.architecture import Architecture, write_architecture
 from search.architecture_step import LatencyTarget
-from search.budget import best_under_budget
+from search.budget import best_under_budget, latency_range_ms
 from search.data.errors import name_a_few
 from search.derive import Derivation, Judged, Judging, derive, derive_among_widths, rank
 from search.errors import TargetError
@@ -35,7 +35,7 @@ HANDMADE_WIDTHS = tuple(round(0.3 + 0.025 * step, 3) for step in range(29))
 WIDER_HANDMADE = 4
 REPAIRS = 3
 UNUSED_BUDGET = 0.03
-LARGEST_CORRECTION = 0.25
+LARGEST_STEP = 0.25
 SHOWN_MARGINS = 21
 
 
@@ -63,7 +63,8 @@ def derive_networks(run: Run, console: Console) -> None:
 
         def derive_for(target_ms: float) -> Derivation:
             derivations = []
-            for state in own_states(run, trainer):
+            states = [state for state in own_states(run, trainer) if _fastest_ms(state.target) <= target_ms]
+            for state in states:
                 state.target = replace(state.target, target_ms=target_ms)
                 with progress(console, "derive") as update:
                     derivations.append(
@@ -101,11 +102,13 @@ def choose_on_device(
         TargetError: after three corrections none does.
     """
     corrected_ms = target_ms = targets[0].target_ms
+    lowest_ms = min(map(_fastest_ms, targets))
     best: tuple[Derivation, Chosen] | None = None
     for _ in range(1 + REPAIRS):
         derivation = derive_for(corrected_ms)
         shortlist = _shortlist(derivation)
-        candidates = _candidates(run, [replace(target, target_ms=corrected_ms) for target in targets], shortlist)
+        in_reach = [target for target in targets if _fastest_ms(target) <= corrected_ms]
+        candidates = _candidates(run, [replace(target, target_ms=corrected_ms) for target in in_reach], shortlist)
         measured = measured_ms(run, session, [network for group in candidates.values() for network in group])
         latencies_ms = [measured[paid_ops(network)] for network in candidates["derived"]]
         fitting = [
@@ -119,7 +122,7 @@ def choose_on_device(
             measured |= measured_ms(run, session, finer)
             best = derivation, _choose(fitting[0], candidates, measured, target_ms, corrected_ms)
         ratio = sorted(ms / one.predicted_ms for one, ms in zip(shortlist, latencies_ms, strict=True))
-        next_ms = _corrected_target_ms(target_ms, ratio[len(ratio) // 2])
+        next_ms = max(lowest_ms, _next_ms(target_ms, corrected_ms, ratio[len(ratio) // 2]))
         if best is not None and next_ms <= corrected_ms * (1 + UNUSED_BUDGET):
             return best
         corrected_ms = next_ms
@@ -132,9 +135,14 @@ def choose_on_device(
     return best
 
 
-def _corrected_target_ms(target_ms: float, measured_over_predicted: float) -> float:
-    correction = min(max(measured_over_predicted, 1 - LARGEST_CORRECTION), 1 + LARGEST_CORRECTION)
-    return target_ms / correction
+def _next_ms(target_ms: float, corrected_ms: float, measured_over_predicted: float) -> float:
+    """What to derive for next: a step from what was derived for last, and as many steps as the device asks for."""
+    wanted_ms = target_ms / measured_over_predicted
+    return min(max(wanted_ms, corrected_ms * (1 - LARGEST_STEP)), corrected_ms * (1 + LARGEST_STEP))
+
+
+def _fastest_ms(target: LatencyTarget) -> float:
+    return latency_range_ms(target.path_latency_ms, target.fixed_ms)[0]
 
 
 def _shortlist(derivation: Derivation) -> list[Judged]:

@@ -15,6 +15,7 @@ import pytest
 from latency_model.kernels import macs
 from latency_model.measurement import paid_ops
 from latency_model.network import NetworkSpec
+from search.budget import latency_range_ms
 from search.derive import Derivation, Judged
 from search.errors import TargetError
 from search.networks import mobilenetv2_like, scaled_network
@@ -159,20 +160,46 @@ def test_the_handmade_network_comes_nearer_to_the_budget_than_widths_alone(tmp_p
     assert within and max(within) > max(value for value in cost.values() if value <= budget)
 
 
-@pytest.mark.parametrize("slowdown", [1.0, 1.15])
-def test_a_network_that_misses_the_budget_on_the_device_is_not_derived(space, tmp_path, monkeypatch, slowdown):
-    target = target_from_macs(space, 0.06)
+def chosen_on_a_slower_device(space, run, monkeypatch, target, slowdown):
+    """What is derived where every network takes ``slowdown`` times what was predicted."""
     every = sorted(((a, b) for a in range(2) for b in range(3)), key=lambda choices: -target.network_ms(choices))
 
     def derive_for(target_ms):
-        return derivation_of(space, target, [c for c in every if target.network_ms(c) <= target_ms])
+        return derivation_of(space, target, [c for c in every if target.network_ms(c) <= target_ms][:1])
 
     def measured_ms(run, session, networks: list[NetworkSpec]):
         by_ops = {space.network(c).ops: target.network_ms(c) for c in every}
         return {derive_step.paid_ops(n): slowdown * by_ops.get(n.ops, 0.05) for n in networks}
 
     monkeypatch.setattr(derive_step, "measured_ms", measured_ms)
-    run = fake_run(space, tmp_path, None)
-    _, chosen = choose_on_device(run, None, [target], derive_for)
+    return choose_on_device(run, None, [target], derive_for)[1]
+
+
+@pytest.mark.parametrize("slowdown", [1.0, 1.15])
+def test_a_network_that_misses_the_budget_on_the_device_is_not_derived(space, tmp_path, monkeypatch, slowdown):
+    target = target_from_macs(space, 0.06)
+    chosen = chosen_on_a_slower_device(space, fake_run(space, tmp_path, None), monkeypatch, target, slowdown)
     assert chosen.measured_ms["derived"] <= target.target_ms
     assert chosen.measured_ms["derived"] == pytest.approx(slowdown * chosen.derived.predicted_ms)
+
+
+def test_on_a_device_far_slower_than_predicted_the_budget_is_corrected_until_a_network_meets_it(
+    space, tmp_path, monkeypatch
+):
+    fastest_ms, slowest_ms = latency_range_ms(*reach_of(target_from_macs(space, 0.06)))
+    target = target_from_macs(space, 1.01 * slowest_ms)
+    slowdown = 0.99 * target.target_ms / fastest_ms
+    assert slowdown > 1.3
+    chosen = chosen_on_a_slower_device(space, fake_run(space, tmp_path, None), monkeypatch, target, slowdown)
+    assert chosen.measured_ms["derived"] <= target.target_ms
+
+
+def test_no_budget_below_the_fastest_network_is_tried(space, tmp_path, monkeypatch):
+    fastest_ms, _ = latency_range_ms(*reach_of(target_from_macs(space, 0.06)))
+    target = target_from_macs(space, 1.1 * fastest_ms)
+    with pytest.raises(TargetError, match=r"No derived network met .* ms on here; the fastest took"):
+        chosen_on_a_slower_device(space, fake_run(space, tmp_path, None), monkeypatch, target, slowdown=3.0)
+
+
+def reach_of(target):
+    return target.path_latency_ms, target.fixed_ms
