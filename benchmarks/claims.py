@@ -173,13 +173,20 @@ def _widest_vectors(flags: Sequence[str]) -> str:
 
 
 def present_commit() -> str:
-    """Of the code that measured, with what was changed since it."""
-    words = ["git", "describe", "--always", "--dirty"]
+    """Of the code that measured; ``-dirty`` where it was changed since (what a benchmark writes is no code)."""
+    commit = _git("rev-parse", "--short", "HEAD")
+    written = [f":(exclude){path}" for path in ("benchmarks/results", "benchmarks/README.md", "README.md")]
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *written)
+    return commit + ("-dirty" if changed else "") or "unknown"
+
+
+def _git(*words: str) -> str:
+    top = Path(__file__).parents[1]
     try:
-        done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", *words], cwd=top, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"
+        return ""
+    return done.stdout.strip()
 
 
 def _installed_versions() -> Iterator[tuple[str, str]]:

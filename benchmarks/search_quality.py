@@ -18,7 +18,6 @@ import dataclasses
 import hashlib
 import multiprocessing
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -28,7 +27,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.claims import Claim, Options, run_benchmark
+from benchmarks.claims import Claim, Options, present_commit, run_benchmark
 from benchmarks.macro_bench import (
     NEAR,
     MacroBench,
@@ -194,12 +193,6 @@ def stage(path: Path, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     if not path.exists():
         write_json(path, {**compute(), "commit": present_commit()})
     return dict(read_json(path))
-
-
-def present_commit() -> str:
-    words = ["git", "describe", "--always", "--dirty"]
-    done = subprocess.run(words, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "an unknown commit"
 
 
 def identity(plan: Plan, settings: SearchSettings, device: LatencyTarget) -> str:

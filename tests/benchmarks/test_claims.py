@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import claims
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -98,3 +100,19 @@ run_benchmark("example", measure)
 def test_the_cause_of_a_probes_end_is_shown():
     finished = run("-c", PROBE)
     assert finished.returncode == 1 and "the cause" in finished.stderr
+
+
+def test_code_that_was_changed_is_told_from_results_that_were_written(tmp_path: Path, monkeypatch):
+    """A run of all benchmarks writes results one after another; they do not change the code that measured."""
+    code, result = tmp_path / "benchmarks" / "claims.py", tmp_path / "benchmarks" / "results" / "one.json"
+    result.parent.mkdir(parents=True)
+    code.write_text("")
+    result.write_text("{}")
+    for words in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -qm all"):
+        subprocess.run(["git", *words.split()], cwd=tmp_path, check=True)
+    monkeypatch.setattr(claims, "__file__", str(code))
+    clean = claims.present_commit()
+    result.write_text('{"changed": true}')
+    assert claims.present_commit() == clean
+    code.write_text("changed = True")
+    assert claims.present_commit() == f"{clean}-dirty"
