@@ -11,7 +11,8 @@ import numpy as np
 from latency_model.campaign import CampaignPlan, Progress, TimingSession, plan_campaign, run_campaign
 from latency_model.errors import TooFewSamplesError
 from latency_model.experiment_design import choose_networks, choose_ops
-from latency_model.measurement import MeasurementSet, read_measurements
+from latency_model.measurement import MeasurementSet
+from latency_model.measurement_file import read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import OpSpec
 from latency_model.predictors import XGBoostPredictor

@@ -18,11 +18,10 @@ from latency_model.measurement import (
     DeviceIdentity,
     Measurement,
     MeasurementSet,
-    append_measurement,
     measurement_of,
     paid_ops,
-    read_measurements,
 )
+from latency_model.measurement_file import append_measurement, read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import MBConvSpec, OpSpec
 from profiler_agent.device import Device, TimingPlan

@@ -21,7 +21,8 @@ from latency_model.errors import MeasurementError
 from latency_model.experiment_design import choose_networks
 from latency_model.grain import kernels_run_by
 from latency_model.ingest import NamedKernel
-from latency_model.measurement import OVERHEAD_PROBE, MeasurementSet, paid_ops, read_measurements
+from latency_model.measurement import OVERHEAD_PROBE, MeasurementSet, paid_ops
+from latency_model.measurement_file import read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.network_files import NamedNetwork
 from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec

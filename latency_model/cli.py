@@ -68,7 +68,7 @@ def fit_command(  # noqa: PLR0913, PLR0917 - one option each
     """
     from latency_model.errors import LatencyModelError
     from latency_model.fit import CONFIDENCE, fit_predictor
-    from latency_model.measurement import read_measurements
+    from latency_model.measurement_file import read_measurements
     from latency_model.table_fit import fit_table, is_table, parse_unit
 
     level = CONFIDENCE if confidence is None else confidence
@@ -104,7 +104,7 @@ def evaluate_command(
     """
     from latency_model.errors import LatencyModelError
     from latency_model.fit import judge_on
-    from latency_model.measurement import read_measurements
+    from latency_model.measurement_file import read_measurements
     from latency_model.network_latency import load_network_latency
     from latency_model.other_confidence import with_confidence
 

@@ -26,7 +26,7 @@ def recalibrate_command(
     Example: proxyless recalibrate predictors/my_phone other_phone.jsonl --out predictors/other_phone
     """
     from latency_model.few_shot.transfer import recalibrate
-    from latency_model.measurement import read_measurements
+    from latency_model.measurement_file import read_measurements
     from latency_model.network_latency import load_network_latency
 
     carried = recalibrate(load_network_latency(predictor), read_measurements(measurements))

@@ -58,7 +58,7 @@ def transfer_command(  # noqa: PLR0913, PLR0917 - one option each
     """
     from latency_model.few_shot.transfer import choose_networks_to_measure
     from latency_model.fit import fit_predictor
-    from latency_model.measurement import read_measurements
+    from latency_model.measurement_file import read_measurements
     from latency_model.source_pool import pool_of
     from latency_model.transferred import transferred_predictor
 

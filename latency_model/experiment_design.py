@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latency_model.features import FloatArray, edge_values, op_columns, op_costs, op_features
+from latency_model.features import FloatArray, edge_values, op_columns, op_costs
 from latency_model.measurement import paid_ops
 from latency_model.network import NetworkSpec
 from latency_model.ops import OpSpec
+from latency_model.regressor_features import op_features
 
 # Bytes moved stand in for the time of MACs, kernels for overhead: no latency is known at this point.
 _MACS_PER_BYTE = 4.0

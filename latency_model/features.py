@@ -1,4 +1,4 @@
-"""Ops as numbers: what regressors see of an op, computed for many ops at once.
+"""Ops as numbers: their fields and what they cost on paper, computed for many ops at once.
 
 A search asks for the latency of many thousand ops; so the columns are numpy arrays and the cost formulas of
 ``latency_model.kernels`` are written a second time over arrays. A test keeps the two equal.
@@ -37,12 +37,10 @@ from latency_model.ops import (
 FloatArray = npt.NDArray[np.float64]
 
 KINDS: tuple[type[OpSpec], ...] = get_args(OpSpec)
-# Without an indicator of their own, as predictors were saved before there were such ops: costs tell them apart.
-_NOT_INDICATED: tuple[type[Any], ...] = (SeparableConvSpec, PadChannelsSpec)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 DTYPES: tuple[str, ...] = get_args(Dtype)
 
-_FIELDS = (
+FIELDS = (
     "batch",
     "in_channels",
     "in_height",
@@ -112,7 +110,7 @@ class OpColumns:
 def op_columns(ops: Sequence[OpSpec]) -> OpColumns:
     """Take the fields of the ops apart into columns; a field that a kind lacks gets its neutral value."""
     count = len(ops)
-    fields = {name: np.zeros(count) for name in _FIELDS}
+    fields = {name: np.zeros(count) for name in FIELDS}
     kind, activation, dtype = (np.zeros(count, dtype=np.int64) for _ in range(3))
     rows_of_kind: dict[type[OpSpec], list[int]] = {}
     for row, op in enumerate(ops):
@@ -148,7 +146,7 @@ def _fill_rows(
     codes: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
 ) -> None:
     renamed = _RENAMED.get(cls, {})
-    present = [name for name in _FIELDS if name in _names(cls)]
+    present = [name for name in FIELDS if name in _names(cls)]
     codes[1][rows] = _codes(DTYPES, "dtype", ops)
     for name in present:
         values: Iterator[float | None] = map(attrgetter(renamed.get(name, name)), ops)  # tuples would take longer
@@ -288,53 +286,6 @@ def edge_values(ops: Sequence[OpSpec]) -> FloatArray:
     entering = c["in_channels"] * c["in_height"] * c["in_width"]
     leaving = c["out_channels"] * c["out_height"] * c["out_width"]
     return np.asarray(c["batch"] * (entering + leaving))
-
-
-def op_features(ops: Sequence[OpSpec]) -> FloatArray:
-    """(ops, features): logs of geometry and costs, intensity, and indicators of kind, activation, dtype.
-
-    Logs, costs and intensity matter more than the regressor does: on phone GPUs they cut the error of a
-    forest on unseen convolutions from 15-18 % to 9-13 %.
-    """
-    return features_of(op_columns(ops))
-
-
-def features_of(columns: OpColumns) -> FloatArray:
-    """``op_features`` for ops that were taken apart already."""
-    c, costs = columns.fields, op_costs(columns)
-    logs = [np.log1p(c[name]) for name in (*_FIELDS, "out_height")]
-    logs += [
-        np.log1p(values)
-        for values in (
-            costs.macs,
-            costs.dense_macs,
-            costs.depthwise_macs,
-            costs.elementwise_values,
-            costs.activation_bytes,
-            costs.weight_bytes,
-            costs.bytes_moved,
-            costs.widest_values,
-            c["batch"] * c["in_channels"] * c["in_height"] * c["in_width"],
-            c["batch"] * c["out_channels"] * c["out_height"] * c["out_width"],
-            costs.kernel_count,
-        )
-    ]
-    logs.append(np.log((costs.macs + 1.0) / (costs.bytes_moved + 1.0)))
-    logs += _tile_features(columns)
-    indicators = [columns.kind == code for code, kind in enumerate(KINDS) if kind not in _NOT_INDICATED]
-    indicators += [columns.activation == code for code in range(len(ACTIVATIONS))]
-    indicators += [columns.dtype == code for code in range(len(DTYPES))]
-    return np.column_stack([*logs, *(flag.astype(np.float64) for flag in indicators)])
-
-
-def _tile_features(columns: OpColumns) -> list[FloatArray]:
-    """How well widths and pixels fill the blocks that kernels work in: 4 and 8 channels, 16 lanes."""
-    features = []
-    for name in ("in_channels", "out_channels", "expand_channels"):
-        width = np.maximum(columns[name], 1.0)
-        features += [np.ceil(width / tile) * tile / width for tile in (4.0, 8.0, 16.0)]
-    pixels = np.log(columns["out_height"] * columns["out_width"])
-    return [*features, pixels, pixels + np.log(np.ceil(np.maximum(columns["out_channels"], 1.0) / 4.0))]
 
 
 def is_free(ops: Sequence[OpSpec]) -> npt.NDArray[np.bool_]:

@@ -1,34 +1,28 @@
-"""Measurements: one timed network with all that makes it comparable, one JSON line each, appended and kept."""
+"""Measurements: one timed network with all that makes it comparable, and sets of them that may be pooled."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
-from latency_model.errors import MeasurementError, MixedMeasurementsError, SchemaError
-from latency_model.network import NetworkSpec, network_from_json, network_to_json, single_op_network
+from latency_model.errors import MeasurementError, MixedMeasurementsError
+from latency_model.network import NetworkSpec, single_op_network
 from latency_model.op_timings import OpTimings, pooled_timings
 from latency_model.ops import ActivationSpec, IdentitySpec, OpSpec, ZeroSpec
 from profiler_agent.device import TimingPlan
 from profiler_agent.stability import StabilityReport, Verdict, judge_timing
-from profiler_agent.timing import Timing, timing_from_json, timing_to_json
+from profiler_agent.timing import Timing
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA = 2
-_READS = (1, 2)  # schema 1 named neither accelerator nor cores
 # A model that does next to nothing: its latency is what a session costs around any model. Single ops carry it
 # once each, a network once in all; with ops of 5-20 us the sum is 30-40 % too high without it.
 OVERHEAD_PROBE = single_op_network(ActivationSpec(in_channels=1, in_height=1, in_width=1, activation="relu"))
 _LEAST_OP_SHARE = 0.1
 _OVERHEAD_ERROR = 0.1
-_LINE_START = b'{"schema": '
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,79 +100,6 @@ def paid_ops(network: NetworkSpec) -> tuple[OpSpec, ...]:
 def measurement_of(network: NetworkSpec, identity: DeviceIdentity, plan: TimingPlan, timing: Timing) -> Measurement:
     """Judge a raw timing and keep both."""
     return Measurement(network=network, identity=identity, plan=plan, timing=timing, report=judge_timing(timing, plan))
-
-
-def measurement_to_json(measurement: Measurement) -> dict[str, Any]:
-    return {
-        "schema": SCHEMA,
-        "network": network_to_json(measurement.network),
-        "identity": dataclasses.asdict(measurement.identity),
-        "plan": dataclasses.asdict(measurement.plan),
-        "timing": timing_to_json(measurement.timing),
-        "report": dataclasses.asdict(measurement.report),
-    }
-
-
-def measurement_from_json(data: dict[str, Any]) -> Measurement:
-    """Read a measurement back.
-
-    Raises:
-        SchemaError: a schema that this version does not know.
-        MeasurementError: a field is missing, unknown or out of range.
-    """
-    if data.get("schema") not in _READS:
-        raise SchemaError(
-            f"Measurement has schema {data.get('schema')!r}; this version reads schema "
-            f"{' and '.join(map(str, _READS))}. Update proxyless if the file is newer."
-        )
-    try:
-        report = StabilityReport(**data["report"])
-        timing = timing_from_json(data["timing"])
-        identity = DeviceIdentity(**data["identity"])
-        if data["schema"] == 1:
-            identity = dataclasses.replace(identity, core_mask=timing.core_mask)
-        measurement = Measurement(
-            network=network_from_json(data["network"]),
-            identity=identity,
-            plan=TimingPlan(**data["plan"]),
-            timing=timing,
-            report=report,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise MeasurementError(f"Not a measurement: {error!r}.") from error
-    _check_report(report)
-    return measurement
-
-
-def _check_report(report: StabilityReport) -> None:
-    if report.verdict not in get_args(Verdict):
-        raise MeasurementError(f"Verdict {report.verdict!r}; use one of {', '.join(get_args(Verdict))}.")
-    for name, may_be_0 in (("latency_ms", False), ("median_ms", False), ("spread", True)):
-        value = getattr(report, name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not is_number or value < 0 or (value == 0 and not may_be_0):
-            limit = "0 or more" if may_be_0 else "above 0"
-            raise MeasurementError(
-                f"{name} is {value!r}; it must be a finite number {limit}. Remove the line and measure it again."
-            )
-
-
-def append_measurement(path: Path, measurement: Measurement) -> None:
-    """Add one line and wait until the disk has it; a torn last line is closed first.
-
-    Raises:
-        OSError: the disk is full or the file cannot be written; what stood there before is untouched.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    line = json.dumps(measurement_to_json(measurement), allow_nan=False) + "\n"
-    with path.open("a+b") as file:
-        if file.seek(0, os.SEEK_END) > 0:
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                line = "\n" + line
-        file.write(line.encode())
-        file.flush()
-        os.fsync(file.fileno())
 
 
 @dataclass(frozen=True)
@@ -271,35 +192,3 @@ class MeasurementSet:
             for m in self.measurements
         ]
         return pd.DataFrame(rows, columns=list(columns))
-
-
-def read_measurements(path: Path) -> MeasurementSet:
-    """Read a measurement file; a torn line, as a broken write leaves it, is left out.
-
-    Raises:
-        MeasurementError: no such file, or a line that is no measurement.
-        MixedMeasurementsError: measurements of several devices, runtimes or thread counts.
-        SchemaError: a line written by a later version.
-    """
-    if not path.is_file():
-        raise MeasurementError(f"No measurements at {path}. Make them with `proxyless profile`, or check the path.")
-    found = []
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            data = json.loads(line)
-        except ValueError as error:
-            if _is_torn(line):
-                continue
-            raise MeasurementError(f"{path}, line {number}: no JSON ({error}). Remove the line.") from error
-        try:
-            found.append(measurement_from_json(data))
-        except (MeasurementError, SchemaError) as error:
-            raise type(error)(f"{path}, line {number}: {error}") from error
-    return MeasurementSet(tuple(found))
-
-
-def _is_torn(line: bytes) -> bool:
-    """Whether a line that is no JSON begins as ours do: then the power went, or the disk was full."""
-    return line.startswith(_LINE_START[: len(line)])

@@ -6,7 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from latency_model.ops import AddSpec, Dtype, OpSpec, OpSpecError, Shape, op_from_json, op_to_json
+from latency_model.op_json import op_from_json, op_to_json
+from latency_model.ops import AddSpec, Dtype, OpSpec, OpSpecError, Shape
 from latency_model.wiring import INPUT, Step, Wiring, steps_of
 
 

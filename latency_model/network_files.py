@@ -20,7 +20,7 @@ from latency_model.ingest import (
     ingest_onnx,
     with_blocks,
 )
-from latency_model.measurement import read_measurements
+from latency_model.measurement_file import read_measurements
 from latency_model.network import NetworkSpec, network_from_json
 from latency_model.ops import OpSpec, Shape
 

@@ -14,7 +14,8 @@ from latency_model.correction import Correction, network_row, op_parts, op_rows,
 from latency_model.errors import PredictorMismatchError, UnknownOpError
 from latency_model.features import FloatArray, is_free
 from latency_model.measurement import DeviceIdentity
-from latency_model.ops import OpSpec, op_from_json, op_to_json
+from latency_model.op_json import op_from_json, op_to_json
+from latency_model.ops import OpSpec
 from latency_model.other_confidence import KeptScores
 from latency_model.posterior import LinearPosterior
 from latency_model.predictors.measured_first import MeasuredFirstPredictor

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from numbers import Integral
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 Activation: TypeAlias = Literal["none", "relu", "relu6", "hswish", "hsigmoid", "sigmoid", "swish"]
 Dtype: TypeAlias = Literal["fp32", "fp16", "int8"]
@@ -34,10 +35,12 @@ class _Op:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             allowed = _CHOICES.get(field.name)
-            if allowed is not None and value not in allowed:
-                raise OpSpecError(f"{self.kind}: {field.name}={value!r}; use one of {', '.join(allowed)}.")
-            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-                raise OpSpecError(f"{self.kind}: {field.name}={value}; it must be 1 or more.")
+            if allowed is not None:
+                if value not in allowed:
+                    choices = ", ".join(map(str, allowed))
+                    raise OpSpecError(f"{self.kind}: {field.name}={value!r}; use one of {choices}.")
+            elif (value, field.default) != (None, None) and not (isinstance(value, Integral) and int(value) >= 1):
+                raise OpSpecError(f"{self.kind}: {field.name}={value!r}; it must be a whole number, 1 or more.")
         self._check()
 
     def _check(self) -> None:
@@ -89,18 +92,24 @@ class _StridedOp(_SpatialOp):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvSpec(_StridedOp):
-    """Convolution + bias + activation; ``groups`` > 1 is a grouped convolution."""
+class _WidthOp(_StridedOp):
+    """A strided op that gives a width of its own."""
 
-    kind: ClassVar[str] = "conv"
     out_channels: int
-    groups: int = 1
-    dilation: int = 1
-    activation: Activation = "none"
 
     @property
     def output_shape(self) -> Shape:
         return (self.batch, self.out_channels, self.out_height, self.out_width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvSpec(_WidthOp):
+    """Convolution + bias + activation; ``groups`` > 1 is a grouped convolution."""
+
+    kind: ClassVar[str] = "conv"
+    groups: int = 1
+    dilation: int = 1
+    activation: Activation = "none"
 
     def _check(self) -> None:
         super()._check()
@@ -191,18 +200,13 @@ class SqueezeExciteSpec(_SpatialOp):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _InvertedBlock(_StridedOp):
+class _InvertedBlock(_WidthOp):
     """What the inverted residual blocks share. The input is added to the output when ``has_residual``."""
 
-    out_channels: int
     expand_channels: int
     squeeze_channels: int | None = None
     activation: Activation = "relu6"
     has_residual: bool = False
-
-    @property
-    def output_shape(self) -> Shape:
-        return (self.batch, self.out_channels, self.out_height, self.out_width)
 
     @property
     def expansion(self) -> float:
@@ -249,18 +253,13 @@ class ZeroSpec(_SpatialOp):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeparableConvSpec(_StridedOp):
+class SeparableConvSpec(_WidthOp):
     """Depthwise-separable convolution: depthwise (its window may be dilated), then 1x1 to ``out_channels`` +
     activation, both with bias. Source: Chollet, Xception, CVPR 2017."""
 
     kind: ClassVar[str] = "separable"
-    out_channels: int
     dilation: int = 1
     activation: Activation = "none"
-
-    @property
-    def output_shape(self) -> Shape:
-        return (self.batch, self.out_channels, self.out_height, self.out_width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,35 +294,10 @@ OpSpec: TypeAlias = (
     | PadChannelsSpec
 )
 
-_CHOICES: dict[str, tuple[str, ...]] = {
+_CHOICES: dict[str, tuple[object, ...]] = {
     "activation": get_args(Activation),
     "gate": get_args(Activation),
     "dtype": get_args(Dtype),
     "pool": get_args(PoolKind),
+    "has_residual": (False, True),
 }
-_KINDS: dict[str, type[OpSpec]] = {cls.kind: cls for cls in get_args(OpSpec)}
-
-
-def op_to_json(op: OpSpec) -> dict[str, Any]:
-    """The op as plain JSON; ``op_from_json`` reads it back."""
-    return {"op": op.kind, **dataclasses.asdict(op)}
-
-
-def op_from_json(data: dict[str, Any]) -> OpSpec:
-    """Read one op.
-
-    Raises:
-        OpSpecError: unknown kind, unknown or missing field, or a value out of range.
-    """
-    fields = dict(data)
-    kind = fields.pop("op", None)
-    if kind not in _KINDS:
-        raise OpSpecError(f"Unknown op {kind!r}; this version knows {', '.join(sorted(_KINDS))}.")
-    cls = _KINDS[kind]
-    known = {field.name for field in dataclasses.fields(cls)}
-    if unknown := sorted(set(fields) - known):
-        raise OpSpecError(f"{kind}: unknown field {unknown[0]!r}; it has {', '.join(sorted(known))}.")
-    try:
-        return cls(**fields)
-    except TypeError as error:
-        raise OpSpecError(f"{kind}: {error}") from error

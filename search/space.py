@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from latency_model.network import NetworkSpec
-from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec, op_to_json
+from latency_model.op_json import op_to_json
+from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec
 from latency_model.wiring import Wiring
 from search.errors import SpaceError
 

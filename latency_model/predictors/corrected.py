@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 
-from latency_model.features import FloatArray, features_of, op_columns
+from latency_model.features import FloatArray, op_columns
+from latency_model.op_json import op_from_json, op_to_json
 from latency_model.op_timings import OpTimings
-from latency_model.ops import OpSpec, op_from_json, op_to_json
+from latency_model.ops import OpSpec
 from latency_model.predictors.protocol import PredictedLatency
 from latency_model.predictors.regression import (
     FOLD_COUNT,
@@ -21,6 +22,7 @@ from latency_model.predictors.regression import (
     predict_with_intervals,
 )
 from latency_model.predictors.roofline import TERMS, fit_roofline, roofline_ms
+from latency_model.regressor_features import features_of
 
 LEAST_OPS = 10
 # A correction beyond a factor of e^3 = 20 is no correction: it would be a regressor gone astray.

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from latency_model.features import FloatArray, OpColumns, op_columns, op_costs
+from latency_model.op_json import op_from_json, op_to_json
 from latency_model.op_timings import OpTimings
-from latency_model.ops import OpSpec, op_from_json, op_to_json
+from latency_model.ops import OpSpec
 from latency_model.predictors.protocol import PredictedLatency
 from latency_model.predictors.regression import (
     LogIntervals,

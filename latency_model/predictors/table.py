@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from latency_model.errors import UnknownOpError
+from latency_model.op_json import op_from_json, op_to_json
 from latency_model.op_timings import OpTimings
-from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec, op_from_json, op_to_json
+from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec
 from latency_model.predictors.conformal import normal_quantile
 from latency_model.predictors.distinct import predict_once_each
 from latency_model.predictors.protocol import PredictedLatency

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
 from latency_model.errors import MeasurementError
+from latency_model.op_json import op_from_json
 from latency_model.op_timings import OpTimings, pooled_timings
-from latency_model.ops import OpSpec, op_from_json
+from latency_model.ops import OpSpec
 from latency_model.readers.units import Unit, to_milliseconds
 
 _UNIT_OF_COLUMN: dict[str, Unit] = {f"latency_{unit}": unit for unit in get_args(Unit)}

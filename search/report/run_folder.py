@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from latency_model.network import NetworkSpec, network_from_json
-from latency_model.ops import OpSpec, OpSpecError, op_from_json
+from latency_model.op_json import op_from_json
+from latency_model.ops import OpSpec, OpSpecError
 from search.report.errors import ReportError
 
 RUN_SCHEMA = 1

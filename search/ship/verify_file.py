@@ -7,7 +7,8 @@ from pathlib import Path
 
 from latency_model.campaign import identity_of, run_campaign
 from latency_model.errors import PredictorMismatchError
-from latency_model.measurement import append_measurement, measurement_of, paid_ops
+from latency_model.measurement import measurement_of, paid_ops
+from latency_model.measurement_file import append_measurement
 from latency_model.network import NetworkSpec, with_dtype
 from latency_model.network_latency import (
     LatencyEstimate,

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from latency_model.campaign import CampaignPlan, run_campaign
 from latency_model.campaign_targets import CampaignTargets, fits_into, plan_targets, run_targets
-from latency_model.measurement import OVERHEAD_PROBE, Measurement, MeasurementSet, paid_ops, read_measurements
+from latency_model.measurement import OVERHEAD_PROBE, Measurement, MeasurementSet, paid_ops
+from latency_model.measurement_file import read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import OpSpec
 from search.errors import RunFolderError, SpaceError

@@ -11,13 +11,8 @@ from rich.console import Console
 
 from latency_model.campaign import CANARY, identity_of, run_campaign, write_model
 from latency_model.errors import UnknownOpError
-from latency_model.measurement import (
-    Measurement,
-    append_measurement,
-    measurement_of,
-    paid_ops,
-    read_measurements,
-)
+from latency_model.measurement import Measurement, measurement_of, paid_ops
+from latency_model.measurement_file import append_measurement, read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from profiler_agent.bundle import file_sha256
 from profiler_agent.session import ModelFile, Session

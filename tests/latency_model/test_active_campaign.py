@@ -10,7 +10,8 @@ from latency_model.active_campaign import affordable_count, first_choice, least_
 from latency_model.campaign import write_model
 from latency_model.campaign_targets import CampaignTargets, plan_targets, run_targets
 from latency_model.experiment_design import choose_ops, spread_rows
-from latency_model.measurement import OVERHEAD_PROBE, paid_ops, read_measurements
+from latency_model.measurement import OVERHEAD_PROBE, paid_ops
+from latency_model.measurement_file import read_measurements
 from latency_model.network import single_op_network
 from latency_model.ops import ConvSpec, DepthwiseConvSpec
 from profiler_agent.device import Device, LocalLink, RuntimeOptions, TimingPlan

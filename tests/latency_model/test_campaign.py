@@ -16,7 +16,8 @@ from latency_model.campaign import (
 )
 from latency_model.errors import MeasurementError, MixedMeasurementsError
 from latency_model.experiment_design import choose_networks
-from latency_model.measurement import OVERHEAD_PROBE, read_measurements
+from latency_model.measurement import OVERHEAD_PROBE
+from latency_model.measurement_file import read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import ConvSpec, ZeroSpec
 from profiler_agent.device import Device, LocalLink, RuntimeOptions, TimingPlan, load_device

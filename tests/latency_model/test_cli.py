@@ -5,7 +5,7 @@ import json
 import pytest
 
 from latency_model.errors import LatencyModelError, PredictorMismatchError
-from latency_model.measurement import append_measurement
+from latency_model.measurement_file import append_measurement
 from latency_model.network import network_to_json
 
 

@@ -10,7 +10,8 @@ from latency_model.errors import LatencyModelError, UnknownOpError, UnsupportedO
 from latency_model.grain import kernels_run_by
 from latency_model.ingest import ingest_network, with_blocks
 from latency_model.lowering import random_weights, write_onnx
-from latency_model.measurement import append_measurement, measurement_of, read_measurements
+from latency_model.measurement import measurement_of
+from latency_model.measurement_file import append_measurement, read_measurements
 from latency_model.network import network_to_json, single_op_network
 from latency_model.network_latency import load_network_latency
 

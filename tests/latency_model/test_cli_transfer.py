@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from latency_model.errors import TooFewSamplesError
-from latency_model.measurement import append_measurement
+from latency_model.measurement_file import append_measurement
 from latency_model.network import network_from_json, network_to_json
 from latency_model.network_latency import load_network_latency
 from tests.latency_model.conftest import IDENTITY

@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from latency_model.features import edge_values, is_free, op_columns, op_costs, op_features
+from latency_model.features import edge_values, is_free, op_columns, op_costs
 from latency_model.kernels import bytes_moved, kernels_of, macs
 from latency_model.ops import (
     ActivationSpec,
@@ -24,6 +24,7 @@ from latency_model.ops import (
     SqueezeExciteSpec,
     ZeroSpec,
 )
+from latency_model.regressor_features import op_features
 
 MAP = {"in_channels": 16, "in_height": 9, "in_width": 7}
 EVERY_KIND = [

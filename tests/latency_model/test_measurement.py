@@ -8,8 +8,8 @@ import pytest
 
 from latency_model.errors import MeasurementError, MixedMeasurementsError, PredictorMismatchError, SchemaError
 from latency_model.fit import fit_predictor, git_commit
-from latency_model.measurement import (
-    MeasurementSet,
+from latency_model.measurement import MeasurementSet
+from latency_model.measurement_file import (
     append_measurement,
     measurement_from_json,
     measurement_to_json,

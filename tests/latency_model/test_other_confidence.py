@@ -14,7 +14,7 @@ from latency_model.cli import register
 from latency_model.errors import LatencyModelError
 from latency_model.evaluate import ErrorFigures, coverage_band, error_figures
 from latency_model.fit import fit_predictor
-from latency_model.measurement import append_measurement
+from latency_model.measurement_file import append_measurement
 from latency_model.network import network_to_json
 from latency_model.network_latency import load_network_latency
 from latency_model.other_confidence import hidden_factor, with_confidence

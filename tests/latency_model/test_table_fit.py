@@ -8,7 +8,7 @@ import json
 import pytest
 
 from latency_model.errors import LatencyModelError, MeasurementError, PredictorMismatchError, UnknownOpError
-from latency_model.measurement import append_measurement
+from latency_model.measurement_file import append_measurement
 from latency_model.network import NetworkSpec, network_to_json
 from latency_model.network_latency import check_predictor_matches, load_network_latency
 from latency_model.ops import ConvSpec, LinearSpec, PoolSpec

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from latency_model.measurement import read_measurements
+from latency_model.measurement_file import read_measurements
 from search.files import read_json, read_json_lines
 from search.run import open_run
 from search.steps.search import finished_trainer

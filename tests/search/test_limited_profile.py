@@ -7,7 +7,8 @@ from contextlib import nullcontext
 import pytest
 from rich.console import Console
 
-from latency_model.measurement import paid_ops, read_measurements
+from latency_model.measurement import paid_ops
+from latency_model.measurement_file import read_measurements
 from search.errors import RunFolderError
 from search.networks import reference_network
 from search.run import Run, open_run, start_run

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from latency_model.cli import register
 from latency_model.errors import LatencyModelError
 from latency_model.fit import fit_network_latency
-from latency_model.measurement import append_measurement
+from latency_model.measurement_file import append_measurement
 from latency_model.network import network_to_json, single_op_network, with_batch
 from latency_model.predictors import TablePredictor
 from search import cli

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from safetensors.torch import save_file
 
-from latency_model.measurement import read_measurements
+from latency_model.measurement_file import read_measurements
 from latency_model.network_latency import LatencyEstimate
 from profiler_agent.device import load_device
 from profiler_agent.errors import DeviceThrottled

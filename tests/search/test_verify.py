@@ -9,7 +9,8 @@ import pytest
 from latency_model.errors import MixedMeasurementsError, PredictorMismatchError
 from latency_model.fit import fit_network_latency
 from latency_model.lowering import Int8Options, nominal_ranges, random_weights, write_onnx
-from latency_model.measurement import append_measurement, paid_ops, read_measurements
+from latency_model.measurement import paid_ops
+from latency_model.measurement_file import append_measurement, read_measurements
 from latency_model.network import network_to_json, single_op_network, with_dtype
 from latency_model.predictors import TablePredictor
 from profiler_agent.device import load_device

@@ -9,7 +9,7 @@ import pytest
 
 from latency_model.kernels import macs, parameter_count
 from latency_model.network import network_to_json
-from latency_model.ops import op_to_json
+from latency_model.op_json import op_to_json
 from search.spaces.small import small_space
 
 TARGET_MS = 0.12
