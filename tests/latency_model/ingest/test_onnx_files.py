@@ -1,0 +1,110 @@
+"""An ONNX file becomes the kernels that it holds, whoever wrote it, or is refused by what our specs lack."""
+
+from __future__ import annotations
+
+import math
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from latency_model.errors import LatencyModelError, UnsupportedOpsError
+from latency_model.ingest import ingest_network, ingest_onnx
+from latency_model.lowering import Int8Options, nominal_ranges, onnx_bytes, random_weights
+from latency_model.network import with_dtype
+from latency_model.ops import DepthwiseConvSpec
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8"])
+def test_an_onnx_file_of_ours_comes_back_as_the_kernels_that_it_was_made_of(dtype, small_mobile_network):
+    network = with_dtype(small_mobile_network("hswish", 4), dtype)
+    model = onnx_bytes(network, random_weights(network), int8=Int8Options(ranges=nominal_ranges()))
+    assert ingest_onnx(model).ops == ingest_network(network).ops
+
+
+def onnx_model(nodes: list[onnx.NodeProto], shape: list[int | str], *weights: onnx.TensorProto) -> bytes:
+    graph = helper.make_graph(
+        nodes,
+        "foreign",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        list(weights),
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+
+
+def weight(name: str, *shape: int) -> onnx.TensorProto:
+    return helper.make_tensor(name, TensorProto.FLOAT, shape, bytes(4 * math.prod(shape)), raw=True)
+
+
+CONV = helper.make_node("Conv", ["x", "w"], ["c"], strides=[2, 2], auto_pad="SAME_UPPER", group=8)
+
+
+def test_an_onnx_file_with_an_open_batch_takes_the_one_that_is_asked_for():
+    model = onnx_model([CONV, helper.make_node("Relu", ["c"], ["y"])], ["N", 8, 14, 14], weight("w", 8, 1, 5, 5))
+    expected = DepthwiseConvSpec(
+        batch=4, in_channels=8, in_height=14, in_width=14, kernel_size=5, stride=2, activation="relu"
+    )
+    assert ingest_onnx(model, batch=4).ops == (expected,)
+
+
+def test_batch_norm_and_biases_in_an_onnx_file_fold_into_the_layer_before_them():
+    constants = [weight(name, 8) for name in ("scale", "shift", "mean", "variance")]
+    nodes = [
+        CONV,
+        helper.make_node("BatchNormalization", ["c", "scale", "shift", "mean", "variance"], ["n"]),
+        helper.make_node("GlobalAveragePool", ["n"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["f"]),
+        helper.make_node("MatMul", ["f", "fc"], ["m"]),
+        helper.make_node("Add", ["m", "bias"], ["y"]),
+    ]
+    model = onnx_model(
+        nodes, [1, 8, 14, 14], weight("w", 8, 1, 3, 3), *constants, weight("fc", 8, 5), weight("bias", 5)
+    )
+    assert [op.kind for op in ingest_onnx(model).ops] == ["depthwise", "pool", "linear"]
+
+
+@pytest.mark.parametrize("operator", ["Add", "Sub", "Mul", "Div"])
+@pytest.mark.parametrize("shape", [(1, 8, 7, 7), (1, 1, 7, 7), (7,), (2, 8, 1, 1)])
+def test_a_constant_of_an_onnx_file_that_differs_between_pixels_is_refused(operator, shape):
+    nodes = [CONV, helper.make_node(operator, ["c", "p"], ["y"])]
+    with pytest.raises(UnsupportedOpsError, match="not one number for each channel"):
+        ingest_onnx(onnx_model(nodes, [1, 8, 14, 14], weight("w", 8, 1, 3, 3), weight("p", *shape)))
+
+
+def test_a_constant_of_an_onnx_file_with_one_number_for_each_channel_folds_into_the_layer_before_it():
+    nodes = [CONV, helper.make_node("Add", ["p", "c"], ["s"]), helper.make_node("Mul", ["s", "p"], ["y"])]
+    model = onnx_model(nodes, [1, 8, 14, 14], weight("w", 8, 1, 3, 3), weight("p", 8, 1, 1))
+    assert [op.kind for op in ingest_onnx(model).ops] == ["depthwise"]
+
+
+@pytest.mark.parametrize(("is_training", "kinds"), [(False, ["depthwise"]), (True, None)])
+def test_dropout_in_an_onnx_file_costs_nothing_in_inference_and_is_refused_in_training(is_training, kinds):
+    ratio = helper.make_tensor("ratio", TensorProto.FLOAT, (), [0.5])
+    mode = helper.make_tensor("mode", TensorProto.BOOL, (), [is_training])
+    nodes = [CONV, helper.make_node("Dropout", ["c", "ratio", "mode"], ["y"])]
+    model = onnx_model(nodes, [1, 8, 14, 14], weight("w", 8, 1, 3, 3), ratio, mode)
+    if kinds is None:
+        with pytest.raises(UnsupportedOpsError, match="training mode"):
+            ingest_onnx(model)
+    else:
+        assert [op.kind for op in ingest_onnx(model).ops] == kinds
+
+
+def test_an_onnx_file_of_open_image_size_is_refused():
+    with pytest.raises(LatencyModelError, match="fixed image size"):
+        ingest_onnx(onnx_model([CONV], [1, 8, "H", 14], weight("w", 8, 1, 3, 3)))
+
+
+def test_onnx_operators_that_cannot_be_expressed_are_named():
+    nodes = [helper.make_node("Softmax", ["x"], ["s"], name="head"), helper.make_node("Exp", ["s"], ["y"])]
+    with pytest.raises(UnsupportedOpsError, match=r"head \(Softmax\)") as caught:
+        ingest_onnx(onnx_model(nodes, [1, 8]))
+    assert "Exp:y (Exp)" in str(caught.value)
+
+
+def test_a_file_that_is_no_onnx_model_or_is_not_there_is_refused(tmp_path):
+    with pytest.raises(LatencyModelError, match="no ONNX model"):
+        ingest_onnx(b"\xff\xfe not a model")
+    with pytest.raises(LatencyModelError, match="Cannot read"):
+        ingest_onnx(tmp_path / "absent.onnx")

@@ -1,0 +1,117 @@
+"""A torch module becomes the kernels that the same network has in our specs, or is refused with the mend."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from latency_model.errors import LatencyModelError, UnsupportedOpsError
+from latency_model.ingest import ingest_module, ingest_network
+
+IMAGE = torch.zeros(1, 3, 32, 32)
+
+
+class ConvNorm(nn.Sequential):
+    """As in MobileNetV2: convolution without bias, batch norm, activation."""
+
+    def __init__(
+        self,
+        width: int,
+        out_width: int,
+        kernel_size: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        act: type | None = None,
+    ) -> None:
+        padding = (kernel_size - 1) // 2
+        layers: list[nn.Module] = [
+            nn.Conv2d(width, out_width, kernel_size, stride, padding, groups=groups, bias=False),
+            nn.BatchNorm2d(out_width),
+        ]
+        super().__init__(*layers, *([act(inplace=True)] if act else []))
+
+
+class SqueezeExcite(nn.Module):
+    def __init__(self, width: int, squeezed: int) -> None:
+        super().__init__()
+        self.reduce = nn.Conv2d(width, squeezed, 1)
+        self.expand = nn.Conv2d(squeezed, width, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scale = functional.adaptive_avg_pool2d(x, 1)
+        return x * functional.hardsigmoid(self.expand(functional.relu(self.reduce(scale))))
+
+
+class InvertedResidual(nn.Module):
+    def __init__(
+        self, width: int, out_width: int, stride: int, expansion: int, act: type, squeezed: int | None
+    ) -> None:
+        super().__init__()
+        wide = width * expansion
+        parts: list[nn.Module] = [ConvNorm(width, wide, act=act)] if expansion != 1 else []
+        parts.append(ConvNorm(wide, wide, 3, stride, groups=wide, act=act))
+        if squeezed is not None:
+            parts.append(SqueezeExcite(wide, squeezed))
+        parts.append(ConvNorm(wide, out_width))
+        self.conv = nn.Sequential(*parts)
+        self.has_residual = stride == 1 and width == out_width
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.conv(x) if self.has_residual else self.conv(x)
+
+
+class SmallMobileNet(nn.Module):
+    def __init__(self, act: type = nn.ReLU6, squeezed: int | None = None) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            ConvNorm(3, 8, 3, 2, act=act),
+            InvertedResidual(8, 8, 1, 1, act, squeezed),
+            InvertedResidual(8, 16, 2, 6, act, squeezed),
+            InvertedResidual(16, 16, 1, 6, act, squeezed),
+        )
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(16, 10))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = functional.adaptive_avg_pool2d(self.features(x), (1, 1))
+        return self.classifier(torch.flatten(x, 1))
+
+
+@pytest.mark.parametrize(
+    ("act", "activation", "squeezed"),
+    [(nn.ReLU6, "relu6", None), (nn.Hardswish, "hswish", 4), (nn.SiLU, "swish", None), (nn.ReLU, "relu", 8)],
+)
+def test_a_torch_mobile_net_becomes_the_kernels_of_the_same_network_in_our_specs(
+    act, activation, squeezed, small_mobile_network
+):
+    module = SmallMobileNet(act, squeezed).eval()
+    assert ingest_module(module, (IMAGE,)).ops == ingest_network(small_mobile_network(activation, squeezed)).ops
+
+
+def test_kernels_are_named_by_layer_or_by_module_path(small_mobile_network):
+    names = [kernel.name for kernel in ingest_network(small_mobile_network()).kernels]
+    assert names[:4] == ["stem", "b0.depthwise", "b0.project", "b0.add"]
+    module_names = [kernel.name for kernel in ingest_module(SmallMobileNet().eval(), (IMAGE,)).kernels]
+    assert module_names[0].startswith("features.0.0:")
+
+
+@pytest.mark.parametrize(
+    ("conv", "why"),
+    [
+        (nn.Conv2d(3, 8, (1, 3), padding=(0, 1)), "differ between the axes"),
+        (nn.Conv2d(3, 8, 3), "symmetric padding would give"),
+        (nn.Conv2d(3, 8, 4, padding=1), "odd one"),
+        (nn.ConvTranspose2d(3, 8, 2, 2), "no op spec"),
+    ],
+)
+def test_a_convolution_outside_our_specs_says_what_is_different(conv, why):
+    with pytest.raises(UnsupportedOpsError, match=why):
+        ingest_module(conv.eval(), (IMAGE,))
+
+
+def test_a_module_in_training_mode_or_of_other_shapes_is_refused_with_the_mend():
+    with pytest.raises(LatencyModelError, match=r"eval\(\)"):
+        ingest_module(SmallMobileNet(), (IMAGE,))
+    with pytest.raises(LatencyModelError, match="shapes of the example inputs"):
+        ingest_module(SmallMobileNet().eval(), (torch.zeros(1, 5, 32, 32),))
