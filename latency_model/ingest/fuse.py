@@ -181,6 +181,8 @@ def _recognise_squeeze_excite(graph: _Graph, node: Node) -> bool:
         if pool.pool != "global_average" or not isinstance(reduce.primitive, ConvSpec | LinearSpec):
             continue
         assert isinstance(expand.primitive, ConvSpec | LinearSpec)
+        if expand.primitive.output_shape[1] != pool.in_channels:  # one gate for all channels
+            continue
         spec = SqueezeExciteSpec(
             batch=pool.batch,
             dtype=pool.dtype,

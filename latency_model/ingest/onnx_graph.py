@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper, shape_inference
+from onnx import TensorProto, helper, numpy_helper
 
-from latency_model.errors import LatencyModelError
+from latency_model.ingest.onnx_shapes import known_shapes, with_shapes
 from latency_model.ingest.primitives import (
     AddScalar,
     ChannelConstants,
@@ -29,7 +29,7 @@ from latency_model.ingest.primitives import (
     pad_primitive,
     pool_primitive,
 )
-from latency_model.ops import Activation, ActivationSpec, AddSpec, Dtype, PoolKind, Shape
+from latency_model.ops import Activation, ActivationSpec, AddSpec, Dtype, PoolKind
 
 _SPATIAL_AXES = {2, 3}
 _DROPOUT_MODE = 2  # the input that says whether it is training; missing in inference
@@ -54,36 +54,8 @@ def onnx_primitives(model: onnx.ModelProto, batch: int) -> tuple[list[Node], lis
     Raises:
         LatencyModelError: another dimension has no number.
     """
-    reader = _Reader(_with_shapes(model, batch))
+    reader = _Reader(with_shapes(model, batch))
     return list(reader.nodes()), reader.outputs
-
-
-def _with_shapes(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    weights = {tensor.name for tensor in fixed.graph.initializer}
-    is_open = False
-    for value in fixed.graph.input:
-        dims = value.type.tensor_type.shape.dim
-        if value.name in weights or not dims:
-            continue
-        if not dims[0].HasField("dim_value"):
-            dims[0].dim_value = batch
-            is_open = True
-        if not all(dim.HasField("dim_value") for dim in dims):
-            raise LatencyModelError(
-                f"Input {value.name!r} has the shape ({', '.join(_text(dim) for dim in dims)}): only the first "
-                "dimension may be open. Export the model with a fixed image size."
-            )
-    if is_open:  # shapes further on that name the open batch are inferred anew
-        del fixed.graph.value_info[:]
-        for value in fixed.graph.output:
-            value.type.tensor_type.ClearField("shape")
-    return shape_inference.infer_shapes(fixed, data_prop=True)
-
-
-def _text(dim: Any) -> str:
-    return str(dim.dim_value) if dim.HasField("dim_value") else (dim.dim_param or "?")
 
 
 class _Reader:
@@ -94,11 +66,7 @@ class _Reader:
         self._graph = graph
         self.outputs = [value.name for value in graph.output]
         self._dtype: Dtype = _dtype_of(graph)
-        self._shapes: dict[str, Shape] = {
-            value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-            for value in (*graph.input, *graph.value_info, *graph.output)
-            if value.type.tensor_type.HasField("shape")
-        }
+        self._shapes = known_shapes(graph)
         self._constants: dict[str, NDArray[Any] | None] = {}  # None: a constant whose numbers do not matter
         for tensor in graph.initializer:
             self._note_constant(tensor.name, tensor)
@@ -109,7 +77,8 @@ class _Reader:
                 tensors = [attribute.t for attribute in node.attribute if attribute.name == "value"]
                 self._note_constant(node.output[0], tensors[0] if tensors else None)
                 continue
-            inputs = tuple(name for name in node.input if name and name not in self._constants)
+            names = (*node.input, *_captured(node))
+            inputs = tuple(name for name in names if name and name not in self._constants)
             if not inputs or node.op_type == "Shape":  # computed from constants, or from shapes alone
                 self._constants.update(dict.fromkeys(node.output))
                 continue
@@ -125,8 +94,10 @@ class _Reader:
                 self._constants[name] = numpy_helper.to_array(tensor)
 
     def _primitive(self, node: onnx.NodeProto, inputs: tuple[str, ...]) -> Primitive:
-        if node.op_type in _VIEWS:
+        if node.op_type in _VIEWS and len(inputs) == 1:
             return View()
+        if any(True for _ in _branches(node)):
+            return Unsupported(operator=node.op_type, why="control flow: simplify the model, or export it without")
         if not self._shapes.get(inputs[0]) or node.output[0] not in self._shapes:
             return Unsupported(operator=node.op_type, why="its shape cannot be inferred")
         if node.op_type in _ACTIVATIONS:
@@ -163,6 +134,8 @@ class _Reader:
         return Unsupported(operator="HardSigmoid", why=f"slope {attributes['alpha']:.3g}; hsigmoid has 1/6")
 
     def conv(self, node: onnx.NodeProto) -> Primitive:
+        if node.input[1] not in self._constants:
+            return Unsupported(operator=node.op_type, why="its weight is computed from the input")
         x, y = self._shapes[node.input[0]], self._shapes[node.output[0]]
         weight = self._shapes.get(node.input[1], ())
         attributes = _attributes(node)
@@ -284,6 +257,24 @@ _HANDLERS: Mapping[str, Callable[[_Reader, onnx.NodeProto], Primitive]] = {
     "BatchNormalization": _Reader.batch_norm,
     "Dropout": _Reader.dropout,
 }
+
+
+def _branches(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs inside a node: the branches of an If, the body of a Loop."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _captured(node: onnx.NodeProto) -> Iterator[str]:
+    """The values around a node that graphs inside it read; they are not among its inputs."""
+    for graph in _branches(node):
+        own = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
+        for inner in graph.node:
+            yield from (name for name in (*inner.input, *_captured(inner)) if name not in own)
+            own.update(inner.output)
+        yield from (value.name for value in graph.output if value.name not in own)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class _Reader:
 
     def _read(self, node: fx.Node) -> None:
         inputs = tuple(source.name for source in node.all_input_nodes if source.name in self._activations)
-        if not inputs or "val" not in node.meta:  # constants, or a check that computes nothing
+        if not inputs or not isinstance(_value(node), Tensor):  # constants, sizes, or a check that computes nothing
             return
         self._activations.add(node.name)
         primitive = self._primitive(node)
@@ -287,10 +287,14 @@ def _arguments(node: fx.Node) -> dict[str, Any]:
     return arguments
 
 
+def _value(node: fx.Node) -> Any:
+    """What a node gives, of several values the first."""
+    value = node.meta.get("val")
+    return value[0] if isinstance(value, tuple | list) and value else value
+
+
 def _shape(node: Any) -> Shape:
-    value = node.meta["val"]
-    first = value[0] if isinstance(value, tuple | list) else value
-    return tuple(int(side) for side in first.shape)
+    return tuple(int(side) for side in _value(node).shape)
 
 
 def _pair(sides: Any, rank: int) -> list[int]:

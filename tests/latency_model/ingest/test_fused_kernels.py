@@ -100,6 +100,19 @@ def test_squeeze_excite_by_linear_layers_is_recognised():
     )
 
 
+def test_one_gate_for_all_channels_is_no_squeeze_excite():
+    class OneGate(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1), nn.Sigmoid())
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * self.layers(x.mean((2, 3)))[:, :, None, None]
+
+    with pytest.raises(UnsupportedOpsError, match="Multiply"):
+        ingest_module(OneGate().eval(), (IMAGE,))
+
+
 def test_what_cannot_be_expressed_is_an_error_that_names_each_operator():
     def forward(x: torch.Tensor) -> torch.Tensor:
         return torch.cat([functional.max_pool2d(x, 2), functional.interpolate(x, scale_factor=0.5)], 1).softmax(1)

@@ -27,10 +27,14 @@ def onnx_model(nodes: list[onnx.NodeProto], shape: list[int | str], *weights: on
         nodes,
         "foreign",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [untyped("y")],
         list(weights),
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+
+
+def untyped(name: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
 
 
 def weight(name: str, *shape: int) -> onnx.TensorProto:
@@ -89,6 +93,39 @@ def test_dropout_in_an_onnx_file_costs_nothing_in_inference_and_is_refused_in_tr
             ingest_onnx(model)
     else:
         assert [op.kind for op in ingest_onnx(model).ops] == kinds
+
+
+def test_a_branch_in_an_onnx_file_is_refused_by_name_with_all_that_it_reads():
+    """A condition that hangs on shapes alone would else make a constant of it, and all after it would cost nothing."""
+    branches = [
+        helper.make_graph([helper.make_node(name, ["c"], [f"{name}.c"])], name, [], [untyped(f"{name}.c")])
+        for name in ("Relu", "Identity")
+    ]
+    branch = helper.make_node("If", ["yes"], ["i"], name="branch", then_branch=branches[0], else_branch=branches[1])
+    nodes = [CONV, branch, helper.make_node("Softmax", ["i"], ["y"], name="head")]
+    yes = helper.make_tensor("yes", TensorProto.BOOL, (), [True])
+    with pytest.raises(UnsupportedOpsError, match=r"branch \(If\): control flow") as caught:
+        ingest_onnx(onnx_model(nodes, [1, 8, 14, 14], weight("w", 8, 1, 3, 3), yes))
+    assert "head (Softmax)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        helper.make_node("Relu", ["u"], ["y"], name="last"),
+        helper.make_node("GlobalAveragePool", ["u"], ["y"], name="last"),
+        helper.make_node("Add", ["u", "u"], ["y"], name="last"),
+        helper.make_node("MatMul", ["u", "fc"], ["y"], name="last"),
+        helper.make_node("Conv", ["c", "u"], ["y"], name="last"),
+        helper.make_node("Reshape", ["c", "u"], ["y"], name="last"),
+    ],
+    ids=lambda node: node.op_type,
+)
+def test_what_reads_a_value_whose_size_nobody_can_tell_is_refused_by_name(node):
+    unknown = helper.make_node("NonZero", ["c"], ["u"])  # as many as there are
+    weights = (weight("w", 8, 1, 3, 3), weight("fc", 8, 5))
+    with pytest.raises(UnsupportedOpsError, match=rf"last \({node.op_type}\)"):
+        ingest_onnx(onnx_model([CONV, unknown, node], [1, 8, 14, 14], *weights))
 
 
 def test_an_onnx_file_of_open_image_size_is_refused():

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from latency_model.errors import LatencyModelError, UnsupportedOpsError
-from latency_model.ingest import ingest_module, ingest_network
+from latency_model.ingest import ingest_exported_program, ingest_module, ingest_network
 
 IMAGE = torch.zeros(1, 3, 32, 32)
 
@@ -105,6 +105,24 @@ def test_kernels_are_named_by_layer_or_by_module_path(small_mobile_network):
         (nn.ConvTranspose2d(3, 8, 2, 2), "no op spec"),
     ],
 )
+def test_an_exported_program_of_open_batch_that_reshapes_by_its_own_size_is_read(tmp_path):
+    class ByItsSize(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3, 2, 1)
+            self.classifier = nn.Linear(8, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            pooled = functional.adaptive_avg_pool2d(self.conv(x), 1)
+            return self.classifier(pooled.view(pooled.size(0), -1))
+
+    images = torch.zeros(2, 3, 32, 32)
+    program = torch.export.export(ByItsSize().eval(), (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.export.save(program, tmp_path / "net.pt2")
+    kernels = ingest_exported_program(tmp_path / "net.pt2").ops
+    assert [(op.kind, op.batch) for op in kernels] == [("conv", 2), ("pool", 2), ("linear", 2)]
+
+
 def test_a_convolution_outside_our_specs_says_what_is_different(conv, why):
     with pytest.raises(UnsupportedOpsError, match=why):
         ingest_module(conv.eval(), (IMAGE,))
