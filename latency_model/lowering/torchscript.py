@@ -28,8 +28,12 @@ def write_torchscript(network: NetworkSpec, weights: Weights, path: Path) -> Non
     """
     if check_lowerable(network) != "fp32":
         raise LoweringError(f"Network {network.name!r} is {network.ops[0].dtype}; TorchScript files are fp32 only.")
-    if any(op.kind == "add" for op in network.ops):
-        raise LoweringError(f"Network {network.name!r} has an add with an input of its own; no TorchScript for that.")
+    ops = dict(network.layers)
+    if alone := [step.name for step in network.steps if ops[step.name].kind == "add" and len(step.sources) == 1]:
+        raise LoweringError(
+            f"Network {network.name!r}: the add {alone[0]!r} has an input of its own, which a TorchScript file of ours "
+            "does not take. Name both of its operands in the network's wiring, or write ONNX or TFLite."
+        )
     check_weights(network, weights)
 
     def run(x: Tensor) -> Tensor:

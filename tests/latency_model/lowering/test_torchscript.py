@@ -29,6 +29,21 @@ def test_a_torchscript_file_gives_the_references_numbers(tmp_path):
     assert json.loads(extra["signature.json"]) == [{"shape": [1, 8, 8, 8], "dtype": "float32"}]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_add_of_two_layers_is_written_as_the_wiring_says(tmp_path):
+    add = AddSpec(in_channels=8, in_height=8, in_width=8)
+    network = NetworkSpec(
+        name="wired",
+        layers=(("a", BLOCK), ("b", BLOCK), ("sum", add)),
+        wiring=(("b", ("input",)), ("sum", ("a", "b"))),
+    )
+    weights = random_weights(network)
+    write_torchscript(network, weights, tmp_path / "wired.pt")
+    images = torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    loaded = torch.jit.load(str(tmp_path / "wired.pt"))
+    torch.testing.assert_close(loaded(images), run_torch(network, weights, images))
+
+
 @pytest.mark.parametrize(
     "network",
     [with_dtype(single_op_network(BLOCK), "int8"), single_op_network(AddSpec(in_channels=2, in_height=4, in_width=4))],
