@@ -16,6 +16,7 @@ from latency_model.measurement_file import read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import OpSpec
 from latency_model.predictors import XGBoostPredictor
+from latency_model.predictors.regression import kind_in_dtype
 from profiler_agent.device import Device, TimingPlan
 from profiler_agent.errors import ModelsFailed
 from profiler_agent.runner import JobSeconds, one_process_s
@@ -63,9 +64,9 @@ def first_choice(
 def blind_choice(ops: Sequence[OpSpec], count: int) -> list[OpSpec]:
     """Ops to measure before anything is known: one of every kind, as no regressor speaks of a kind that it has not
     seen, then those that stand for all others."""
-    by_kind: dict[str, list[OpSpec]] = {}
+    by_kind: dict[tuple[str, str], list[OpSpec]] = {}
     for op in ops:
-        by_kind.setdefault(op.kind, []).append(op)
+        by_kind.setdefault(kind_in_dtype(op), []).append(op)
     one_of_each = [choose_ops(alike, 1)[0] for alike in by_kind.values()]
     return list(dict.fromkeys([*one_of_each, *choose_ops(ops, count)]))[:count]
 
@@ -105,9 +106,9 @@ def least_sure_ops(ops: Sequence[OpSpec], measured: MeasurementSet, count: int) 
     """
     timings = measured.op_timings()
     left = [op for op in dict.fromkeys(ops) if op not in set(timings.ops)]
-    known_kinds = {op.kind for op in timings.ops}
-    unknown = [op for op in left if op.kind not in known_kinds]  # nothing is less sure than these
-    rest = [op for op in left if op.kind in known_kinds]
+    known_kinds = set(map(kind_in_dtype, timings.ops))
+    unknown = [op for op in left if kind_in_dtype(op) not in known_kinds]  # nothing is less sure than these
+    rest = [op for op in left if kind_in_dtype(op) in known_kinds]
     if len(unknown) >= count or not rest:
         return unknown[:count]
     try:

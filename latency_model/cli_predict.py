@@ -111,8 +111,8 @@ def notes_on(price: Price) -> list[str]:
         )
     if price.out_of_reach:
         notes.append(
-            f"{len(price.out_of_reach)} of these are far larger or smaller than anything measured of their kind, such "
-            f"as {price.out_of_reach[0].key}: the interval promises nothing for them. Measure them with `proxyless "
-            "campaign`."
+            f"{len(price.out_of_reach)} of these are unlike anything measured (far larger or smaller, or of an "
+            f"activation, pool or grouping that was not), such as {price.out_of_reach[0].key}: the interval promises "
+            "nothing for them. Measure them with `proxyless campaign`."
         )
     return notes

@@ -12,8 +12,8 @@ from latency_model.errors import MeasurementError, TooFewSamplesError
 from latency_model.features import FloatArray, is_free, op_columns, op_costs
 from latency_model.ops import OpSpec
 
-# Below the first, a device would be slower than a microcontroller; above the second, faster than any
-# accelerator that runs one image at a time.
+# Below the first, a device would be slower than a microcontroller; above the second, which counts one image of a
+# batch, faster than any accelerator that runs one image at a time.
 _SLOWEST_MACS_PER_S = 2e7
 _FASTEST_MACS_PER_S = 5e13
 _HEAVY_MACS = 1e5  # lighter ops say more about overhead than about the device
@@ -89,12 +89,15 @@ def check_units(ops: Sequence[OpSpec], latency_ms: FloatArray) -> None:
     Raises:
         MeasurementError: the median op would run slower than a microcontroller or faster than any device.
     """
-    macs = op_costs(op_columns(ops)).macs
+    columns = op_columns(ops)
+    macs = op_costs(columns).macs
     heavy = macs > _HEAVY_MACS
     if not heavy.any():
         return
-    macs_per_s = float(np.median(macs[heavy] / latency_ms[heavy])) * 1e3
-    if _SLOWEST_MACS_PER_S <= macs_per_s <= _FASTEST_MACS_PER_S:
+    per_ms = macs[heavy] / latency_ms[heavy]
+    macs_per_s = float(np.median(per_ms)) * 1e3
+    is_possible = float(np.median(per_ms / columns["batch"][heavy])) * 1e3 <= _FASTEST_MACS_PER_S
+    if is_possible and macs_per_s >= _SLOWEST_MACS_PER_S:
         return
     likely = "microseconds or nanoseconds" if macs_per_s < _SLOWEST_MACS_PER_S else "seconds"
     raise MeasurementError(

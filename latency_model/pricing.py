@@ -15,6 +15,7 @@ from latency_model.network_latency import LatencyEstimate, NetworkLatency
 from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec
 from latency_model.predictors import LatencyPredictor, MeasuredFirstPredictor, TablePredictor
 from latency_model.predictors.corrected import CorrectedPredictor
+from latency_model.predictors.regression import kind_in_dtype
 from latency_model.predictors.roofline import RooflinePredictor
 
 Grain: TypeAlias = Literal["ops", "kernels"]
@@ -22,6 +23,7 @@ Grain: TypeAlias = Literal["ops", "kernels"]
 _REACH = 1.5
 # Published tables leave the cheap end of a network out, such as its pooling; more than this is no price of it.
 _MOST_LEFT_OUT_MACS = 0.01
+_CLAMPS = ("none", "relu", "relu6")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +33,8 @@ class Price:
     Attributes:
         grain: "ops" as the file describes them (a foreign network with its blocks put together), or "kernels".
         unmeasured: distinct ops that only a regressor speaks of.
-        out_of_reach: those of them far larger or smaller than what was measured of their kind; the interval is
-            calibrated on ops within reach, so it promises nothing for these.
+        out_of_reach: those of them far larger or smaller than what was measured of their like, or like nothing that
+            was; the interval is calibrated on ops within reach, so it promises nothing for these.
         left_out: distinct ops of kinds that a table lacks, so that the estimate is without them. Only where no whole
             network calibrated the predictor, and they are few: any other predictor refuses the network.
     """
@@ -94,12 +96,15 @@ def _price(predictor: NetworkLatency, grain: Grain, all_ops: tuple[OpSpec, ...])
     estimate = predictor.predict_network(ops)
     paid = dict.fromkeys(op for op in ops if not isinstance(op, IdentitySpec | ZeroSpec))
     unmeasured = tuple(op for op in paid if op not in known)
+    alike: dict[tuple[object, ...], list[OpSpec]] = {}
+    for op in measured if unmeasured else ():
+        alike.setdefault(_likeness(op), []).append(op)
     return Price(
         estimate=estimate,
         grain=grain,
         op_count=sum(not isinstance(op, IdentitySpec | ZeroSpec) for op in ops),
         unmeasured=unmeasured,
-        out_of_reach=tuple(op for op in unmeasured if not _is_within_reach(op, measured)),
+        out_of_reach=tuple(op for op in unmeasured if not _is_within_reach(op, alike.get(_likeness(op), ()))),
         left_out=left_out,
     )
 
@@ -126,9 +131,8 @@ def measured_ops(predictor: LatencyPredictor) -> tuple[OpSpec, ...]:
             return ()
 
 
-def _is_within_reach(op: OpSpec, measured: Sequence[OpSpec]) -> bool:
-    """Whether its multiply-accumulates and its bytes lie near those of measured ops of its kind."""
-    alike = [other for other in measured if other.kind == op.kind]
+def _is_within_reach(op: OpSpec, alike: Sequence[OpSpec]) -> bool:
+    """Whether its multiply-accumulates and its bytes lie near those of measured ops that are like it."""
     if not alike:
         return False
     for size in (macs, bytes_moved):
@@ -136,3 +140,19 @@ def _is_within_reach(op: OpSpec, measured: Sequence[OpSpec]) -> bool:
         if not min(sizes) / _REACH <= size(op) <= max(sizes) * _REACH:
             return False
     return True
+
+
+def _likeness(op: OpSpec) -> tuple[object, ...]:
+    """What makes ops differ by more than their size: kernels of other activations, pools or grouping are other code.
+
+    No activation and clamps are alike: every runtime that was observed runs them inside a convolution.
+    """
+    activation = getattr(op, "activation", "none")
+    return (
+        *kind_in_dtype(op),
+        "clamp" if activation in _CLAMPS else activation,
+        getattr(op, "pool", None),
+        getattr(op, "gate", None),
+        getattr(op, "groups", 1) > 1,
+        getattr(op, "squeeze_channels", None) is None,
+    )

@@ -16,6 +16,7 @@ from latency_model.posterior import LinearPosterior
 from latency_model.predictors.conformal import IndexArray, folds
 from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.protocol import LatencyPredictor
+from latency_model.predictors.regression import kind_in_dtype
 from latency_model.predictors.table import TablePredictor
 
 FitRegressor = Callable[[OpTimings], LatencyPredictor]
@@ -55,7 +56,7 @@ def _kinds_kept(
     timings: OpTimings, parts: Iterable[tuple[IndexArray, IndexArray]]
 ) -> Iterator[tuple[IndexArray, IndexArray]]:
     """The same folds, but no kind of op is hidden as a whole: no regressor speaks of a kind that it has not seen."""
-    kinds = np.array([op.kind for op in timings.ops])
+    kinds = np.array([" in ".join(kind_in_dtype(op)) for op in timings.ops])
     for kept, hidden in parts:
         has_others = np.isin(kinds[hidden], kinds[kept])
         yield np.concatenate([kept, hidden[~has_others]]), hidden[has_others]

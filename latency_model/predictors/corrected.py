@@ -66,7 +66,7 @@ class CorrectedPredictor:
     ) -> None:
         self._speeds = speeds
         self._regressor = regressor
-        self._intervals = intervals
+        self.intervals = intervals
         self.fitted_on = tuple(known)
         self.confidence = confidence
 
@@ -102,16 +102,16 @@ class CorrectedPredictor:
         """Latency of each op.
 
         Raises:
-            UnknownOpError: a kind of op that was never measured.
+            UnknownOpError: a kind of op that was never measured, or not in that dtype.
         """
         return predict_with_intervals(
-            ops, lambda paid: _corrected_ms(self._speeds, self._regressor, paid), self._intervals, self.fitted_on
+            ops, lambda paid: _corrected_ms(self._speeds, self._regressor, paid), self.intervals, self.fitted_on
         )
 
     def describe(self) -> dict[str, Any]:
         return {
             "roofline_ms_per_unit": dict(zip(TERMS, map(float, self._speeds), strict=True)),
-            "intervals": self._intervals.describe(),
+            "intervals": self.intervals.describe(),
             "fitted_on": [op_to_json(op) for op in self.fitted_on],
         }
 

@@ -33,7 +33,7 @@ class MeasuredFirstPredictor:
         """Latency of each op.
 
         Raises:
-            UnknownOpError: an op that was not measured, of a kind that was never measured.
+            UnknownOpError: an op that was not measured, of a kind that was never measured, or not in that dtype.
         """
         return predict_once_each(ops, self._predict)
 

@@ -26,14 +26,10 @@ Fit = Callable[[OpTimings, int], Predict]
 
 @dataclass(frozen=True, kw_only=True)
 class LogIntervals:
-    """Interval half-widths in log latency: per kind of op where enough was seen, else common.
-
-    A kind that was never measured is unknown: a regressor that speaks of it would be guessing.
-    """
+    """Interval half-widths in log latency: per kind of op where enough was seen, else common."""
 
     common: float
     by_kind: dict[str, float]
-    known_kinds: frozenset[str]
 
     def of(self, ops: Sequence[OpSpec]) -> FloatArray:
         return np.array([self.by_kind.get(op.kind, self.common) for op in ops])
@@ -46,7 +42,6 @@ class LogIntervals:
         return {
             "common_log_half_width": self.common,
             "log_half_width_by_kind": self.by_kind,
-            "known_kinds": sorted(self.known_kinds),
         }
 
     @classmethod
@@ -54,7 +49,6 @@ class LogIntervals:
         return cls(
             common=float(described["common_log_half_width"]),
             by_kind={kind: float(half) for kind, half in described["log_half_width_by_kind"].items()},
-            known_kinds=frozenset(described["known_kinds"]),
         )
 
 
@@ -76,9 +70,13 @@ def fit_intervals(timings: OpTimings, predicted_ms: FloatArray, confidence: floa
         for kind in sorted(set(kinds))
         if (kinds == kind).sum() >= _LEAST_ERRORS_OF_A_KIND
     }
-    return LogIntervals(
-        common=conformal_quantile(scores, confidence), by_kind=by_kind, known_kinds=frozenset(map(str, kinds))
-    )
+    return LogIntervals(common=conformal_quantile(scores, confidence), by_kind=by_kind)
+
+
+def kind_in_dtype(op: OpSpec) -> tuple[str, str]:
+    """What must have been measured of an op: a regressor that speaks of another kind, or of numbers that the device
+    computes with in another way, would be guessing."""
+    return op.kind, op.dtype
 
 
 def predict_with_intervals(
@@ -86,8 +84,10 @@ def predict_with_intervals(
 ) -> PredictedLatency:
     """Call the regressor on what costs something; free ops are 0.
 
+    Args:
+        known: what the regressor was fitted on.
     Raises:
-        UnknownOpError: a kind of op that was never measured.
+        UnknownOpError: a kind of op that was never measured, or not in that dtype.
     """
     return predict_once_each(ops, lambda distinct: _predict_distinct(distinct, predict, intervals, known))
 
@@ -98,9 +98,12 @@ def _predict_distinct(
     paid = np.flatnonzero(~is_free(ops))
     mean, low, high = np.zeros(len(ops)), np.zeros(len(ops)), np.zeros(len(ops))
     paid_ops = [ops[int(row)] for row in paid]
-    unknown = [op for op in paid_ops if op.kind not in intervals.known_kinds]
+    measured = set(map(kind_in_dtype, known))
+    unknown = [op for op in paid_ops if kind_in_dtype(op) not in measured]
     if unknown:
-        raise UnknownOpError(unknown, known, f"no op of kind {unknown[0].kind!r} was measured.")
+        kind, dtype = kind_in_dtype(unknown[0])
+        in_dtype = f" in {dtype}" if any(kind == other for other, _ in measured) else ""
+        raise UnknownOpError(unknown, known, f"no op of kind {kind!r} was measured{in_dtype}.")
     if paid_ops:
         found = intervals.around(predict(paid_ops), paid_ops)
         mean[paid], low[paid], high[paid] = found.mean_ms, found.low_ms, found.high_ms

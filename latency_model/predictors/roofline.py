@@ -80,7 +80,7 @@ class RooflinePredictor:
         self, speeds: FloatArray, intervals: LogIntervals, known: Sequence[OpSpec], *, confidence: float
     ) -> None:
         self.speeds = speeds
-        self._intervals = intervals
+        self.intervals = intervals
         self.fitted_on = tuple(known)
         self.confidence = confidence
 
@@ -102,16 +102,16 @@ class RooflinePredictor:
         """Latency of each op.
 
         Raises:
-            UnknownOpError: a kind of op that was never measured.
+            UnknownOpError: a kind of op that was never measured, or not in that dtype.
         """
         return predict_with_intervals(
-            ops, lambda paid: roofline_ms(self.speeds, op_columns(paid)), self._intervals, self.fitted_on
+            ops, lambda paid: roofline_ms(self.speeds, op_columns(paid)), self.intervals, self.fitted_on
         )
 
     def describe(self) -> dict[str, Any]:
         return {
             "ms_per_unit": dict(zip(TERMS, map(float, self.speeds), strict=True)),
-            "intervals": self._intervals.describe(),
+            "intervals": self.intervals.describe(),
             "fitted_on": [op_to_json(op) for op in self.fitted_on],
         }
 

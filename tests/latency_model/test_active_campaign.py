@@ -1,5 +1,6 @@
 """Campaigns that cannot measure everything: what they choose, and that the time is kept."""
 
+import dataclasses
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,6 +70,12 @@ def test_then_come_the_ops_whose_intervals_are_widest_and_kinds_that_nobody_meas
     assert len(set(chosen)) == 5
     left = [op for op in OPS if op not in measured.op_timings().ops]
     assert np.mean([device.op_ms(op) for op in chosen[1:]]) > np.mean([device.op_ms(op) for op in left])
+
+
+def test_ops_in_a_dtype_that_nobody_measured_come_before_those_of_wide_intervals(device):
+    measured = device.measure([single_op_network(op) for op in choose_ops(OPS, 40)])
+    in_8_bits = dataclasses.replace(OPS[0], dtype="int8")
+    assert least_sure_ops([*OPS, in_8_bits], measured, 3)[0] == in_8_bits
 
 
 def test_an_active_campaign_measures_as_much_as_the_time_allows(device, make_networks, tmp_path):

@@ -1,11 +1,13 @@
 """Op predictors: what they know, what they refuse, intervals, files."""
 
+import dataclasses
 import time
 
 import numpy as np
 import pytest
 
 from latency_model.errors import MeasurementError, SchemaError, TooFewSamplesError, UnknownOpError
+from latency_model.kernels import macs
 from latency_model.op_timings import OpTimings, check_units, pooled_timings
 from latency_model.ops import ConvSpec, DepthwiseConvSpec, IdentitySpec, ZeroSpec
 from latency_model.predictors import (
@@ -141,6 +143,14 @@ def test_a_kind_of_op_that_was_never_measured_is_unknown_to_trees(device):
         predictor.predict_ms([DepthwiseConvSpec(in_channels=8, in_height=8, in_width=8, kernel_size=3)])
 
 
+@pytest.mark.parametrize("kind", REGRESSORS)
+@pytest.mark.parametrize("dtype", ["fp16", "int8"])
+def test_a_dtype_that_was_never_measured_is_unknown_to_regressors(device, kind, dtype):
+    predictor = kind.fit(timings_of(device, convs(20)))
+    with pytest.raises(UnknownOpError, match=f"no op of kind 'conv' was measured in {dtype}"):
+        predictor.predict_ms([dataclasses.replace(CONV_3X3, dtype=dtype)])
+
+
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_a_saved_predictor_says_the_same(device, kind, tmp_path):
     ops = convs(30)
@@ -186,6 +196,15 @@ def test_latencies_in_another_unit_are_suspected(device, factor, suspect):
     ops = convs(20)
     with pytest.raises(MeasurementError, match=suspect):
         check_units(ops, timings_of(device, ops).latency_ms * factor)
+
+
+def test_a_server_that_runs_hundreds_of_images_at_once_is_not_suspected():
+    single = ConvSpec(in_channels=256, in_height=28, in_width=28, out_channels=256, kernel_size=3)
+    batch = dataclasses.replace(single, batch=256)
+    at_1e14_macs_per_s = np.array([macs(batch) / 1e11])
+    check_units([batch], at_1e14_macs_per_s)
+    with pytest.raises(MeasurementError, match="Are these seconds"):
+        check_units([single], at_1e14_macs_per_s / 256)
 
 
 def test_latencies_in_milliseconds_are_not_suspected(device):
