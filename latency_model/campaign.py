@@ -100,11 +100,15 @@ class CampaignPlan:
         return not self.networks and not self.later_op_count
 
     def __str__(self) -> str:
-        known = f" ({self.measured_count} more are measured already)" if self.measured_count else ""
+        known = f" ({self.measured_count} more measured already)" if self.measured_count else ""
         return (
-            f"{self.op_count} ops and {self.network_count} whole networks to time{known}, in {self.batch_count} "
-            f"batches, about {self.estimated_seconds:.0f} s"
+            f"{_counted(self.op_count, 'op')} and {_counted(self.network_count, 'whole network')} to time{known}, in "
+            f"{_counted(self.batch_count, 'batch', 'batches')}, about {self.estimated_seconds:.0f} s"
         )
+
+
+def _counted(count: int, one: str, many: str | None = None) -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def plan_campaign(

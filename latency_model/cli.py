@@ -120,7 +120,8 @@ def evaluate_command(
     if html is not None:
         from latency_model.report_page import report_page
 
-        html.write_text(report_page(card, loaded.provenance, formula_of(loaded)))
+        html.parent.mkdir(parents=True, exist_ok=True)
+        html.write_text(report_page(card, loaded.provenance, formula_of(loaded)), encoding="utf-8")
     typer.echo(json.dumps(card) if as_json else describe(loaded, card))
 
 
@@ -144,19 +145,23 @@ def describe(predictor: NetworkLatency, card: dict[str, Any] | None = None) -> s
         lines.append(summarize("  for comparison, by MACs alone", card["networks_flops_baseline"]))
     if "ops" in card:
         lines += [summarize("  single ops", card["ops"]), f"    ({card['ops_method']})"]
+        if "ops_coverage_note" in card:
+            lines.append(f"    ({card['ops_coverage_note']})")
         lines += coverage_lines(card["ops_by_kind"] | card["ops_by_size"])
+    if "drift" in card:
+        lines.append(f"  {card['drift']}")
     return "\n".join(lines)
 
 
 def coverage_lines(groups: dict[str, dict[str, Any]]) -> list[str]:
-    """How many of each group the intervals hold, where that is judged."""
+    """How many of each group the intervals hold, and whether that is as promised where it is no matter of course."""
     from latency_model.evaluate import ErrorFigures
 
     rows = {name: ErrorFigures(**figures) for name, figures in groups.items()}
     return [
-        f"    {name}: intervals hold {row.coverage:.0%}, {row.coverage_verdict}"
+        f"    {name}: intervals hold {row.coverage:.0%}, {row.coverage_verdict or 'by construction'}"
         for name, row in rows.items()
-        if row.coverage is not None and row.coverage_verdict is not None
+        if row.coverage is not None
     ]
 
 

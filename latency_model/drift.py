@@ -32,23 +32,27 @@ class DriftReport:
     """Whether a series drifts, and what following it would gain.
 
     Attributes:
+        moment_count: how many were looked at; a test needs twenty.
         lag_correlation: of neighbours in time.
         p_value: how likely a series without drift shows that much (one-sided).
         half_window: neighbours on each side that tell the level best; None when nothing is gained.
         gain: share of the mean absolute residual that following the level removes, judged on left-out samples.
-        canary_range: how much slower the canary was at its slowest; None where there is none or it was steady.
+        canary_range: how much longer the canary took at its slowest than at its fastest; None of another series.
+        is_corrected: whether latencies were divided by the canary's level.
     """
 
+    moment_count: int
     lag_correlation: float
     p_value: float
     half_window: int | None
     gain: float
     canary_range: float | None = None
+    is_corrected: bool = False
 
     @property
     def is_drifting(self) -> bool:
         if self.canary_range is not None:
-            return True
+            return self.is_corrected
         return self.half_window is not None and self.p_value < _SIGNIFICANCE and self.gain >= _LEAST_GAIN
 
 
@@ -62,7 +66,7 @@ def detect_drift(log_residuals: FloatArray, known: BoolArray | None = None) -> D
     known = np.isfinite(log_residuals) if known is None else known
     series = log_residuals[known]
     if len(series) < LEAST_LENGTH or np.ptp(series) == 0:
-        return DriftReport(lag_correlation=0.0, p_value=1.0, half_window=None, gain=0.0)
+        return DriftReport(moment_count=len(series), lag_correlation=0.0, p_value=1.0, half_window=None, gain=0.0)
     cut = _without_extremes(series)
     centred = cut - cut.mean()
     correlation = float(centred[1:] @ centred[:-1] / (centred @ centred))
@@ -76,6 +80,7 @@ def detect_drift(log_residuals: FloatArray, known: BoolArray | None = None) -> D
     best = max(gains, key=lambda half: gains[half])
     useful = gains[best] > 0
     return DriftReport(
+        moment_count=len(series),
         lag_correlation=correlation,
         p_value=_upper_tail(float(statistic)),
         half_window=best if useful else None,
@@ -168,12 +173,16 @@ def canary_level(log_canary: FloatArray, plan: TimingPlan) -> tuple[FloatArray, 
     follows_a_course = report.is_drifting and np.ptp(moments) > plan.spread_limit
     has_jumped = len(moments) < LEAST_LENGTH and np.ptp(moments) > plan.canary_limit
     if not follows_a_course and not has_jumped:
-        return np.zeros(len(log_canary)), dataclasses.replace(report, half_window=None)
+        return np.zeros(len(log_canary)), dataclasses.replace(report, canary_range=_range_of(moments))
     if follows_a_course and report.half_window is not None and report.half_window > 1:
         moments = local_level(moments, np.ones(len(moments), dtype=bool), report.half_window)
     level = moments[np.cumsum(changes) - 1]
-    report = dataclasses.replace(report, canary_range=float(np.expm1(np.ptp(moments))))
+    report = dataclasses.replace(report, canary_range=_range_of(moments), is_corrected=True)
     return level - np.median(level), report
+
+
+def _range_of(log_canary: FloatArray) -> float:
+    return float(np.expm1(np.ptp(log_canary)))
 
 
 def _scaled(measurement: Measurement, factor: float) -> Measurement:
@@ -182,12 +191,17 @@ def _scaled(measurement: Measurement, factor: float) -> Measurement:
 
 
 def describe_drift(report: DriftReport) -> str:
-    """One line for people and for the record."""
-    if not report.is_drifting:
-        return f"no drift (neighbours in time correlate {report.lag_correlation:.2f}, p = {report.p_value:.2g})"
-    if report.canary_range is not None:
-        return f"drift: the canary slowed by up to {report.canary_range:.0%}; latencies are corrected by it"
-    return (
-        f"drift: neighbours in time correlate {report.lag_correlation:.2f} (p = {report.p_value:.2g}); following it "
-        f"removes {report.gain:.0%} of the deviation"
-    )
+    """One line for people and for the record: what was found, and what was done about it."""
+    if report.moment_count == 0:
+        return "drift: not known, as not every network was timed beside a canary"
+    correlation = f"neighbours in time correlate {report.lag_correlation:.2f}, p = {report.p_value:.2g}"
+    if report.canary_range is None:
+        if report.is_drifting:
+            return f"drift ({correlation}); following it removes {report.gain:.0%} of the deviation"
+        return f"no drift ({correlation})"
+    canary = f"the canary took {report.canary_range:.1%} longer at its slowest than at its fastest"
+    if report.is_corrected:
+        return f"drift: {canary}; each latency is corrected by the canary beside it"
+    if report.moment_count < LEAST_LENGTH:
+        return f"no drift seen: {canary} (moments: {report.moment_count}, too few for a test)"
+    return f"no drift to correct: {canary} ({correlation})"

@@ -58,6 +58,8 @@ def report_page(card: Mapping[str, Any], provenance: Provenance, formula: str) -
     ]
     if "coverage_note" in card:
         sections.insert(4, f"<p>{_text(card['coverage_note'])}</p>")
+    if "ops_coverage_note" in card:
+        sections.append(f"<p>{_text(card['ops_coverage_note'])}</p>")
     if "ops" in card:
         sections += [_figures_table("ops", _rows_of(card, "ops")), _worst_table("Worst ops", card["worst_ops"])]
     if "drift" in card:

@@ -123,7 +123,9 @@ def test_a_dry_run_tells_counts_and_time_and_skips_what_is_known(device, make_ne
     measured = device.measure(networks[:1])
     plan = plan_campaign([*networks, conv(1)], TimingPlan(), measured)
     assert (plan.op_count, plan.network_count, plan.measured_count) == (2, 3, 1)
-    assert str(plan).startswith("2 ops and 3 whole networks to time (1 more are measured already), in 1 batches")
+    assert str(plan).startswith("2 ops and 3 whole networks to time (1 more measured already), in 1 batch, about ")
+    assert str(plan_campaign(networks[:1], TimingPlan())).startswith("0 ops and 1 whole network to time, in 1 batch, ")
+    assert "in 2 batches, " in str(plan_campaign([conv(index) for index in range(1, BATCH_SIZE + 2)], TimingPlan()))
     assert plan.estimated_seconds > 0
 
 

@@ -57,6 +57,21 @@ def test_the_page_shows_every_point_and_loads_nothing(run, files):
     assert "http" not in page
 
 
+def test_the_page_is_written_into_a_folder_that_is_not_there_yet(run, files):
+    run("fit", files / "measurements.jsonl", "--out", files / "predictor", "--model", "table")
+    run("evaluate", files / "predictor", "--html", files / "pages" / "today" / "card.html")
+    assert "</html>" in (files / "pages" / "today" / "card.html").read_text()
+
+
+def test_what_the_canary_said_of_drift_stands_on_the_card_and_on_the_page(run, files):
+    text = run("fit", files / "measurements.jsonl", "--out", files / "predictor", "--model", "table")
+    run("evaluate", files / "predictor", "--html", files / "card.html")
+    drift = json.loads((files / "predictor" / "report_card.json").read_text())["drift"]
+    assert drift.startswith("no drift seen: the canary took 0.0% longer")
+    assert drift in text
+    assert drift in (files / "card.html").read_text()
+
+
 def test_measurements_of_another_device_do_not_judge(run, files):
     run("fit", files / "measurements.jsonl", "--out", files / "predictor")
     foreign = files / "fresh.jsonl"

@@ -120,14 +120,39 @@ def test_a_jump_between_two_sessions_is_corrected_though_two_moments_are_too_few
     steady = device.measure(make_networks(40))
     corrected, report = correct_drift(with_canaries(steady, np.repeat([1.0, 1.25], 20)))
     assert report.is_drifting
-    assert describe_drift(report) == "drift: the canary slowed by up to 25%; latencies are corrected by it"
+    assert describe_drift(report) == (
+        "drift: the canary took 25.0% longer at its slowest than at its fastest; each latency is corrected by the "
+        "canary beside it"
+    )
     ratio = [c.latency_ms / s.latency_ms for c, s in zip(corrected.measurements, steady.measurements)]
     assert np.ptp(np.log(ratio)) < 1e-9
 
 
 def test_sessions_that_differ_by_a_percent_are_left_alone(device, make_networks):
     measured = with_canaries(device.measure(make_networks(40)), np.repeat([1.0, 1.01], 20))
-    assert correct_drift(measured)[0] is measured
+    corrected, report = correct_drift(measured)
+    assert corrected is measured
+    assert not report.is_drifting
+    said = describe_drift(report)
+    assert said.startswith("no drift seen: the canary took 1.0% longer") and "moments: 2, too few for a test" in said
+
+
+def test_a_course_smaller_than_what_sessions_differ_by_is_told_and_not_corrected(device, make_networks):
+    measured = with_canaries(device.measure(make_networks(60)), np.exp(slow_wave(60, 0.005)))
+    corrected, report = correct_drift(measured)
+    assert corrected is measured
+    assert not report.is_drifting
+    assert describe_drift(report).startswith("no drift to correct: the canary took 1.0% longer")
+
+
+def test_without_a_canary_beside_every_network_drift_is_not_known(device, make_networks):
+    first, *rest = device.measure(make_networks(30)).measurements
+    sessions = tuple(dataclasses.replace(session, canary_ms=()) for session in first.timing.sessions)
+    alone = dataclasses.replace(first, timing=dataclasses.replace(first.timing, sessions=sessions))
+    measured = MeasurementSet((alone, *rest))
+    corrected, report = correct_drift(measured)
+    assert corrected is measured
+    assert describe_drift(report) == "drift: not known, as not every network was timed beside a canary"
 
 
 def test_the_canary_of_a_measurement_is_that_of_the_sessions_it_stands_on(device, make_networks):

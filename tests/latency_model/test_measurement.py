@@ -57,6 +57,34 @@ def test_a_line_of_something_else_is_refused_with_its_number(device, tmp_path):
         read_measurements(path)
 
 
+@pytest.mark.parametrize("line", ["[1]", "3", '"text"', "{}", '{"schema": 1, "name": "a network"}', "null"])
+def test_a_line_that_is_json_of_something_else_is_refused_with_its_number(device, tmp_path, line):
+    path = tmp_path / "measurements.jsonl"
+    append_measurement(path, device.measurement(single_op_network(CONV)))
+    path.write_text(f"{path.read_text()}{line}\n")
+    with pytest.raises(MeasurementError, match=r"line 2: This is no measurement.*\.jsonl file"):
+        read_measurements(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"op,latency_ms\nconv,3\n", b'{\n "schema": 1,\n "name": "n"\n}\n', b"\x08\x07pytorch\n\xff\xfe"]
+)
+def test_a_file_of_something_else_is_named_as_such_and_no_line_of_it_is_to_be_removed(tmp_path, content):
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    with pytest.raises(MeasurementError, match=r"no measurements file \(line .*\.jsonl file") as caught:
+        read_measurements(path)
+    assert "Remove" not in str(caught.value)
+
+
+def test_a_stray_first_line_of_a_measurements_file_is_to_be_removed(device, tmp_path):
+    path = tmp_path / "measurements.jsonl"
+    append_measurement(path, device.measurement(single_op_network(CONV)))
+    path.write_text("latency: 3 ms\n" + path.read_text())
+    with pytest.raises(MeasurementError, match=r"line 1: no JSON .*Remove the line"):
+        read_measurements(path)
+
+
 def test_a_schema_from_the_future_is_refused(device, tmp_path):
     path = tmp_path / "measurements.jsonl"
     data = measurement_to_json(device.measurement(single_op_network(CONV)))

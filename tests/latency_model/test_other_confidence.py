@@ -129,12 +129,19 @@ def test_a_card_judges_coverage_by_kind_and_size_and_of_all_only_where_networks_
     predictor = fit_predictor(measured, "roofline")
     card = predictor.report_card
     assert card["networks"]["coverage_band"] is None and "by construction" in card["coverage_note"]
-    for group in (card["networks_by_size"], card["ops_by_kind"], card["ops_by_size"]):
+    for group in (card["networks_by_size"], card["ops_by_size"]):
         assert all(row["coverage_band"] for row in group.values())
+    for kind, row in card["ops_by_kind"].items():  # twenty ops of a kind have intervals of their own
+        assert (row["coverage_band"] is None) == (row["count"] >= 20) == (kind in card["ops_coverage_note"])
+    assert {row["count"] >= 20 for row in card["ops_by_kind"].values()} == {True, False}
     judged = fit_predictor(measured, "roofline", held_out=networks[:15])
     assert judged.report_card["networks"]["coverage_band"] and "coverage_note" not in judged.report_card
     judged.save(tmp_path / "p")
     text = run("evaluate", tmp_path / "p", "--html", tmp_path / "card.html").stdout
     assert "promised" in text.split("by MACs")[0]
-    assert "mbconv: intervals hold" in text and "smallest third: intervals hold" in text
-    assert "expected</th>" in (tmp_path / "card.html").read_text()
+    assert "smallest third: intervals hold" in text
+    (of_blocks,) = (line for line in text.splitlines() if "mbconv: intervals hold" in line)
+    assert of_blocks.endswith("by construction")
+    page = (tmp_path / "card.html").read_text()
+    assert "expected</th>" in page
+    assert card["ops_coverage_note"] in page

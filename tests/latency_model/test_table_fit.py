@@ -119,6 +119,20 @@ def test_whole_networks_of_the_device_calibrate_a_table(run, device, make_networ
     check_predictor_matches(loaded, device.identity)
 
 
+def test_a_table_in_another_unit_than_stated_is_suspected_by_the_networks_of_its_device(
+    run, device, make_networks, make_space_ops, tmp_path
+):
+    """A thousandfold error gives no single op away on a slow device, and calibration would scale it off."""
+    networks, path = make_networks(12), tmp_path / "t.csv"
+    write_csv_table(device.measure(make_space_ops(networks)).op_timings(), path)
+    path.write_text(path.read_text().replace("latency_ms", "latency_us", 1))
+    run("fit", path, "--out", tmp_path / "p")
+    for measurement in device.measure(networks).measurements:
+        append_measurement(tmp_path / "whole.jsonl", measurement)
+    with pytest.raises(MeasurementError, match=r"times the sum of their ops in t\.csv, read as us\. .*--unit"):
+        run("fit", path, "--networks", tmp_path / "whole.jsonl", "--out", tmp_path / "p")
+
+
 def test_the_options_of_a_table_are_refused_beside_measurements(run, tmp_path):
     with pytest.raises(LatencyModelError, match="go with a table"):
         run("fit", tmp_path / "m.jsonl", "--unit", "ms", "--out", tmp_path / "p")
