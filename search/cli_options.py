@@ -100,7 +100,9 @@ LimitOption = Annotated[
     ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Decides every draw; the same seed repeats the run.")]
-NameOption = Annotated[str, typer.Argument(help="Which network: derived, random, handmade, or all.")]
+NameOption = Annotated[
+    str, typer.Argument(help="Which network: derived, random, handmade, an added one such as random-2, or all.")
+]
 DryRunOption = Annotated[
     bool,
     typer.Option("--dry-run", help="Only say how much there is to time and about how long it takes; writes nothing."),

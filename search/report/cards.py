@@ -191,7 +191,7 @@ def _number_of(run: RunRecord, table: str, step: str) -> float | None:
     return number((run.summary or {}).get(table) or {}, step)
 
 
-def _recipe(training: Json) -> str:
+def recipe_words(training: Json) -> str:
     """How long every network was trained, and what was added to the recipe; empty for a card from before this."""
     if not training:
         return ""
@@ -220,7 +220,7 @@ def run_card(run: RunRecord) -> list[Fact]:
         ("Target", (record.get("target") or {}).get("text")),
         ("Preset", record.get("preset")),
         *search_facts(record),
-        ("Training", _recipe(record.get("training") or {})),
+        ("Training", recipe_words(record.get("training") or {})),
         ("Seed", record.get("seed")),
         ("Started", format_moment(record.get("started"))),
         ("Versions", ", ".join(f"{name} {version}" for name, version in (record.get("versions") or {}).items())),

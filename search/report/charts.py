@@ -146,14 +146,30 @@ def trade_off_chart(
     )
 
 
+def with_points_table(chart: Chart | None) -> Chart | None:
+    """The chart with a table of its points, for a page that shows them nowhere else."""
+    if chart is None:
+        return None
+    rows = [
+        (series.name, significant(x), format_percent(y))
+        for series in chart.series
+        for x, y in zip(series.x, series.y, strict=True)
+        if x is not None
+    ]
+    return replace(chart, table=(("network", chart.x_title, chart.y_title), *rows))
+
+
 def judged_chart(run: RunRecord) -> Chart | None:
     """The networks that were judged to derive one, the best of each latency joined by a line."""
     derivation = run.derivation or {}
     judged = sorted(
-        (latency_ms, accuracy)
-        for one in derivation.get("judged") or ()
-        if (latency_ms := number(one, "predicted_ms")) is not None
-        and (accuracy := number(one, "held_out_accuracy")) is not None
+        (
+            (latency_ms, accuracy)
+            for one in derivation.get("judged") or ()
+            if (latency_ms := number(one, "predicted_ms")) is not None
+            and (accuracy := number(one, "held_out_accuracy")) is not None
+        ),
+        key=lambda point: (point[0], -point[1]),  # of equally fast ones only the best is on the line
     )
     if not judged:
         return None
@@ -222,13 +238,14 @@ def predictor_chart(card: Json) -> Chart | None:
 
 
 def network_colour(name: str) -> str:
-    """Of the derived network, the random ones, and the hand-made one."""
-    return {"derived": "--accent", "handmade": "--series-2"}.get(name, "--series-3")
+    """Of the derived network, the random ones, and the hand-made ones."""
+    return {"derived": "--accent", "handmade": "--series-2"}.get(name.partition("-")[0], "--series-3")
 
 
 def network_title(name: str) -> str:
-    """``random-2`` is "Random 2"."""
-    return NETWORK_TITLES.get(name) or name.replace("-", " ").capitalize()
+    """``random-2`` is "Random 2", ``handmade-k5-e3`` "Hand-made k5 e3"."""
+    first, *more = name.split("-")
+    return " ".join([NETWORK_TITLES[first], *more])
 
 
 def _trace(name: str, colour: str, records: Sequence[Json], key: str, *, style: str = "line") -> Series:

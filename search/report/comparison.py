@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from search.report.cards import device_total_s
+from search.report.cards import device_total_s, recipe_words
+from search.report.comparability import comparison_notes, search_of
+from search.report.errors import ReportError
 from search.report.headline import headline, measured, predicted
 from search.report.numbers import MISSING, format_change, format_ms, format_percent, format_seconds, relative_gap
 from search.report.recipe import start_of
-from search.report.run_folder import RunRecord, number
+from search.report.run_folder import RunRecord, number, read_run
 
 Cell = tuple[str, float | None]
 
@@ -17,11 +20,41 @@ def run_title(run: RunRecord) -> str:
     return f"{run.run['data']['name']} on {run.run['device']['name']}"
 
 
-def comparison_rows(runs: Sequence[RunRecord]) -> list[tuple[str, list[Cell]]]:
+def titled_runs(run_folders: Sequence[Path]) -> dict[str, RunRecord]:
+    """The runs to compare, by the names of their folders, or by their paths where names are equal.
+
+    Raises:
+        ReportError: fewer than two runs, or one that cannot be read.
+    """
+    if len(run_folders) < 2:  # noqa: PLR2004 - one run has its own report
+        raise ReportError(f"{len(run_folders)} run to compare; name two or more run folders.")
+    runs = [read_run(folder) for folder in run_folders]
+    places = [run.folder.resolve() for run in runs]
+    if twice := [str(run.folder) for run in runs if places.count(run.folder.resolve()) > 1]:
+        raise ReportError(f"One run folder is named twice ({', '.join(twice)}); name two or more different ones.")
+    titles = [run.folder.resolve().name for run in runs]
+    if len(set(titles)) < len(titles):
+        titles = [str(run.folder) for run in runs]
+    return dict(zip(titles, runs, strict=True))
+
+
+def notes_on(run_folders: Sequence[Path]) -> list[str]:
+    """What one must know before numbers of these runs are compared.
+
+    Raises:
+        ReportError: fewer than two runs, or one that cannot be read.
+    """
+    return comparison_notes(titled_runs(run_folders))
+
+
+def comparison_rows(runs: Mapping[str, RunRecord]) -> list[tuple[str, list[Cell]]]:
     """(heading, one (text, value) per run)."""
+    searches = {run.folder: search_of(title, runs) for title, run in runs.items()}
     rows: list[tuple[str, Callable[[RunRecord], Cell]]] = [
         ("Device", lambda run: (run.run["device"]["name"], None)),
         ("Data", lambda run: (run.run["data"]["name"], None)),
+        ("Space", lambda run: (str((run.run.get("space") or {}).get("name")), None)),
+        ("Search", lambda run: (searches[run.folder], None)),
         ("Target", lambda run: (str((run.run.get("target") or {}).get("text")), None)),
         ("Budget", lambda run: _ms(run.target_ms)),
         ("Predicted", lambda run: _ms(predicted(run, "derived"))),
@@ -31,6 +64,7 @@ def comparison_rows(runs: Sequence[RunRecord]) -> list[tuple[str, list[Cell]]]:
         ("Accuracy, derived", lambda run: _accuracy(run, "derived")),
         ("Accuracy, random", lambda run: _accuracy(run, "random")),
         ("Accuracy, hand-made", lambda run: _accuracy(run, "handmade")),
+        ("Recipe", lambda run: (recipe_words(run.run.get("training") or {}) or MISSING, None)),
         ("Training, derived", lambda run: (start_of(run.networks["derived"].result) or MISSING, None)),
         ("Training, random and hand-made", _baseline_starts),
         ("Predictor's error on whole networks", _predictor_error),
@@ -38,7 +72,7 @@ def comparison_rows(runs: Sequence[RunRecord]) -> list[tuple[str, list[Cell]]]:
         ("Device in use", lambda run: (format_seconds(device_total_s(run)), device_total_s(run))),
         ("Seed", lambda run: (str(run.run.get("seed")), None)),
     ]
-    return [(heading, [cell(run) for run in runs]) for heading, cell in rows]
+    return [(heading, [cell(run) for run in runs.values()]) for heading, cell in rows]
 
 
 def _ms(value: float | None) -> Cell:

@@ -156,17 +156,19 @@ def _noise(run: RunRecord, check: Verification | None) -> str:
 
 
 def _accuracies_beside(run: RunRecord) -> str:
-    """The accuracies of the baselines, those of several random networks as a range; empty before any is trained."""
-    known = {name: record.accuracy for name, record in run.networks.items() if record.accuracy is not None}
-    handmade = known.pop("handmade", None)
-    drawn = [accuracy for name, accuracy in known.items() if name != "derived"]
+    """The accuracies of the baselines, those of several of a kind as a range; empty before any is trained."""
     parts = []
-    if len(drawn) > 1:
-        parts.append(f"{len(drawn)} random {format_percent(min(drawn))} to {format_percent(max(drawn))}")
-    elif drawn:
-        parts.append(f"random {format_percent(drawn[0])}")
-    if handmade is not None:
-        parts.append(f"{NETWORK_TITLES['handmade'].lower()} {format_percent(handmade)}")
+    for kind in ("random", "handmade"):
+        known = [
+            record.accuracy
+            for name, record in run.networks.items()
+            if name.partition("-")[0] == kind and record.accuracy is not None
+        ]
+        title = NETWORK_TITLES[kind].lower()
+        if len(known) > 1:
+            parts.append(f"{len(known)} {title} {format_percent(min(known))} to {format_percent(max(known))}")
+        elif known:
+            parts.append(f"{title} {format_percent(known[0])}")
     return ", ".join(parts)
 
 

@@ -14,13 +14,15 @@ STRONG = 0.62
 
 @dataclass(frozen=True)
 class HeatCell:
-    """``share`` is 1 for the lowest of the column and falls to 0; ``is_own``: the network was found for it."""
+    """``share`` is 1 for the lowest of the column and falls to 0; ``is_own``: the network was found for it.
+    ``over_budget`` says by how much it exceeds what is allowed there; it is empty where it does not."""
 
     value: float
     text: str
     note: str
     share: float
     is_own: bool
+    over_budget: str
 
     @property
     def is_strong(self) -> bool:
@@ -29,19 +31,26 @@ class HeatCell:
 
 @dataclass(frozen=True)
 class HeatRow:
+    """``data``: of which images the accuracy is, where the rows differ in that; else empty."""
+
     name: str
     accuracy: float
     accuracy_text: str
+    data: str
     cells: tuple[HeatCell, ...]
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """``columns`` are (device, what runs the models there)."""
+    """``columns`` are (device, what runs the models there, its budget where it has one)."""
 
-    columns: tuple[tuple[str, str], ...]
+    columns: tuple[tuple[str, str, str], ...]
     rows: tuple[HeatRow, ...]
     findings: tuple[str, ...]
+
+    @property
+    def has_any_over_budget(self) -> bool:
+        return any(cell.over_budget for row in self.rows for cell in row.cells)
 
 
 @dataclass(frozen=True)
@@ -58,26 +67,40 @@ def heat_map(matrix: Mapping[str, Any]) -> HeatMap:
         for row in zip(matrix["latency_ms"], matrix["spread"], matrix["verdict"], strict=True)
     ]
     columns = list(zip(*timed, strict=True))
+    is_mixed = len(set(matrix["data"])) > 1
     rows = tuple(
         HeatRow(
             name,
             matrix["accuracy"][index],
             format_percent(matrix["accuracy"][index]),
+            matrix["data"][index] if is_mixed else "",
             tuple(
-                _cell(cell, column, label == matrix["own"][index])
-                for cell, column, label in zip(timed[index], columns, matrix["columns"], strict=True)
+                _cell(cell, column, over, is_own=label == matrix["own"][index])
+                for cell, column, over, label in zip(
+                    timed[index], columns, matrix["over_budget"][index], matrix["columns"], strict=True
+                )
             ),
         )
         for index, name in enumerate(matrix["runs"])
     )
-    return HeatMap(tuple(zip(matrix["columns"], matrix["details"], strict=True)), rows, tuple(matrix["findings"]))
+    budgets = ["" if ms is None else f"budget {format_ms(ms)}" for ms in matrix["device_budget_ms"]]
+    heads = tuple(zip(matrix["columns"], matrix["details"], budgets, strict=True))
+    return HeatMap(heads, rows, tuple(matrix["findings"]))
 
 
-def _cell(cell: _Timed, column: Sequence[_Timed], is_own: bool) -> HeatCell:
+def _cell(cell: _Timed, column: Sequence[_Timed], over: Mapping[str, Any] | None, *, is_own: bool) -> HeatCell:
     best = min(column, key=lambda other: other.latency_ms)
     slower = cell.latency_ms / best.latency_ms - 1
     note = _standing(cell, best, column) if cell.verdict == "accepted" else f"{_standing(cell, best, column)}, noisy"
-    return HeatCell(cell.latency_ms, format_ms(cell.latency_ms), note, max(0.0, 1 - slower / PALE_AT), is_own)
+    share = max(0.0, 1 - slower / PALE_AT)
+    return HeatCell(cell.latency_ms, format_ms(cell.latency_ms), note, share, is_own, _over_text(over))
+
+
+def _over_text(over: Mapping[str, Any] | None) -> str:
+    if over is None:
+        return ""
+    text = f"{100 * over['share']:.0f}\u00a0% over budget"
+    return f"{text}, maybe noise" if over["may_be_noise"] else text
 
 
 def _standing(cell: _Timed, best: _Timed, column: Sequence[_Timed]) -> str:

@@ -24,8 +24,10 @@ from search.report.charts import (
     search_charts,
     trade_off_chart,
     training_chart,
+    with_points_table,
 )
-from search.report.comparison import comparison_rows, run_title
+from search.report.comparability import comparison_notes
+from search.report.comparison import comparison_rows, run_title, titled_runs
 from search.report.errors import ReportError
 from search.report.headline import headline
 from search.report.heat_map import heat_map
@@ -99,28 +101,23 @@ def write_comparison(run_folders: Sequence[Path], out: Path, matrix: Mapping[str
     Raises:
         ReportError: fewer than two runs, or one that cannot be read.
     """
-    if len(run_folders) < 2:  # noqa: PLR2004 - one run has its own report
-        raise ReportError(f"{len(run_folders)} run to compare; name two or more run folders.")
-    runs = [read_run(folder) for folder in run_folders]
-    titles = [run.folder.resolve().name for run in runs]
-    if len(set(titles)) < len(titles):
-        titles = [str(run.folder) for run in runs]
-    named = list(zip(titles, runs, strict=True))
+    runs = titled_runs(run_folders)
     records = [
         (
             f"{title}, {network_title(name).lower()}",
             _RUN_COLOURS[i % len(_RUN_COLOURS)] if name == "derived" else "--series-3",
             record,
         )
-        for i, (title, run) in enumerate(named)
+        for i, (title, run) in enumerate(runs.items())
         for name, record in run.networks.items()
     ]
-    trade_off = trade_off_chart(records, None, label_all=False)
+    trade_off = with_points_table(trade_off_chart(records, None, label_all=False))
     context: dict[str, Any] = {
         "title": f"{len(runs)} runs side by side",
-        "titles": titles,
+        "titles": list(runs),
+        "notes": comparison_notes(runs),
         "rows": comparison_rows(runs),
-        "drawings": network_drawings({title: run.networks["derived"] for title, run in named}),
+        "drawings": network_drawings({title: run.networks["derived"] for title, run in runs.items()}),
         "trade_off": trade_off,
         "heat_map": None if matrix is None else heat_map(matrix),
     }

@@ -18,7 +18,7 @@ from search.report.errors import ReportError
 RUN_SCHEMA = 1
 NETWORK_NAMES = ("derived", "random", "handmade")
 Json = dict[str, Any]
-_ADDED = re.compile(r"random-(\d{1,4})")
+_ADDED = re.compile(r"random-(?P<number>\d{1,4})|handmade-k(?P<kernel>\d+)-e(?P<expansion>\d+(?:\.\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,25 @@ def _searched_target(run: Json, architecture: Json | None) -> str:
 
 def network_names(folder: Path) -> list[str]:
     """The three of every run, then the baselines that were added to this one."""
-    added = [match for path in (folder / "networks").glob("*.json") if (match := _ADDED.fullmatch(path.stem))]
-    return [*NETWORK_NAMES, *(match[0] for match in sorted(added, key=lambda match: int(match[1])))]
+    return [*NETWORK_NAMES, *added_baselines(folder)]
+
+
+def added_baselines(folder: Path) -> list[str]:
+    """Random ones by their number, then hand-made ones by kernel and, wide before narrow, expansion."""
+    found = [path.stem for path in (folder / "networks").glob("*.json") if is_added_baseline(path.stem)]
+    return sorted(found, key=_place)
+
+
+def is_added_baseline(name: str) -> bool:
+    return _ADDED.fullmatch(name) is not None
+
+
+def _place(name: str) -> tuple[float, ...]:
+    match = _ADDED.fullmatch(name)
+    assert match, f"{name} is no baseline that was added"
+    if match["number"] is not None:
+        return (0, int(match["number"]))
+    return (1, int(match["kernel"]), -float(match["expansion"]))
 
 
 def number(record: Mapping[str, Any], key: str) -> float | None:

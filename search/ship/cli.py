@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -155,18 +154,25 @@ def verify_command(  # noqa: PLR0913, PLR0917 - one option each
 
 def baseline_command(
     run_folder: RunArgument,
-    count: Annotated[int, typer.Option("--count", min=1, help="How many random networks beside the run's own.")] = 3,
+    count: Annotated[int, typer.Option("--count", min=0, help="How many random networks beside the run's own.")] = 3,
+    handmade: Annotated[
+        int,
+        typer.Option(
+            "--handmade", min=0, help="How many hand-made networks beside the run's own: of other blocks, small first."
+        ),
+    ] = 0,
 ) -> None:
-    """Add random networks of the budget's latency, trained by the same recipe; the report shows them with the rest.
+    """Add random networks of the budget's latency, and networks made by hand and scaled to it: one kernel and expansion
+    throughout. All are trained by the same recipe; the report shows them with the rest.
 
-    Example: proxyless baseline runs/first --count 5
+    Example: proxyless baseline runs/first --count 5 --handmade 2
     """
     from search.run import open_run
     from search.ship.baseline import add_baselines
 
     run = open_run(run_folder)
-    names = add_baselines(run, Console(), count)
-    typer.echo(f"added: {', '.join(names)}")
+    names = add_baselines(run, Console(), count, handmade)
+    typer.echo(f"added: {', '.join(names) or 'nothing'}")
 
 
 def compare_command(
@@ -186,10 +192,13 @@ def compare_command(
     """
     from search.files import write_json
     from search.progress import progress
-    from search.report import write_comparison
-    from search.ship.compare import compare_on_devices, numbers_beside, parse_column
+    from search.report import notes_on, write_comparison
+    from search.ship.compare import compare_on_devices, numbers_beside, parse_column, write_missing_cards
 
     numbers = numbers_beside(out)
+    write_missing_cards(run_folders)
+    for note in notes_on(run_folders):
+        typer.echo(note)
     if not measure:
         typer.echo(f"comparison: {write_comparison(run_folders, out)}")
         return
@@ -243,11 +252,12 @@ def _verify_file(
 
 def _names(name: str) -> tuple[str, ...]:
     from search.errors import RunFolderError
+    from search.report.run_folder import is_added_baseline
     from search.run import NETWORK_NAMES
 
     if name == "all":
         return NETWORK_NAMES
-    if name not in NETWORK_NAMES and not re.fullmatch(r"random-\d+", name):
+    if name not in NETWORK_NAMES and not is_added_baseline(name):
         raise RunFolderError(f"No network is called {name!r}; use {', '.join(NETWORK_NAMES)}, or all.")
     return (name,)
 

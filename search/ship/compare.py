@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from latency_model.lowering.torchscript import write_torchscript
 from latency_model.ops import Dtype
@@ -20,9 +20,11 @@ from search.file_metadata import preprocessing
 from search.files import read_json
 from search.plain_network import folded_weights
 from search.progress import Update
-from search.run import Run, open_run
+from search.run import Run, RunFolder, open_run
 from search.ship.matrix import Matrix
 from search.steps.export import is_exported
+from search.steps.report import write_card
+from search.steps.train import require_trained
 from search.steps.verify import MODEL_SUFFIX, usable_timings
 from search.train_network import TrainFiles, load_trained, read_result
 
@@ -93,13 +95,17 @@ def compare_on_devices(folders: Sequence[Path], columns: Sequence[Column], updat
     Args:
         columns: devices beside those that the runs searched for, which are always there.
     Raises:
-        RunFolderError: fewer than two runs, or one without a trained derived network; or two devices of one name.
+        RunFolderError: fewer than two runs, or one whose derived network is not trained to the end; or two devices of
+            one name.
         DeviceNotReady: a device is absent or busy.
         DeviceThrottled: a network could be timed only while its device was throttled.
     """
     if len(folders) < LEAST_RUNS:
         raise RunFolderError(f"{len(folders)} run to compare; name two or more run folders.")
     runs = [open_run(folder) for folder in folders]
+    for run in runs:
+        require_trained(run, "derived")
+    results = [read_result(TrainFiles(folder=run.folder.training("derived"))) for run in runs]
     names = _names(folders)
     everywhere = distinct_columns([*(make_column(run.device, "fp32") for run in runs), *columns])
     measured: list[list[_Cell]] = []
@@ -113,12 +119,37 @@ def compare_on_devices(folders: Sequence[Path], columns: Sequence[Column], updat
         columns=tuple(everywhere),
         details=tuple(column.detail for column in everywhere.values()),
         own=tuple(run.device.name for run in runs),
-        accuracy=tuple(read_result(TrainFiles(folder=run.folder.training("derived")))["accuracy"] for run in runs),
+        accuracy=tuple(result["accuracy"] for result in results),
+        data=_data_of(runs, results),
         latency_ms=tuple(tuple(cell.latency_ms for cell in row) for row in rows),
         spread=tuple(tuple(cell.spread for cell in row) for row in rows),
         verdict=tuple(tuple(cell.verdict for cell in row) for row in rows),
         budget_ms=tuple(tuple(_budget_ms(run, column) for column in everywhere.values()) for run in runs),
     )
+
+
+def write_missing_cards(folders: Sequence[Path]) -> None:
+    """Runs that were never reported have no card yet, which the page is made of."""
+    for folder in folders:
+        files = RunFolder(folder)
+        if files.settings.exists() and not files.card.exists():
+            write_card(open_run(folder))
+
+
+def _data_of(runs: Sequence[Run], results: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Which images each accuracy is of. Their content decides where the training kept it, not their name."""
+    known: dict[str, str] = {}
+    for run, result in zip(runs, results, strict=True):
+        name, content = Path(run.settings.data).name, _content(result)
+        known.setdefault(content or name, f"{name} ({content[:8]})" if content else name)
+    return tuple(
+        known[_content(result) or Path(run.settings.data).name] for run, result in zip(runs, results, strict=True)
+    )
+
+
+def _content(result: Mapping[str, Any]) -> str | None:
+    content: str | None = (result.get("identity") or {}).get("data")
+    return content
 
 
 def distinct_columns(columns: Sequence[Column]) -> dict[str, Column]:

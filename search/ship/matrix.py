@@ -8,7 +8,9 @@ from typing import Any, Literal, TypeAlias
 from profiler_agent.stability import Verdict
 from search.steps.verify import TOLERANCE, may_be_noise
 
-SCHEMA = 3  # 2 knew no budgets and no outcomes; 1 no verdicts either, and gave one session the spread 0
+SCHEMA = (
+    4  # 3 knew no data and what is over budget; 2 no budgets and no outcomes; 1 no verdicts, one session's spread 0
+)
 NOISE_UNKNOWN = "it was timed in one session, so how much sessions differ is not known"
 
 
@@ -32,13 +34,21 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OverBudget:
+    """By how much a network exceeds the budget of a device, as a share of it, and whether noise may be why."""
+
+    share: float
+    may_be_noise: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Matrix:
     """Rows are runs, by the name of their folder; columns are devices.
 
     ``details`` says what runs the models of each column; ``own`` is the column that a run searched for. Latencies are
-    milliseconds; accuracy is that of the test images. ``spread`` is how much the sessions of a timing differ,
-    relatively, and None after one session; ``verdict`` is accepted or noisy. ``budget_ms`` is what the run was allowed
-    on that device, and None where it searched for another.
+    milliseconds; accuracy is that of the test images of ``data``. ``spread`` is how much the sessions of a timing
+    differ, relatively, and None after one session; ``verdict`` is accepted or noisy. ``budget_ms`` is what the run was
+    allowed on that device, and None where it searched for another.
     """
 
     runs: tuple[str, ...]
@@ -46,6 +56,7 @@ class Matrix:
     details: tuple[str, ...]
     own: tuple[str, ...]
     accuracy: tuple[float, ...]
+    data: tuple[str, ...]
     latency_ms: tuple[tuple[float, ...], ...]
     spread: tuple[tuple[float | None, ...], ...]
     verdict: tuple[tuple[Verdict, ...], ...]
@@ -53,7 +64,35 @@ class Matrix:
 
     def to_json(self) -> dict[str, Any]:
         outcomes = [{**asdict(outcome), "text": str(outcome)} for outcome in self.outcomes()]
-        return {"schema": SCHEMA, **vars(self), "outcomes": outcomes, "findings": self.findings()}
+        over = [[self.over_budget(row, index) for index in range(len(self.columns))] for row in range(len(self.runs))]
+        return {
+            "schema": SCHEMA,
+            **vars(self),
+            "device_budget_ms": [self.device_budget_ms(index) for index in range(len(self.columns))],
+            "over_budget": [[one and asdict(one) for one in row] for row in over],
+            "outcomes": outcomes,
+            "findings": self.findings(),
+        }
+
+    def device_budget_ms(self, index: int) -> float | None:
+        """What was allowed on a device; None where no run searched for it with a budget, or several with different
+        ones."""
+        given = {row[index] for row in self.budget_ms} - {None}
+        return given.pop() if len(given) == 1 else None
+
+    def over_budget(self, row: int, index: int) -> OverBudget | None:
+        """What a network takes beyond its own budget on a device, or beyond the device's when it was searched for
+        another; None within the tolerance, or where there is no budget."""
+        budget_ms = self.budget_ms[row][index]
+        if budget_ms is None:
+            budget_ms = self.device_budget_ms(index)
+        latency_ms = self.latency_ms[row][index]
+        if budget_ms is None or latency_ms <= (1 + TOLERANCE) * budget_ms:
+            return None
+        spread, verdict = self.spread[row][index] or 0.0, self.verdict[row][index]
+        return OverBudget(
+            share=latency_ms / budget_ms - 1, may_be_noise=may_be_noise(latency_ms, budget_ms, spread, verdict)
+        )
 
     def outcomes(self) -> list[Outcome]:
         """For each device with a network of its own: how that network stands there."""
@@ -78,9 +117,7 @@ class Matrix:
         own_text = f"its own network ({self.runs[own]}, {self.latency_ms[own][index]:.4g} ms)"
         head = f"{self.columns[index]} ({outcome}): {own_text}"
         against = f"{self.runs[other]} ({self.latency_ms[other][index]:.4g} ms)"
-        points = 100 * (self.accuracy[own] - self.accuracy[other])
-        tail = f"It has {points:+.1f} points of accuracy against that one."
-        tail += self._budget_text(index) + self._caution(index, own, other)
+        tail = self._accuracy_text(own, other) + self._budget_text(index) + self._caution(index, own, other)
         if noise is None:
             return f"{head} cannot be told from {against}: {NOISE_UNKNOWN}. {tail}"
         if abs(gap) <= noise:
@@ -90,6 +127,12 @@ class Matrix:
         smaller = " It is the fastest on every device, so it is smaller rather than made for this one."
         everywhere = smaller if self._wins_everywhere(own) else ""
         return f"{head} is the fastest: {against} takes {1 / (1 + gap) - 1:.1%} longer. {tail}{everywhere}"
+
+    def _accuracy_text(self, own: int, other: int) -> str:
+        if self.data[own] != self.data[other]:
+            return f"Accuracies do not compare: its is of {self.data[own]}, that one's of {self.data[other]}."
+        points = 100 * (self.accuracy[own] - self.accuracy[other])
+        return f"It has {points:+.1f} points of accuracy against that one."
 
     def _rivals(self, index: int) -> tuple[int, int]:
         """The rows of the fastest own network of a column, and of the fastest other."""
@@ -111,17 +154,13 @@ class Matrix:
 
     def _standing(self, index: int, own: int, other: int) -> Standing:
         gap, noise = self._gap(index, own, other), self.noise(index, own, other)
-        if self._is_over(index, own):
+        if self.over_budget(own, index) is not None:
             return "over its budget"
         if noise is None:
             return "cannot be told"
         if abs(gap) <= noise:
             return "within noise"
         return "loses" if gap > 0 else "wins"
-
-    def _is_over(self, index: int, row: int) -> bool:
-        budget_ms = self.budget_ms[row][index]
-        return budget_ms is not None and self.latency_ms[row][index] > (1 + TOLERANCE) * budget_ms
 
     def _budget_text(self, index: int) -> str:
         """Each network that has a budget on this device, beside it."""
@@ -132,15 +171,14 @@ class Matrix:
         budget_ms = self.budget_ms[row][index]
         if budget_ms is None:
             return ""
-        latency_ms = self.latency_ms[row][index]
-        share = latency_ms / budget_ms - 1
+        share = self.latency_ms[row][index] / budget_ms - 1
         if share <= 0:
             return f"{self.runs[row]} is {-share:.1%} under its budget of {budget_ms:.4g} ms."
-        over = f"{self.runs[row]} is {share:.1%} over its budget of {budget_ms:.4g} ms"
-        if not self._is_over(index, row):
-            return f"{over}, within the {TOLERANCE:.0%} that are tolerated."
-        again = may_be_noise(latency_ms, budget_ms, self.spread[row][index] or 0.0, self.verdict[row][index])
-        return f"{over}, which noise may explain." if again else f"{over}."
+        text = f"{self.runs[row]} is {share:.1%} over its budget of {budget_ms:.4g} ms"
+        over = self.over_budget(row, index)
+        if over is None:
+            return f"{text}, within the {TOLERANCE:.0%} that are tolerated."
+        return f"{text}, which noise may explain." if over.may_be_noise else f"{text}."
 
     def _caution(self, index: int, *rows: int) -> str:
         noisy = [self.runs[row] for row in rows if self.verdict[row][index] == "noisy"]

@@ -20,10 +20,11 @@ from search.data.errors import name_a_few
 from search.derive import Derivation, Judged, Judging, derive, derive_among_widths, rank
 from search.errors import TargetError
 from search.files import write_json
-from search.networks import networks_between, reference_network, scaled_network
+from search.networks import reference_network
 from search.progress import progress
 from search.run import Run
 from search.space import Choices, SearchSpace
+from search.steps.handmade import by_usual_widths, nearest_handmade, nearest_under
 from search.steps.search import finished_trainer, fix_targets, own_states
 from search.steps.timing import usable_measurements
 
@@ -31,8 +32,6 @@ SHORTLIST = 8
 RANDOM_CANDIDATES = 8
 RANDOM_DRAWS = 50_000
 LATENCY_MATCH = 0.03
-HANDMADE_WIDTHS = tuple(round(0.3 + 0.025 * step, 3) for step in range(29))
-WIDER_HANDMADE = 4
 REPAIRS = 3
 UNUSED_BUDGET = 0.03
 LARGEST_STEP = 0.25
@@ -117,10 +116,8 @@ def choose_on_device(
             if ms <= target_ms
         ]
         if fitting:
-            finer = _finer_handmade(run, candidates["handmade"], measured, target_ms)
-            candidates["handmade"] += finer
-            measured |= measured_ms(run, session, finer)
-            best = derivation, _choose(fitting[0], candidates, measured, target_ms, corrected_ms)
+            baselines = _baselines(run, session, candidates["random"], measured, target_ms)
+            best = derivation, _choose(fitting[0], baselines, corrected_ms)
         ratio = sorted(ms / one.predicted_ms for one, ms in zip(shortlist, latencies_ms, strict=True))
         next_ms = max(lowest_ms, _next_ms(target_ms, corrected_ms, ratio[len(ratio) // 2]))
         if best is not None and next_ms <= corrected_ms * (1 + UNUSED_BUDGET):
@@ -154,34 +151,42 @@ def _candidates(
 ) -> dict[str, list[NetworkSpec]]:
     space = run.space
     rng = random.Random(f"{run.settings.seed}/baselines/{space.hash}")
-    reference = reference_network(space)
     return {
         "derived": [space.widths[one.width].network(one.choices, "derived") for one in shortlist],
         "random": [
             network for target in targets for network in random_networks(space.widths[target.width], target, rng)
         ],
-        "handmade": [scaled_network(reference, width, "handmade") for width in HANDMADE_WIDTHS],
+        "handmade": by_usual_widths(reference_network(space), "handmade"),
     }
 
 
-def _finer_handmade(
-    run: Run, by_width: Sequence[NetworkSpec], measured: dict[tuple[Any, ...], float], target_ms: float
-) -> list[NetworkSpec]:
-    """Widths are rounded, so the widest hand-made network that fits can lie far below the budget: those between it and
-    the next wider ones, each once."""
-    latencies_ms = [measured[paid_ops(network)] for network in by_width]
-    fitting = [index for index, ms in enumerate(latencies_ms) if ms <= target_ms]
-    if not fitting:
-        return []
-    last = max(fitting, key=lambda index: latencies_ms[index])
-    wider = [index for index in range(last + 1, len(by_width)) if latencies_ms[index] > target_ms]
-    reference = reference_network(run.space)
-    found = {
-        paid_ops(network): network
-        for index in wider[:WIDER_HANDMADE]
-        for network in networks_between(reference, HANDMADE_WIDTHS[last], HANDMADE_WIDTHS[index], by_width[last].name)
-    }
-    return list(found.values())
+def _baselines(
+    run: Run,
+    session: Session,
+    drawn: Sequence[NetworkSpec],
+    measured: dict[tuple[Any, ...], float],
+    target_ms: float,
+) -> dict[str, tuple[NetworkSpec, float]]:
+    """The random and the hand-made network nearest to the budget, each with what it takes on the device."""
+    random_one = nearest_under(drawn, measured, target_ms)
+    handmade = nearest_handmade(
+        reference_network(run.space), "handmade", target_ms, lambda networks: measured_ms(run, session, networks)
+    )
+    return {"random": (random_one, measured[paid_ops(random_one)]), "handmade": handmade}
+
+
+def _choose(
+    derived: tuple[Judged, NetworkSpec, float],
+    baselines: dict[str, tuple[NetworkSpec, float]],
+    corrected_target_ms: float,
+) -> Chosen:
+    judged, network, derived_ms = derived
+    return Chosen(
+        derived=judged,
+        networks={"derived": network, **{name: baseline for name, (baseline, _) in baselines.items()}},
+        measured_ms={"derived": derived_ms, **{name: ms for name, (_, ms) in baselines.items()}},
+        corrected_target_ms=corrected_target_ms,
+    )
 
 
 def random_networks(space: SearchSpace, target: LatencyTarget, rng: random.Random) -> list[NetworkSpec]:
@@ -210,31 +215,6 @@ def measured_ms(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> 
     for measurement in usable_measurements(run, session, networks):
         first.setdefault(measurement.paid_ops, measurement)
     return {paid_ops(network): first[paid_ops(network)].latency_ms for network in networks}
-
-
-def _choose(
-    derived: tuple[Judged, NetworkSpec, float],
-    candidates: dict[str, list[NetworkSpec]],
-    measured: dict[tuple[Any, ...], float],
-    target_ms: float,
-    corrected_target_ms: float,
-) -> Chosen:
-    judged, network, derived_ms = derived
-    networks, measured_ms = {"derived": network}, {"derived": derived_ms}
-    for name in ("random", "handmade"):
-        networks[name] = _nearest_under(candidates[name], measured, target_ms)
-        measured_ms[name] = measured[paid_ops(networks[name])]
-    return Chosen(derived=judged, networks=networks, measured_ms=measured_ms, corrected_target_ms=corrected_target_ms)
-
-
-def _nearest_under(
-    networks: Sequence[NetworkSpec], measured: dict[tuple[Any, ...], float], target_ms: float
-) -> NetworkSpec:
-    """The slowest network within the budget; when none is, the fastest of all."""
-    within = [network for network in networks if measured[paid_ops(network)] <= target_ms]
-    if within:
-        return max(within, key=lambda network: measured[paid_ops(network)])
-    return min(networks, key=lambda network: measured[paid_ops(network)])
 
 
 def derivation_to_json(space: SearchSpace, derivation: Derivation, chosen: Chosen) -> dict[str, Any]:

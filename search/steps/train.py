@@ -62,6 +62,19 @@ def is_trained(run: Run, name: str) -> bool:
     return TrainFiles(folder=run.folder.training(name)).result.exists()
 
 
+def require_trained(run: Run, name: str) -> None:
+    """Raise unless a network's training is finished: on its way it leaves weights that are only its best so far.
+
+    Raises:
+        RunFolderError: it is not.
+    """
+    if not is_trained(run, name):
+        raise RunFolderError(
+            f"{name} of {run.folder.path} is not trained to the end; train it first, or go on where its training "
+            f"stopped: proxyless train {run.folder.path} {name}"
+        )
+
+
 def _left(run: Run, names: Sequence[str], workers: Workers) -> list[str]:
     """What is to be trained, as the first worker sees it: when another one looks, the first may be further."""
     is_left = torch.tensor([not is_trained(run, name) for name in names])

@@ -18,6 +18,7 @@ MATRIX = Matrix(
     details=("onnxruntime", "litert", "torch"),
     own=("a", "b"),
     accuracy=(0.90, 0.92),
+    data=("digits", "digits"),
     latency_ms=((1.0, 3.0, 5.0), (1.2, 4.0, 4.0)),
     spread=((0.01, 0.01, 0.01), (0.01, 0.01, 0.01)),
     verdict=(("accepted",) * 3, ("accepted",) * 3),
@@ -78,12 +79,45 @@ def test_an_own_network_over_its_budget_is_said_to_be_so_however_fast_it_is():
     assert first.startswith("a (over its budget): ") and "for_a is 100.0% over its budget of 0.5 ms." in first
     assert "for_b is 1.3% over its budget of 3.95 ms, within the 3% that are tolerated." in second
     assert heat_map(over.to_json()).findings == (first, second)
-    assert over.to_json()["budget_ms"] == ((0.5, None, None), (None, 3.95, None)) and over.to_json()["schema"] == 3
+    assert over.to_json()["budget_ms"] == ((0.5, None, None), (None, 3.95, None)) and over.to_json()["schema"] == 4
 
 
 def test_a_budget_missed_by_what_noise_may_explain_says_so():
     over = dataclasses.replace(MATRIX, budget_ms=((0.95, None, None), (None, None, None)))
     assert "for_a is 5.3% over its budget of 0.95 ms, which noise may explain." in over.findings()[0]
+
+
+def over_texts(matrix):
+    return [[cell.over_budget.replace("\u00a0", " ") for cell in row.cells] for row in heat_map(matrix.to_json()).rows]
+
+
+def test_the_heat_map_marks_what_is_over_the_budget_of_the_device_also_of_networks_made_for_others():
+    assert not heat_map(MATRIX.to_json()).has_any_over_budget
+    over = dataclasses.replace(MATRIX, budget_ms=((1.1, None, None), (None, 2.0, None)))
+    assert over_texts(over) == [["", "50 % over budget", ""], ["9 % over budget, maybe noise", "100 % over budget", ""]]
+    shown = heat_map(over.to_json())
+    assert shown.has_any_over_budget
+    assert [budget.replace("\u00a0", " ") for _, _, budget in shown.columns] == ["budget 1.10 ms", "budget 2.00 ms", ""]
+
+
+def test_within_the_tolerance_nothing_is_marked_as_over_the_budget():
+    within = dataclasses.replace(MATRIX, budget_ms=((0.98, None, None), (None, 3.9, None)))
+    assert over_texts(within)[0] == ["", "", ""] and over_texts(within)[1][1:] == ["", ""]
+
+
+def test_where_a_device_has_two_budgets_each_network_is_held_against_its_own_alone():
+    both = dataclasses.replace(MATRIX, own=("a", "a"), budget_ms=((0.5, None, None), (1.2, None, None)))
+    assert over_texts(both) == [["100 % over budget", "", ""], ["", "", ""]]
+    assert [budget for _, _, budget in heat_map(both.to_json()).columns] == ["", "", ""]
+
+
+def test_accuracies_of_different_data_are_not_subtracted_from_each_other():
+    mixed = dataclasses.replace(MATRIX, data=("digits", "photos"))
+    for finding in mixed.findings():
+        assert "points of accuracy" not in finding and "Accuracies do not compare: its is of " in finding
+    assert "its is of digits, that one's of photos." in mixed.findings()[0]
+    assert [row.data for row in heat_map(mixed.to_json()).rows] == ["digits", "photos"]
+    assert [row.data for row in heat_map(MATRIX.to_json()).rows] == ["", ""]
 
 
 def test_of_two_own_networks_of_a_device_the_slower_one_over_its_budget_is_named_too():
@@ -118,7 +152,7 @@ def test_the_heat_map_is_darkest_at_the_lowest_of_each_column():
     assert [cell.share for cell in first.cells][:2] == [1.0, 1.0]
     assert first.cells[2].share == pytest.approx(1 - 0.25 / 0.6)
     assert [cell.is_own for cell in first.cells] == [True, False, False]
-    assert shown.columns[2] == ("c", "torch")
+    assert shown.columns[2] == ("c", "torch", "")
     assert notes(MATRIX) == [["fastest", "fastest", "+25 %"], ["+20 %", "+33 %", "fastest"]]
 
 

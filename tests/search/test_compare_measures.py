@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import save_file
 
 from profiler_agent.errors import DeviceThrottled
+from search import cli
 from search.data.batches import seeded_generator
 from search.errors import RunFolderError
 from search.files import write_json
@@ -32,7 +33,7 @@ STRICT = (
 def make_run(tmp_path):
     """A run folder with a trained derived network, on a device file of this text."""
 
-    def make(name: str, device: str):
+    def make(name: str, device: str, content: str = "3f9a1c07d2"):
         file = tmp_path / f"{name}.yaml"
         file.write_text(device)
         run = start_run(tmp_path / name, RunSettings(device=str(file), data="digits", target=None, preset="smoke"))
@@ -41,7 +42,7 @@ def make_run(tmp_path):
         files.folder.mkdir(parents=True)
         model = PlainNetwork(run.read_network("derived"), seeded_generator(0, "test"))
         save_file({key: value.contiguous() for key, value in model.state_dict().items()}, files.weights)
-        write_json(files.result, {"accuracy": 0.875})
+        write_json(files.result, {"accuracy": 0.875, "identity": {"data": content}})
         return run.folder.path
 
     return make
@@ -80,6 +81,39 @@ def test_a_run_has_a_budget_on_the_device_that_it_searched_for_alone(make_run, m
     matrix, _ = compared(monkeypatch, [one, two])
     assert matrix.budget_ms == ((1.0, None), (None, None))
     assert str(matrix.outcomes()[0]) == "over its budget"
+
+
+def test_a_training_on_its_way_is_refused_before_anything_is_timed(make_run, monkeypatch):
+    folders = [make_run("one", STRICT), make_run("two", STRICT)]
+    (folders[1] / "train" / "derived" / "result.json").unlink()
+    monkeypatch.setattr(compare, "open_session", None)
+    with pytest.raises(
+        RunFolderError, match=r"derived of .*two is not trained to the end.*proxyless train .*two derived"
+    ):
+        compare_on_devices(folders, [], lambda done, total: None)
+
+
+def test_an_accuracy_is_known_by_the_content_of_its_images_and_not_by_what_they_were_called(make_run, monkeypatch):
+    one, two, three = make_run("one", STRICT), make_run("two", STRICT), make_run("three", STRICT, "0b5e")
+    settings = two / "settings.json"
+    settings.write_text(settings.read_text().replace('"digits"', '"elsewhere/numbers"'))
+    matrix, _ = compared(monkeypatch, [one, two, three])
+    assert matrix.data == ("digits (3f9a1c07)", "digits (3f9a1c07)", "digits (0b5e)")
+
+
+def test_runs_that_were_never_reported_are_compared_and_what_differs_is_said_first(
+    make_run, monkeypatch, capsys, tmp_path
+):
+    folders = [make_run("one", STRICT), make_run("two", STRICT, "0b5e")]
+    assert not (folders[0] / "run.json").exists()
+    monkeypatch.setattr(compare, "open_session", lambda device: nullcontext(MadeUpSession(device)))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["compare", *map(str, folders), "--out", str(tmp_path / "both.html")])
+    words = " ".join(capsys.readouterr().out.split())
+    assert not ended.value.code
+    assert words.startswith("These runs are of different data (one: digits, ") and "points of accuracy" not in words
+    page = (tmp_path / "both.html").read_text()
+    assert "These runs are of different data (one: digits, " in page and 'id="heat-map"' in page
 
 
 def test_after_one_session_no_spread_is_claimed(make_run, monkeypatch):

@@ -12,24 +12,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from latency_model.kernels import macs
-from latency_model.measurement import paid_ops
 from latency_model.network import NetworkSpec
 from search.budget import latency_range_ms
 from search.derive import Derivation, Judged
 from search.errors import TargetError
-from search.networks import mobilenetv2_like, scaled_network
 from search.run import Run
 from search.run_settings import RunSettings, Target, keep_settings, parse_target, read_settings, read_started
-from search.spaces.small import small_space
 from search.steps import derive as derive_step
-from search.steps.derive import (
-    HANDMADE_WIDTHS,
-    _finer_handmade,
-    choose_on_device,
-    describe_margins,
-    random_networks,
-)
+from search.steps.derive import choose_on_device, describe_margins, random_networks
 from search.steps.profile import profile_plan
 from search.steps.search import fix_targets
 from tests.search.conftest import target_from_macs
@@ -147,17 +137,6 @@ def derivation_of(space, target, fitting):
 def test_the_margins_name_the_positions_of_which_the_search_is_least_sure_first(space):
     first, second = (position.name for position in space.positions)
     assert describe_margins(space, (0.6, 0.04)).endswith(f"least sure first: {second} 0.04, {first} 0.60")
-
-
-def test_the_handmade_network_comes_nearer_to_the_budget_than_widths_alone(tmp_path):
-    space = small_space((1, 28, 28), 10)
-    run = fake_run(space, tmp_path, None)
-    by_width = [scaled_network(mobilenetv2_like(space), width, "handmade") for width in HANDMADE_WIDTHS]
-    cost = {paid_ops(network): float(sum(map(macs, network.ops))) for network in by_width}
-    budget = 0.1 * cost[paid_ops(by_width[10])] + 0.9 * cost[paid_ops(by_width[11])]
-    finer = _finer_handmade(run, by_width, cost, budget)
-    within = [sum(map(macs, network.ops)) for network in finer if sum(map(macs, network.ops)) <= budget]
-    assert within and max(within) > max(value for value in cost.values() if value <= budget)
 
 
 def chosen_on_a_slower_device(space, run, monkeypatch, target, slowdown):

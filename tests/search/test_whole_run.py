@@ -230,8 +230,8 @@ def test_runs_are_compared_on_every_device_and_in_every_number(killed, unbroken,
 
 
 @pytest.mark.slow
-def test_a_baseline_added_later_is_random_within_the_budget_trained_alike_and_reported(killed):
-    command = [sys.executable, "-m", "search", "baseline", str(killed.folder), "--count", "1"]
+def test_baselines_added_later_are_random_or_of_another_block_trained_alike_and_reported(killed):
+    command = [sys.executable, "-m", "search", "baseline", str(killed.folder), "--count", "1", "--handmade", "1"]
     done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     added, first = (killed.read(f"train/{name}/result.json") for name in ("random-2", "random"))
@@ -239,7 +239,11 @@ def test_a_baseline_added_later_is_random_within_the_budget_trained_alike_and_re
     networks = [killed.read(f"networks/{name}.json")["layers"] for name in ("random-2", "random", "derived")]
     assert networks[0] not in networks[1:]
     assert killed.read("verify/random-2.json")["measured_ms"] > 0
-    assert 'id="network-random-2"' in (killed.folder / "report.html").read_text()
+    made = killed.read("networks/handmade-k3-e3.json")["layers"]
+    assert made not in [*networks, killed.read("networks/handmade.json")["layers"]]
+    assert killed.read("train/handmade-k3-e3/result.json")["passes"] == first["passes"]
+    page = (killed.folder / "report.html").read_text()
+    assert 'id="network-random-2"' in page and 'id="network-handmade-k3-e3"' in page
 
 
 @pytest.mark.slow

@@ -46,3 +46,10 @@ def test_the_accuracies_beside_the_derived_networks_are_those_of_added_baselines
 
     note = headline(read_run(run_folder.folder)).figures[3].note
     assert note.startswith("2 random 90.2\u00a0% to 92.5\u00a0%, hand-made 90.5\u00a0%")
+    run_folder.write(
+        "networks/handmade-k5-e3.json", json.loads((run_folder.folder / "networks/random.json").read_text())
+    )
+    run_folder.write("train/handmade-k5-e3/result.json", {"schema": 1, "accuracy": 0.899})
+
+    note = headline(read_run(run_folder.folder)).figures[3].note
+    assert "2 hand-made 89.9\u00a0% to 90.5\u00a0%" in note

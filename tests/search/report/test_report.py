@@ -205,6 +205,11 @@ def test_one_run_cannot_be_compared(run_folder, tmp_path):
         write_comparison([run_folder.folder], tmp_path / "out.html")
 
 
+def test_a_run_is_not_compared_with_itself(run_folder, tmp_path):
+    with pytest.raises(ReportError, match="named twice"):
+        write_comparison([run_folder.folder, run_folder.folder / ".." / "first"], tmp_path / "out.html")
+
+
 def test_a_page_that_cannot_be_written_is_explained(run_folder, make_run_folder, tmp_path):
     with pytest.raises(ReportError, match="cannot be written"):
         write_comparison([run_folder.folder, make_run_folder("two").folder], tmp_path / "nowhere" / "out.html")
@@ -279,15 +284,3 @@ def test_small_layers_are_shown_in_microseconds_and_skipped_ones_not_at_all():
     assert (table.unit, table.text(0.0125)) == ("µs", "12.5")
     assert table.predicted_total_ms == pytest.approx(0.03)
     assert table.measured_total_ms is None
-
-
-def test_a_baseline_that_was_added_is_shown_with_the_others(run_folder):
-    run_folder.finish()
-    for kind in ("networks", "verify"):
-        run_folder.write(f"{kind}/random-2.json", json.loads((run_folder.folder / kind / "random.json").read_text()))
-    run_folder.write("train/random-2/result.json", {"schema": 1, "accuracy": 0.871, "held_out_accuracy": 0.88})
-
-    page = write_report(run_folder.folder).read_text()
-
-    assert "Random 2 0.117 ms" in text_of(section(page, "trade-off"))
-    assert "87.1 %" in text_of(section(page, "trade-off"))

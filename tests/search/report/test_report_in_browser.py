@@ -94,6 +94,8 @@ def test_the_matrix_of_networks_and_devices_is_a_heat_map(make_run_folder, brows
     matrix |= {"own": ["local-cpu-onnxruntime", "pixel-4-cpu"], "latency_ms": [[0.1183, 2.5], [0.151, 2.0]]}
     matrix |= {"details": ["onnxruntime, fp32, 1 thread, 3 sessions", "torch (traced TorchScript, not eager)"]}
     matrix |= {"spread": [[0.01, 0.01], [0.01, 0.01]], "verdict": [["accepted", "accepted"], ["accepted", "noisy"]]}
+    matrix |= {"data": ["fashion-mnist"] * 2, "device_budget_ms": [0.12, None]}
+    matrix |= {"over_budget": [[None, None], [{"share": 0.258, "may_be_noise": False}, None]]}
     matrix |= {"findings": ["pixel-4-cpu: its own network (two) is the fastest, by 25.0%."]}
 
     page = browser.open(write_comparison([run.finish() for run in runs], tmp_path / "both.html", matrix))
@@ -109,6 +111,8 @@ def test_the_matrix_of_networks_and_devices_is_a_heat_map(make_run_folder, brows
     assert len(re.findall(r'class="cell chosen', table)) == 2
     assert "is the fastest, by 25.0%." in page.dom
     assert "traced TorchScript, not eager" in table and "fastest, noisy" in table
+    assert len(re.findall(r'class="cell[^"]* over"', table)) == 1 and "26\u00a0% over budget" in table
+    assert "budget 0.120\u00a0ms" in table and "Red lower edge" in page.dom
 
 
 LABELS = (
