@@ -171,10 +171,9 @@ class NetworkTrainer:
     def _keep_if_best(self) -> float:
         """Judge what would be shipped. Each worker has batch statistics of its own images: the first one's count."""
         self.workers.from_first_(list(self.average.buffers()))
-        batch_size = min(TEST_BATCH, len(self.data.held_out_index))
-        batches = [
-            self.data.held_out_batch(step, batch_size) for step in range(len(self.data.held_out_index) // batch_size)
-        ]
+        count = math.ceil(len(self.data.held_out_index) / TEST_BATCH)
+        batch_size = len(self.data.held_out_index) // count  # equal batches, so that next to no image is left out
+        batches = [self.data.held_out_batch(step, batch_size) for step in range(count)]
         accuracy = accuracy_of(self.average, batches, self.workers.device)
         if accuracy >= self.best_accuracy:
             self.best_accuracy = accuracy

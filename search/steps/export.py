@@ -29,6 +29,7 @@ from search.plain_network import PlainNetwork, folded_weights
 from search.plain_source import file_stem, plain_source, plain_state
 from search.progress import progress
 from search.run import NETWORK_NAMES, Run
+from search.steps.train import require_trained
 from search.train_network import TrainFiles, load_trained
 
 
@@ -38,15 +39,23 @@ def formats_of(name: str) -> tuple[ExportFormat, ...]:
 
 
 def export(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES) -> None:
-    """Export what is not exported yet, or was trained anew since.
+    """Export what is not exported yet, or was trained anew since; then say what each file's accuracy is.
 
     Raises:
         ExportError: a file's logits differ from torch's by more than its numbers can explain.
-        RunFolderError: a network is not trained yet.
+        RunFolderError: a network is not trained yet, or not to the end.
     """
     left = [name for name in names if not is_exported(run, name)]
-    if not left:
-        return
+    for name in left:
+        require_trained(run, name)
+    if left:
+        _export(run, left, console)
+    known = _known_exports(run)
+    for name in names:
+        console.print(describe_losses(name, known[name]), highlight=False, soft_wrap=True)
+
+
+def _export(run: Run, left: Sequence[str], console: Console) -> None:
     known = _known_exports(run)
     data = run.split(run.preset.train_settings(run.settings.seed).held_out_fraction)
     with run.timed("export"), progress(console, "export") as update:
@@ -60,8 +69,6 @@ def export(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES) -> 
                 write_torchscript(model.network, folded_weights(model), run.folder.exported(name, ".pt"))
             write_json(run.folder.exports, known)
         update(len(left), len(left))
-    for name in left:
-        console.print(describe_losses(name, known[name]), highlight=False, soft_wrap=True)
 
 
 def is_exported(run: Run, name: str) -> bool:

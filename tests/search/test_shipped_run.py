@@ -83,6 +83,7 @@ def train_anew(run, name, seed=0):
     files.folder.mkdir(parents=True, exist_ok=True)
     model = PlainNetwork(run.read_network(name), seeded_generator(seed, "test"))
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, files.weights)
+    write_json(files.result, {"accuracy": 0.875})
 
 
 def verify_on(run, session, names=("random",)):
@@ -100,6 +101,20 @@ def test_a_network_is_exported_once_and_again_when_it_was_trained_anew(run):
     assert not is_exported(run, "random")
     export(run, CONSOLE, ["random"])
     assert path.read_bytes() != before and is_exported(run, "random")
+
+
+def test_a_training_on_its_way_is_not_exported(run):
+    TrainFiles(folder=run.folder.training("random")).result.unlink()
+    with pytest.raises(RunFolderError, match=r"random of .* is not trained to the end.*proxyless train .* random"):
+        export(run, CONSOLE, ["derived", "random"])
+    assert not run.folder.exports.exists()
+
+
+def test_what_the_files_are_worth_is_said_also_when_all_were_exported_before(run, capsys):
+    export(run, CONSOLE, ["random"])
+    assert capsys.readouterr().out == ""
+    export(run, Console(), ["random"])
+    assert "random: onnx " in capsys.readouterr().out
 
 
 def test_a_file_that_was_lost_is_written_again(run):
@@ -185,7 +200,6 @@ def verified_run(run, device):
     for name in NETWORK_NAMES:
         run.write_network(run.space.network((0,) * len(run.space.positions), name))
         train_anew(run, name)
-        write_json(TrainFiles(folder=run.folder.training(name)).result, {"accuracy": 0.875})
     export(run, CONSOLE)
     verify_on(run, MadeUpSession(device), NETWORK_NAMES)
     return str(run.folder.path)

@@ -91,6 +91,19 @@ def test_the_weights_kept_are_those_of_the_best_held_out_accuracy(network, data,
     assert kept == pytest.approx(result["held_out_accuracy"])
 
 
+def test_held_out_images_count_also_where_they_fill_no_second_batch(network, data, tmp_path, monkeypatch):
+    judged = []
+
+    def counting(model, batches, device=None):
+        judged.append(sum(len(labels) for _, labels in batches))
+        return accuracy_of(model, batches, device)
+
+    monkeypatch.setattr("search.train_network.accuracy_of", counting)
+    monkeypatch.setattr("search.train_network.TEST_BATCH", 40)
+    make(network, data, tmp_path, dataclasses.replace(SETTINGS, epochs=1)).run()
+    assert judged[0] == len(data.held_out_index) == 60
+
+
 def test_a_network_learns_what_can_be_seen(network, data, tmp_path):
     result = make(network, data, tmp_path, dataclasses.replace(SETTINGS, epochs=40)).run()
     assert result["accuracy"] > 0.9
