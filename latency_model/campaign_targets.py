@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -42,7 +42,7 @@ class CampaignTargets:
     Attributes:
         ops: each distinct op once, to be timed alone.
         networks: whole networks, and pieces of them where there are few.
-        unchained: names of networks that are no chain of ops, so that only pieces of them can be timed.
+        unchained: names of foreign networks that are no chain of ops, so that only pieces of them can be timed.
         always: those of ``networks`` that are timed first, however short the time.
     """
 
@@ -75,7 +75,7 @@ def campaign_targets(
         ops = [op for network in networks for op in kernels_run_by(runtime, network.kernels.ops)]
     else:
         ops = [op for network in networks for op in network.ops if grain == "blocks"]
-    chains = {network.name: _chain(network.name, network.layers) for network in networks}
+    chains = {network.name: _as_one_model(network) for network in networks}
     whole = list({paid_ops(chain): chain for chain in chains.values() if chain is not None}.values())
     if grain == "networks":
         chosen: tuple[NetworkSpec, ...] = choose_networks(whole, network_count) if whole else ()
@@ -90,10 +90,17 @@ def campaign_targets(
     )
     if not found.ops and not found.networks:
         raise MeasurementError(
-            f"Nothing to time: {', '.join(found.unchained) or 'no network'} cannot be timed whole, as only a chain of "
-            "ops can be written as a model. Use --grain kernels."
+            f"Nothing to time: {', '.join(found.unchained) or 'no network'} cannot be timed whole, as of a foreign "
+            "network only a chain of ops can be written as a model. Use --grain kernels."
         )
     return found
+
+
+def _as_one_model(network: NamedNetwork) -> NetworkSpec | None:
+    """What can be written as a model: a network of ours as it is wired, a foreign one if it is a chain."""
+    if network.spec is not None:
+        return replace(network.spec, name=network.name)
+    return _chain(network.name, network.layers)
 
 
 def _stride(pieces: Sequence[NetworkSpec]) -> int:

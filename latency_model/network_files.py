@@ -38,13 +38,14 @@ class NamedNetwork:
     Attributes:
         layers: ops by name in the order in which they run. A foreign network has its inverted blocks put together.
         kernels: the same as fused kernels.
-        is_foreign: whether it comes from an ONNX file or from torch, so that ``layers`` may be no chain.
+        spec: one of ours as it is wired; ``None`` for one from an ONNX file or from torch, whose ``layers`` may be no
+            chain.
     """
 
     name: str
     layers: tuple[NamedKernel, ...]
     kernels: IngestedNetwork
-    is_foreign: bool
+    spec: NetworkSpec | None
 
     @property
     def ops(self) -> tuple[OpSpec, ...]:
@@ -121,13 +122,13 @@ def parse_shape(text: str) -> Shape:
 
 def _own(name: str, spec: NetworkSpec) -> NamedNetwork:
     layers = tuple(NamedKernel(name=layer, op=op) for layer, op in spec.layers)
-    return NamedNetwork(name=name, layers=layers, kernels=ingest_network(spec), is_foreign=False)
+    return NamedNetwork(name=name, layers=layers, kernels=ingest_network(spec), spec=spec)
 
 
 def _foreign(name: str, kernels: IngestedNetwork) -> NamedNetwork:
     if not kernels.kernels:
         raise LatencyModelError(f"{name} holds no operator that costs anything: nothing to predict or to time.")
-    return NamedNetwork(name=name, layers=with_blocks(kernels.kernels), kernels=kernels, is_foreign=True)
+    return NamedNetwork(name=name, layers=with_blocks(kernels.kernels), kernels=kernels, spec=None)
 
 
 def _ingest_callable(source: str, input_shape: Shape | None) -> IngestedNetwork:

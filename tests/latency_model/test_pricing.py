@@ -27,7 +27,7 @@ def predictor(make_device, networks, make_space_ops):
 
 def named(spec: NetworkSpec) -> NamedNetwork:
     layers = tuple(NamedKernel(name=name, op=op) for name, op in spec.layers)
-    return NamedNetwork(name=spec.name, layers=layers, kernels=ingest_network(spec), is_foreign=False)
+    return NamedNetwork(name=spec.name, layers=layers, kernels=ingest_network(spec), spec=spec)
 
 
 def with_first_block(network: NetworkSpec, **fields: object) -> NetworkSpec:
