@@ -44,6 +44,15 @@ def test_the_gradient_to_the_logits_agrees_with_finite_differences(kind):
     assert torch.autograd.gradcheck(of_logits, logits)
 
 
+def test_the_gradient_of_several_devices_agrees_with_finite_differences():
+    phone = LatencyLoss(TWO_POSITIONS, fixed_ms=0.7, target_ms=2.0, multiplier=0.9)
+    server = HingeLatencyLoss(TWO_POSITIONS, fixed_ms=0.1, target_ms=1.0, multiplier=0.4)
+    loss = SeveralDevicesLatencyLoss([phone, server]).double()
+    generator = torch.Generator().manual_seed(4)
+    logits = [torch.randn(n, generator=generator, dtype=torch.double, requires_grad=True) for n in (2, 3)]
+    assert torch.autograd.gradcheck(lambda a, b: loss([a.softmax(0), b.softmax(0)])[0], logits)
+
+
 def test_the_parts_are_the_fixed_cost_plus_each_mean_and_its_ratio_to_the_target():
     parts = LatencyLoss(TWO_POSITIONS, fixed_ms=0.5, target_ms=4.0, multiplier=0.25)(uniform())
     expected = 0.5 + 2.0 + 7.0 / 3.0

@@ -1,13 +1,20 @@
 """Whole networks: calibrated sums, intervals, files, and refusals."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
 from latency_model.calibration import fit_affine
-from latency_model.errors import LatencyModelError, PredictorMismatchError, TooFewSamplesError, UnknownOpError
-from latency_model.fit import fit_network_latency, fit_predictor
+from latency_model.errors import (
+    LatencyModelError,
+    PredictorMismatchError,
+    SchemaError,
+    TooFewSamplesError,
+    UnknownOpError,
+)
+from latency_model.fit import fit_network_latency, fit_predictor, git_commit
 from latency_model.measurement import MeasurementSet
 from latency_model.network_latency import check_predictor_matches, format_ms, load_network_latency
 from latency_model.ops import MBConvSpec, ZeroSpec
@@ -96,6 +103,25 @@ def test_a_saved_predictor_says_the_same_and_keeps_its_provenance(profiled, tmp_
     assert restored.provenance == predictor.provenance
     assert restored.report_card == predictor.report_card
     assert not list((tmp_path / "predictor").rglob("*.pkl"))
+
+
+def test_the_file_of_a_saved_predictor_says_its_schema_its_unit_and_where_it_comes_from(profiled, tmp_path):
+    fit_predictor(profiled[0], "table").save(tmp_path)
+    saved = json.loads((tmp_path / "network_latency.json").read_text())
+    assert (saved["schema"], saved["units"]) == (2, {"latency": "ms"})
+    provenance, identity = saved["provenance"], saved["provenance"]["identity"]
+    assert (identity["fingerprint"], identity["runtime"], identity["runtime_version"]) == ("f00d", "onnxruntime", "1.0")
+    assert provenance["plan"] == dataclasses.asdict(profiled[0].measurements[0].plan)
+    assert provenance["git_commit"] == git_commit()
+    assert json.loads((tmp_path / "op_predictor" / "predictor.json").read_text())["units"] == {"latency": "ms"}
+
+
+def test_a_saved_network_predictor_of_a_later_version_is_refused(profiled, tmp_path):
+    fit_predictor(profiled[0], "table").save(tmp_path)
+    file = tmp_path / "network_latency.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": 9}))
+    with pytest.raises(SchemaError, match="schema 9; this version reads schema 1 and 2"):
+        load_network_latency(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -122,10 +122,11 @@ def test_a_branch_in_an_onnx_file_is_refused_by_name_with_all_that_it_reads():
     ids=lambda node: node.op_type,
 )
 def test_what_reads_a_value_whose_size_nobody_can_tell_is_refused_by_name(node):
-    unknown = helper.make_node("NonZero", ["c"], ["u"])  # as many as there are
+    scales = helper.make_node("ReduceMax", ["x"], ["scales"], axes=[0, 1, 2], keepdims=0)
+    unknown = helper.make_node("Resize", ["c", "", "scales"], ["u"])
     weights = (weight("w", 8, 1, 3, 3), weight("fc", 8, 5))
     with pytest.raises(UnsupportedOpsError, match=rf"last \({node.op_type}\)"):
-        ingest_onnx(onnx_model([CONV, unknown, node], [1, 8, 14, 14], *weights))
+        ingest_onnx(onnx_model([CONV, scales, unknown, node], [1, 8, 14, 14], *weights))
 
 
 def test_an_onnx_file_of_open_image_size_is_refused():
