@@ -120,9 +120,20 @@ def ingest_exported_program(path: Path, *, unsupported: OnUnsupported = "raise")
         UnsupportedOpsError: some operators cannot be expressed, and no list of them was asked for.
         LatencyModelError: this is no such file.
     """
-    from latency_model.ingest.torch_graph import program_primitives, read_program  # noqa: PLC0415
+    import torch  # noqa: PLC0415 - slow to import
 
-    nodes, outputs = program_primitives(read_program(path))
+    from latency_model.ingest.torch_graph import program_primitives  # noqa: PLC0415
+
+    try:
+        program = torch.export.load(path)
+    except OSError as error:
+        raise LatencyModelError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
+    except (RuntimeError, ValueError, KeyError, AttributeError) as error:
+        raise LatencyModelError(
+            f"{path} is no exported program ({str(error).strip()[:200]}). Write one with "
+            "torch.export.save(torch.export.export(module.eval(), (example_input,)), path)."
+        ) from error
+    nodes, outputs = program_primitives(program)
     return _ingested(str(path), nodes, outputs, unsupported)
 
 

@@ -6,7 +6,6 @@ import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -82,23 +81,6 @@ def program_primitives(program: torch.export.ExportedProgram) -> tuple[list[Node
     """Nodes and graph outputs of an exported program."""
     reader = _Reader(program)
     return reader.nodes, [str(name) for name in program.graph_signature.user_outputs]
-
-
-def read_program(path: Path) -> torch.export.ExportedProgram:
-    """A ``.pt2`` file.
-
-    Raises:
-        LatencyModelError: no such file, or no exported program in it.
-    """
-    try:
-        return torch.export.load(path)
-    except OSError as error:
-        raise LatencyModelError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
-    except (RuntimeError, ValueError, KeyError, AttributeError) as error:
-        raise LatencyModelError(
-            f"{path} is no exported program ({str(error).strip()[:200]}). Write one with "
-            "torch.export.save(torch.export.export(module.eval(), (example_input,)), path)."
-        ) from error
 
 
 class _Reader:

@@ -105,6 +105,20 @@ def test_kernels_are_named_by_layer_or_by_module_path(small_mobile_network):
         (nn.ConvTranspose2d(3, 8, 2, 2), "no op spec"),
     ],
 )
+def test_an_exported_program_is_read_from_its_file_as_the_module_is(tmp_path):
+    module = SmallMobileNet().eval()
+    torch.export.save(torch.export.export(module, (IMAGE,)), tmp_path / "net.pt2")
+    assert ingest_exported_program(tmp_path / "net.pt2").ops == ingest_module(module, (IMAGE,)).ops
+
+
+def test_a_file_that_is_no_exported_program_or_is_not_there_is_refused_with_the_mend(tmp_path):
+    (tmp_path / "weights.pt2").write_bytes(b"no program")
+    with pytest.raises(LatencyModelError, match=r"no exported program .*torch\.export\.save"):
+        ingest_exported_program(tmp_path / "weights.pt2")
+    with pytest.raises(LatencyModelError, match=r"Cannot read .*absent\.pt2"):
+        ingest_exported_program(tmp_path / "absent.pt2")
+
+
 def test_an_exported_program_of_open_batch_that_reshapes_by_its_own_size_is_read(tmp_path):
     class ByItsSize(nn.Module):
         def __init__(self) -> None:
