@@ -21,8 +21,8 @@ def run_all(run: Run, console: Console, predictor: Path | None = None, *, with_d
     from search.steps.profile import profile  # noqa: PLC0415
 
     if predictor is None:
-        # A profile of limited minutes may have left ops: once it is fitted, a run that goes on does not time them.
-        if run.settings.minutes is None or not run.folder.predictor.is_dir():
+        # A profile may have left ops for want of time or of a cool device: once it is fitted, they are not timed.
+        if not run.folder.predictor.is_dir():
             profile(run, console)
         fit(run, console)
     else:

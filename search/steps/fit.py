@@ -11,15 +11,18 @@ from latency_model.evaluate import summarize
 from latency_model.fit import fit_predictor
 from latency_model.network_latency import NetworkLatency, check_predictor_matches, load_network_latency
 from search.run import Run
-from search.steps.profile import plan_of, planned_measurements
+from search.steps.profile import plan_of, planned_measurements, throttled_only
 
 
 def fit(run: Run, console: Console, model: str = "auto") -> None:
     """Fit and save the predictor; done already when it is there."""
     if run.folder.predictor.is_dir():
         return
+    measured = planned_measurements(run)
+    if count := throttled_only(run):
+        console.print(f"left out: {count}, timed only while the device was throttled", highlight=False)
     with run.timed("fit"):
-        predictor = fit_predictor(planned_measurements(run), model, held_out=plan_of(run).held_out)
+        predictor = fit_predictor(measured, model, held_out=plan_of(run).held_out)
         save_predictor(run, predictor)
     console.print(describe_card(predictor), highlight=False)
 

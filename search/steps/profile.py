@@ -20,6 +20,7 @@ from search.run import Run
 from search.space import SearchSpace
 
 ATTEMPTS = 3
+MOST_THROTTLED = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,22 +134,37 @@ def profile(run: Run, console: Console) -> None:
 def planned_measurements(run: Run) -> MeasurementSet:
     """The measurements of the plan, whatever else the file holds: what a predictor of this run is fitted on.
 
+    A few networks may be left out that were timed, and each time while the device was throttled: a predictor does
+    without them, as it does without ops that were never measured.
+
     Raises:
         RunFolderError: the profile is not finished; one of limited minutes must at least hold the reference.
     """
     if not run.measurements.exists():
         raise RunFolderError(f"{run.measurements} is not there; run proxyless profile {run.folder.path} first.")
-    wanted = {paid_ops(network) for network in plan_of(run).networks}
-    first: dict[tuple[OpSpec, ...], Measurement] = {}
-    for measurement in read_measurements(run.measurements).measurements:
-        if measurement.paid_ops in wanted and measurement.is_usable:
-            first.setdefault(measurement.paid_ops, measurement)
     plan = plan_of(run)
+    wanted = {paid_ops(network) for network in plan.networks}
+    needed = {paid_ops(network) for network in (OVERHEAD_PROBE, plan.reference) if network is not None}
+    timed = read_measurements(run.measurements).measurements
+    first: dict[tuple[OpSpec, ...], Measurement] = {}
+    for measurement in timed:
+        if measurement.is_usable and measurement.paid_ops in wanted:
+            first.setdefault(measurement.paid_ops, measurement)
     if run.settings.minutes is not None and not fits_into(plan.targets, run.device, run.settings.minutes):
-        wanted = set() if plan.reference is None else {paid_ops(plan.reference)}
-    if missing := len(wanted - first.keys()):
+        wanted = needed = set() if plan.reference is None else {paid_ops(plan.reference)}
+    missing = wanted - first.keys()
+    throttled = missing & {measurement.paid_ops for measurement in timed} - needed
+    if missing != throttled or len(missing) > MOST_THROTTLED * len(wanted):
         raise RunFolderError(
-            f"{missing} of {len(wanted)} networks are not timed yet, or only while the device was throttled; run "
+            f"{len(missing)} of {len(wanted)} networks are not timed yet, or only while the device was throttled; run "
             f"proxyless profile again when it is cool and quiet."
         )
     return MeasurementSet(tuple(first.values()))
+
+
+def throttled_only(run: Run) -> int:
+    """How many networks of the plan were timed, and each time while the device was throttled."""
+    measured = read_measurements(run.measurements).measurements
+    timed = {measurement.paid_ops for measurement in measured}
+    usable = {measurement.paid_ops for measurement in measured if measurement.is_usable}
+    return len({paid_ops(network) for network in plan_of(run).networks} & timed - usable)
