@@ -48,6 +48,7 @@ class BatchSchedule:
     _canary_failures: int = 0
     _lonely_failures: dict[str, int] = field(default_factory=dict)
     _suspects: list[tuple[str, ...]] = field(default_factory=list)
+    _judged: dict[str, tuple[int, bool]] = field(default_factory=dict)  # after how many sessions, and whether settled
     _group_count: int = 0
 
     def next_groups(self) -> list[Group]:
@@ -135,6 +136,12 @@ class BatchSchedule:
     def is_settled(self, model_id: str) -> bool:
         """Whether the model needs no more sessions: enough of them agree, or the plan allows no more."""
         count = len(self.sessions.get(model_id, ()))
+        known = self._judged.get(model_id)
+        if known is None or known[0] != count:
+            known = self._judged[model_id] = (count, self._has_enough(model_id, count))
+        return known[1]
+
+    def _has_enough(self, model_id: str, count: int) -> bool:
         if count < self.plan.session_count:
             return False
         return count >= self.plan.max_sessions or judge_timing(self.timing(model_id), self.plan).verdict == "accepted"
