@@ -1,4 +1,4 @@
-"""One configuration in a process of its own, for a clean peak: ``python -m benchmarks.memory_probe small 6 full``.
+"""One configuration in its own process, for a clean peak: ``python -m benchmarks.memory_probe small 6 full [batch]``.
 
 Prints one JSON object: bytes that the step adds to the resident set at its peak, the whole peak, and the bytes that
 autograd saved for backward.
@@ -10,6 +10,7 @@ import json
 import resource
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,9 +21,12 @@ STEPS = 2
 
 
 def main() -> None:
-    outline, candidate_count, kind = sys.argv[1:]
+    outline, candidate_count, kind, *batch_size = sys.argv[1:]
     torch.set_num_threads(1)
-    step = make_step(make_setting(outline, int(candidate_count)), kind)  # type: ignore[arg-type]
+    setting = make_setting(outline, int(candidate_count))  # type: ignore[arg-type]
+    if batch_size:
+        setting = replace(setting, batch_size=int(batch_size[0]))
+    step = make_step(setting, kind)  # type: ignore[arg-type]
     before = resident_bytes()
     for _ in range(STEPS):
         step()
