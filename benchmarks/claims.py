@@ -33,6 +33,8 @@ PUBLIC_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Beside the checkout; ``--data`` names another folder."""
 NO_ERROR = "no error"
 """The aim of a claim that tells of an error which took the rest of a section with it."""
+NO_AIM = "none"
+"""Of a fact."""
 _LIBRARIES = ("numpy", "torch", "onnx", "onnxruntime", "ai-edge-litert", "scikit-learn", "xgboost", "proxyless")
 
 
@@ -46,14 +48,14 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One figure beside the aim that an issue set for it. ``value`` is None where it could not be measured, and
-    ``note`` then says why; a note may also hold the baseline or the published figure."""
+    """One figure beside its aim. ``value`` is None where it could not be measured, and ``note`` then says why; a note
+    may also hold the baseline or the published figure. ``holds`` is None of a fact, which has no aim."""
 
     claim: str
     value: float | None
     unit: str
     aim: str
-    holds: bool
+    holds: bool | None
     spread: tuple[float, float] | None = None
     note: str | None = None
 
@@ -61,6 +63,8 @@ class Claim:
         value = "not measured" if self.value is None else f"{self.value:.4g} {self.unit}"
         spread = "" if self.spread is None else f" ({self.spread[0]:.4g} to {self.spread[1]:.4g})"
         note = "" if self.note is None else f"; {self.note}"
+        if self.holds is None:
+            return f"found: {self.claim}: {value}{spread}{note}"
         return f"{'holds' if self.holds else 'FALLS SHORT'}: {self.claim}: {value}{spread}, aim {self.aim}{note}"
 
 
@@ -99,6 +103,13 @@ def not_measured(claim: str, aim: str, why: str) -> Claim:
     return Claim(claim=claim, value=None, unit="", aim=aim, holds=False, note=why)
 
 
+def fact(
+    claim: str, value: float, *, unit: str, spread: tuple[float, float] | None = None, note: str | None = None
+) -> Claim:
+    """A figure that is told beside the others and could not fall short of anything."""
+    return Claim(claim=claim, value=value, unit=unit, aim=NO_AIM, holds=None, spread=spread, note=note)
+
+
 def run_benchmark(name: str, measure: Callable[[Options], Iterator[Claim]], argv: Sequence[str] | None = None) -> None:
     """Parse the command line, measure, print."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}")
@@ -116,7 +127,7 @@ def run_benchmark(name: str, measure: Callable[[Options], Iterator[Claim]], argv
         report = {
             "benchmark": name,
             "claims": [
-                {key: value for key, value in asdict(claim).items() if value is not None or key == "value"}
+                {key: value for key, value in asdict(claim).items() if value is not None or key in ("value", "holds")}
                 for claim in claims
             ],
             "environment": {**environment(), "load_before": round(load, 1)},

@@ -43,7 +43,8 @@ def origins(results: Sequence[Result]) -> str:
 
 
 def table(results: Sequence[Result]) -> str:
-    """One row per claim, with the command that prints it. What was not measured says why, or what it is on paper."""
+    """One row per claim, with the command that prints it. What was not measured says why, or what it is on paper; a
+    fact, which has no aim, says what stands beside it."""
     rows = ["| what | found | aim | holds | command |", "|---|---|---|---|---|"]
     for result in results:
         for claim in result["claims"]:
@@ -53,17 +54,19 @@ def table(results: Sequence[Result]) -> str:
                 found = f"{claim['value']:.4g} {claim['unit']}".strip()
             if spread := claim.get("spread"):
                 found += f" ({spread[0]:.4g} to {spread[1]:.4g})"
-            holds = "yes" if claim["holds"] else "**no**"
+            if claim["holds"] is None and "note" in claim:
+                found += f"; {claim['note']}"
+            holds = {True: "yes", False: "**no**", None: "a fact"}[claim["holds"]]
             cells = [claim["claim"], found, claim["aim"], holds, f"`python -m benchmarks.{result['benchmark']}`"]
             rows.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     return "\n".join(rows)
 
 
 def summary(results: Sequence[Result]) -> str:
-    """One row per benchmark: what it asks, how many of its claims hold, and which fall short."""
+    """One row per benchmark: what it asks, and how many of its claims that have an aim hold."""
     rows = ["| what is asked | claims that hold | command |", "|---|---|---|"]
     for result in results:
-        claims = result["claims"]
+        claims = [claim for claim in result["claims"] if claim["holds"] is not None]
         asked = first_words(result["benchmark"])
         holding = f"{sum(claim['holds'] for claim in claims)} of {len(claims)}"
         rows.append(f"| {asked.replace('|', '/')} | {holding} | `python -m benchmarks.{result['benchmark']}` |")

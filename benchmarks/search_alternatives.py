@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from benchmarks.macro_bench import MacroBench
+from benchmarks.macro_bench import FloatArray, MacroBench
 from search.architecture_step import LatencyTarget, TargetState
 from search.batches import SplitData
 from search.derive import Judging, derive
@@ -67,9 +68,30 @@ def evolved(supernet: SuperNet, target: LatencyTarget, data: SplitData, settings
     return derive(supernet, state, data, settings, Judging(ranked_losses=lambda _, losses, __: losses)).best.choices
 
 
-def trainings_to_equal(bench: MacroBench, target: LatencyTarget, accuracy: float) -> float:
-    """How many random networks just under the budget must be trained in full, in the mean, until one is as good; where
-    none is, their number, which is then too low."""
-    near = bench.accuracy[bench.near(target.target_ms)]
-    as_good = float((near >= accuracy).mean())
-    return 1 / as_good if as_good else float(len(near))
+def expected_best(accuracy: FloatArray, count: int) -> float:
+    """Random search with full training: the accuracy of the best of so many of these networks, drawn at random and each
+    once, in the mean over all draws. Exact where all accuracies are known, as in a published table.
+
+    Args:
+        accuracy: (networks,) of all that may be drawn.
+        count: how many are trained; all of them where there are fewer.
+    """
+    total = len(accuracy)
+    count = min(count, total)
+    if count < 1:
+        raise ValueError(f"{count} of {total} networks have no best one; draw one or more.")
+    # The i-th of n in ascending order is the best of C(i - 1, k - 1) of the C(n, k) draws: k / n for the last, and
+    # each other one's share follows from the one above it.
+    ranks = np.arange(total, count, -1)
+    shares = count / total * np.concatenate([[1.0], np.cumprod((ranks - count) / (ranks - 1))])
+    return float(shares @ np.sort(accuracy)[::-1][: len(shares)])
+
+
+def trainings_to_equal(accuracies: Sequence[FloatArray], accuracy: float) -> int:
+    """With how many full trainings for each of several budgets random search is as good in their mean; where it never
+    is, the number of all networks of a budget."""
+    most = max(map(len, accuracies))
+    for count in range(1, most):
+        if np.mean([expected_best(of_one, count) for of_one in accuracies]) >= accuracy:
+            return count
+    return most

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import random
 import statistics
 from collections.abc import Iterator, Sequence
@@ -10,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.claims import Claim, at_least, at_most
-from benchmarks.macro_bench import MacroBench, MeasuredDevice, measure_networks
-from benchmarks.search_alternatives import trainings_to_equal
+from benchmarks.claims import Claim, at_least, at_most, fact
+from benchmarks.macro_bench import FloatArray, MacroBench, MeasuredDevice, measure_networks
+from benchmarks.search_alternatives import expected_best, trainings_to_equal
 from search.architecture_step import LatencyTarget
 from search.space import Choices
 
@@ -20,6 +22,8 @@ PERCENTILES = (25, 50, 75)
 LARGEST_REGRET, LEAST_PERCENTILE, LONGEST_MINUTES = 0.5, 95.0, 90.0
 COMPARED_NETWORKS = 16
 SAME_LATENCY = 0.02
+LARGEST_OVERSHOOT = 0.03
+TRAININGS = (1, 2, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ class Found:
         uniform: on a uniform supernet, the best of random networks by their own losses.
         uniform_smoothed: of the same networks, once similar ones have corrected each other's losses as in our search.
         passes: over the training images, of the search; the uniform supernet's are as many.
+        trainings: of the published kind that cost as many images as the search and derivation for all budgets.
         search_minutes: of one core, for all budgets together.
         derive_minutes: of one core, for judging what was derived for all budgets.
         commits: of the code that made the stages.
@@ -41,6 +46,7 @@ class Found:
     uniform_smoothed: dict[str, Choices]
     evolved: dict[str, Choices]
     passes: float
+    trainings: float
     search_minutes: float
     derive_minutes: float
     commits: frozenset[str]
@@ -53,37 +59,55 @@ def targets_of(bench: MacroBench) -> list[LatencyTarget]:
     ]
 
 
+@dataclass(frozen=True)
+class Case:
+    """One budget of one seed, in published accuracies: of what was derived, of the best network that fits, of all that
+    lie just under the budget, and of what each alternative gives."""
+
+    derived: float
+    best: float
+    near: FloatArray
+    others: dict[str, float]
+
+
+def case_of(bench: MacroBench, one: Found, target: LatencyTarget) -> Case:
+    near, within = bench.near(target.target_ms), bench.within(target.target_ms)
+    largest = within[bench.parameter_count[within].argmax()]
+    trainings = trainings_for(one)
+
+    def accuracy(found: dict[str, Choices]) -> float:
+        return float(bench.accuracy[bench.row(found[target.name])])
+
+    return Case(
+        derived=accuracy(one.derived),
+        best=float(bench.accuracy[within].max()),
+        near=bench.accuracy[near],
+        others={
+            "best of random on a uniform supernet": accuracy(one.uniform),
+            "best of random on a uniform supernet, similar networks correcting each other": accuracy(
+                one.uniform_smoothed
+            ),
+            "evolution on a uniform supernet": accuracy(one.evolved),
+            f"random search with {trainings} full trainings": expected_best(bench.accuracy[near], trainings),
+            "median random": float(np.median(bench.accuracy[near])),
+            "largest": float(bench.accuracy[largest]),
+        },
+    )
+
+
+def trainings_for(one: Found) -> int:
+    """What random search may train where ours searches and then trains what it derives: never less than ours costs."""
+    return math.ceil(1 + one.trainings)
+
+
 def quality_claims(bench: MacroBench, found: Sequence[Found], note: str) -> Iterator[Claim]:
-    regrets, percentiles, trainings = [], [], []
-    leads: dict[str, list[list[float]]] = {
-        "best of random on a uniform supernet": [],
-        "best of random on a uniform supernet, similar networks correcting each other": [],
-        "evolution on a uniform supernet": [],
-        "median random": [],
-        "largest": [],
-    }
-    for one in found:
-        for of_seed in leads.values():
-            of_seed.append([])
-        for target in targets_of(bench):
-            near, within = bench.near(target.target_ms), bench.within(target.target_ms)
-            accuracy = bench.accuracy[bench.row(one.derived[target.name])]
-            regrets.append(float(bench.accuracy[within].max() - accuracy))
-            percentiles.append(float(100 * (bench.accuracy[near] <= accuracy).mean()))
-            largest = within[bench.parameter_count[within].argmax()]
-            leads["best of random on a uniform supernet"][-1].append(
-                accuracy - bench.accuracy[bench.row(one.uniform[target.name])]
-            )
-            leads["best of random on a uniform supernet, similar networks correcting each other"][-1].append(
-                accuracy - bench.accuracy[bench.row(one.uniform_smoothed[target.name])]
-            )
-            leads["evolution on a uniform supernet"][-1].append(
-                accuracy - bench.accuracy[bench.row(one.evolved[target.name])]
-            )
-            trainings.append(trainings_to_equal(bench, target, float(accuracy)))
-            leads["median random"][-1].append(accuracy - float(np.median(bench.accuracy[near])))
-            leads["largest"][-1].append(accuracy - bench.accuracy[largest])
-            print(describe(bench, one, target), flush=True)
+    targets = targets_of(bench)
+    of_seeds = [[case_of(bench, one, target) for target in targets] for one in found]
+    for one, target in itertools.product(found, targets):
+        print(describe(bench, one, target), flush=True)
+    cases = [case for of_seed in of_seeds for case in of_seed]
+    regrets = [case.best - case.derived for case in cases]
+    percentiles = [float(100 * (case.near <= case.derived).mean()) for case in cases]
     yield at_most(
         "regret to the best network within the budget, mean",
         statistics.mean(regrets),
@@ -99,15 +123,6 @@ def quality_claims(bench: MacroBench, found: Sequence[Found], note: str) -> Iter
         unit="percentile",
         spread=(min(percentiles), max(percentiles)),
     )
-    yield at_least(
-        "random networks under the budget to be trained in full until one is as good, mean",
-        statistics.mean(trainings),
-        1.0,
-        unit="trainings",
-        spread=(min(trainings), max(trainings)),
-        note="each costs more than the search: the published ones took 50 passes over 50,000 images, the search "
-        f"{found[0].passes:.0f} over fewer",
-    )
     yield at_most(
         "search of all three budgets with derivation, one seed on one core, largest",
         max(one.search_minutes + one.derive_minutes for one in found),
@@ -115,8 +130,42 @@ def quality_claims(bench: MacroBench, found: Sequence[Found], note: str) -> Iter
         unit="minutes",
         note="the aim is 1.5 hours on two cores; the other core ran another seed",
     )
-    for name, of_seeds in leads.items():
-        yield lead_claim(f"lead over: {name}", of_seeds)
+    for name in cases[0].others:
+        yield lead_claim(f"lead over: {name}", [[case.derived - case.others[name] for case in one] for one in of_seeds])
+    yield accuracy_fact(cases)
+    yield random_search_fact(of_seeds, found[0].trainings)
+
+
+def accuracy_fact(cases: Sequence[Case]) -> Claim:
+    """What everybody reaches at the budgets."""
+    derived = [case.derived for case in cases]
+    means = {name: statistics.mean(case.others[name] for case in cases) for name in cases[0].others}
+    means["best within the budget"] = statistics.mean(case.best for case in cases)
+    return fact(
+        "published accuracy of the derived networks, mean of the budgets",
+        statistics.mean(derived),
+        unit="%",
+        spread=(min(derived), max(derived)),
+        note=", ".join(f"{name} {mean:.2f}" for name, mean in means.items()),
+    )
+
+
+def random_search_fact(of_seeds: Sequence[Sequence[Case]], search_trainings: float) -> Claim:
+    """Random search with full training, from the published accuracies of all networks just under the budgets. It
+    chooses by the very accuracies that judge it, which is in its favour."""
+    near = [case.near for case in of_seeds[0]]
+    seeds = [statistics.mean(case.derived for case in of_seed) for of_seed in of_seeds]
+    curve = ", ".join(f"{k}: {np.mean([expected_best(one, k) for one in near]):.2f} %" for k in TRAININGS)
+    counts = [trainings_to_equal(near, accuracy) for accuracy in seeds]
+    return fact(
+        "full trainings with which random search is as good, mean of the budgets",
+        trainings_to_equal(near, statistics.mean(seeds)),
+        unit="trainings for each budget",
+        spread=(min(counts), max(counts)),
+        note=f"ours costs {1 + search_trainings:.2f}: one of what it derives, and a search and derivation of "
+        f"{search_trainings:.2f}, counted in images of the published trainings (50 passes over 50,000, at full "
+        f"resolution) and in full for each budget; expected best by trainings: {curve}",
+    )
 
 
 def lead_claim(claim: str, of_seeds: Sequence[Sequence[float]], note: str = "") -> Claim:
@@ -189,10 +238,11 @@ def measured_claims(bench: MacroBench, found: Sequence[Found], device: MeasuredD
         over_uniform,
         note=f"{sum(map(len, over_uniform))} of {len(found) * len(PERCENTILES)} cases",
     )
+    over = [share for share in overshoot if share > LARGEST_OVERSHOOT]
     yield at_most(
-        "measured latency of the derived networks over their budget, mean",
-        statistics.mean(overshoot),
-        0.03,
-        unit="share",
-        spread=(min(overshoot), max(overshoot)),
+        f"derived networks that exceed their budget by more than {LARGEST_OVERSHOOT:.0%}, measured",
+        len(over),
+        0,
+        unit=f"of {len(overshoot)}",
+        note=f"{', '.join(f'{share:+.1%}' for share in over) or 'none'}; mean of all {statistics.mean(overshoot):+.1%}",
     )
