@@ -10,6 +10,7 @@ from typing import Any
 from profiler_agent.check_models import check_model
 from profiler_agent.device import BenchmarkModelRunner, Device
 from profiler_agent.errors import DeviceBatteryLow, DeviceBusy, DeviceFull, DeviceNotReady, DeviceTooBusy, DeviceTooHot
+from profiler_agent.runners.benchmark_model import process_per_round_s
 from profiler_agent.session import ModelFile, open_session
 from profiler_agent.stability import StabilityReport, judge_timing
 from profiler_agent.timing import Timing
@@ -17,6 +18,8 @@ from profiler_agent.timing import Timing
 CHECK = "check"
 CANARY = "canary"
 _PATIENCE_S = 5.0
+_TIMING_S = 15.0  # of the twenty that a check may take
+_MODELS_PER_ROUND = 3  # the two, and the canary beside them
 # A device in this state has answered, and what it says of itself is worth seeing beside the reason.
 _FINDINGS = (DeviceBatteryLow, DeviceBusy, DeviceFull, DeviceTooBusy, DeviceTooHot)
 
@@ -43,18 +46,25 @@ class CheckReport:
 
 
 def quick(device: Device) -> Device:
-    """The device with a plan and a patience for a person who waits: a check asks whether it can be timed now. Where
-    each burst is a process of its own, four rounds must do."""
+    """The device with a plan and a patience for a person who waits: a check asks whether it can be timed now."""
     plan, guard = device.plan, device.guard
     is_slow = isinstance(device.runner, BenchmarkModelRunner)
-    session_count = min(plan.session_count, 2 if is_slow else 3)
-    quick_plan = replace(
+    rounds, sessions, most_sessions = _few_processes(device) if is_slow else (16, 3, 4)
+    plan = replace(
         plan,
-        round_count=min(plan.round_count, 4 if is_slow else 16),
-        session_count=session_count,
-        max_sessions=min(plan.max_sessions, session_count + 1),
+        round_count=min(plan.round_count, rounds),
+        session_count=min(plan.session_count, sessions),
+        max_sessions=min(plan.max_sessions, most_sessions),
     )
-    return replace(device, plan=quick_plan, guard=replace(guard, wait_limit_s=min(guard.wait_limit_s, _PATIENCE_S)))
+    return replace(device, plan=plan, guard=replace(guard, wait_limit_s=min(guard.wait_limit_s, _PATIENCE_S)))
+
+
+def _few_processes(device: Device) -> tuple[int, int, int]:
+    """Rounds, sessions, and sessions at most, where each round of a model is a process: two to four rounds, and a third
+    session where there is time for it."""
+    round_s = process_per_round_s(device.runtime, replace(device.plan, round_count=1), _MODELS_PER_ROUND)
+    rounds = max(2, min(4, int(_TIMING_S / (3 * round_s))))
+    return rounds, 2, 3 if 3 * rounds * round_s <= _TIMING_S else 2
 
 
 def check_device(device: Device, *, on_wait: Callable[[str], None] | None = None) -> CheckReport:

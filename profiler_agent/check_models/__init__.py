@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-SUFFIXES = {"onnxruntime": ".onnx", "litert": ".tflite"}
+SUFFIXES = {"onnxruntime": ".onnx", "litert": ".tflite", "torch": ".pt"}
 
 
 def check_model(name: str, runtime_name: str) -> Path:

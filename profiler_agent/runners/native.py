@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,9 @@ class NativeHostRunner:
 
     def probe(self, shell: RemoteShell, folder: DeviceFolder) -> RuntimeFound:
         script = f'cd "$1" && mkdir -p "$2" && cd "$2" || exit 3\n(set -- probe\n{self._program(folder)})'
-        result = shell.insist(f'{script}\nrc=$?\nrm -rf "$1/$2"\nexit $rc', folder.path, "stage-probe")
+        result = shell.insist(
+            f'{script}\nrc=$?\nrm -rf "$1/$2"\nexit $rc', folder.path, f"stage-{secrets.token_hex(8)}"
+        )
         fields = load_object(result.stdout.strip())
         if result.return_code != 0 or fields is None or fields.get("runtime") != "litert":
             raise RuntimeMissing(

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from profiler_agent.bundle import DeviceFile
+from profiler_agent.bundle import DeviceFile, device_file
 from profiler_agent.check import check_device, check_to_json, quick
 from profiler_agent.check_models import check_model
+from profiler_agent.cleaning import clean_device
+from profiler_agent.deploy import DeviceFolder
 from profiler_agent.device import RuntimeOptions, load_device
 from profiler_agent.errors import ConfigError, RuntimeMissing, WrongDevice
-from profiler_agent.session import MODELS_PER_BATCH, ModelFile, clean_device, first_batch, open_session
+from profiler_agent.remote_shell import RemoteShell
+from profiler_agent.runners.benchmark_model import process_per_round_s
+from profiler_agent.session import MODELS_PER_BATCH, ModelFile, first_batch, open_session
+from profiler_agent.transports.local import LocalTransport
 
 
 @pytest.mark.parametrize(("runtime", "place"), [("onnxruntime", "CPUExecutionProvider"), ("litert", "XNNPACK")])
@@ -106,10 +111,11 @@ def test_a_model_without_a_file_is_refused(local_device, models, tmp_path):
         list(session.time_models([lost], canary=models("ok")[0]))
 
 
-def test_a_check_reports_latency_noise_and_state_as_json(real_runner):
-    report = check_device(real_runner("litert"))
+@pytest.mark.parametrize("runtime", ["onnxruntime", "litert", "torch"])
+def test_a_check_reports_latency_noise_and_state_as_json(real_runner, runtime):
+    report = check_device(real_runner(runtime))
     data = json.loads(json.dumps(check_to_json(report)))
-    assert data["runtime_name"] == "litert"
+    assert data["runtime_name"] == runtime
     assert 0 < data["latency_ms"]["canary"] < data["latency_ms"]["check"]
     assert data["stability"]["verdict"] in ("accepted", "noisy", "throttled")
     assert data["seconds"] < 20
@@ -123,11 +129,30 @@ def test_another_device_than_the_pinned_one_is_not_cleaned(local_device):
     assert Path(local_device.directory).is_dir()
 
 
-def test_a_check_runs_few_processes_where_each_burst_is_one():
-    device = load_device(Path(__file__).parents[2] / "device_configs" / "android_adb_gpu.yaml")
+@pytest.mark.parametrize("name", ["android_adb", "android_adb_gpu"])
+def test_a_check_takes_under_twenty_seconds_where_each_round_is_a_process(name):
+    device = load_device(Path(__file__).parents[2] / "device_configs" / f"{name}.yaml")
     plan = quick(device).plan
-    assert plan.max_sessions * plan.round_count <= 12
+    check_canary_and_canary = 3
+    assert plan.max_sessions * process_per_round_s(device.runtime, plan, check_canary_and_canary) < 16
     assert plan.low_quantile == device.plan.low_quantile
+
+
+def test_a_slow_device_has_time_to_hash_large_models(local_device, tmp_path, monkeypatch):
+    limits_s = []
+
+    class Noted(LocalTransport):
+        def run(self, argv, timeout_s):
+            if "sha256sum" in argv[2] and argv[-1].partition("+")[0] == large.sha256:
+                limits_s.append(timeout_s)
+            return super().run(argv, timeout_s)
+
+    (tmp_path / "large").write_bytes(bytes(1_000_000))
+    large = device_file(tmp_path / "large")
+    monkeypatch.setattr("profiler_agent.deploy._SLOWEST_HASH_BYTES_PER_S", 10_000)
+    DeviceFolder(RemoteShell(Noted()), local_device.directory).put([large])
+    assert len(limits_s) == 2  # what is there already, and what has arrived
+    assert min(limits_s) >= 100
 
 
 def test_no_more_models_are_on_the_device_at_a_time_than_count_and_bytes_allow(tmp_path, monkeypatch):

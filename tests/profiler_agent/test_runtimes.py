@@ -1,5 +1,6 @@
 """The real runtimes on this machine, each through the whole chain, and the zipapp that carries them."""
 
+import ast
 import copy
 import json
 import shutil
@@ -7,17 +8,21 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnxruntime
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
-from profiler_agent.bundle import runner_bytes, write_runner
+from profiler_agent.bundle import ONDEVICE, runner_bytes, write_runner
 from profiler_agent.check_models import check_model
 from profiler_agent.device import NativeRunner, PythonRunner, RuntimeOptions
 from profiler_agent.errors import ConfigError, ModelsFailed, RuntimeMissing
 from profiler_agent.ondevice.runtimes import onnxruntime_runtime
+from profiler_agent.ondevice.runtimes.litert_runtime import open_runtime as open_litert
 from profiler_agent.ondevice.runtimes.litert_runtime import places_of
+from profiler_agent.remote_shell import ShellResult
+from profiler_agent.runners import make_runner
 from profiler_agent.session import ModelFile, open_session
 
 BUILT = Path(__file__).parents[2] / "build" / "profiler_tests"
@@ -43,8 +48,15 @@ def test_the_zipapp_needs_nothing_but_the_standard_library(tmp_path):
     assert done.returncode == 65
 
 
+@pytest.mark.parametrize("path", sorted(ONDEVICE.rglob("*.py")), ids=lambda path: path.stem)
+def test_what_travels_is_python_3_8(path):
+    ast.parse(path.read_text(), feature_version=(3, 8))
+    assert "from __future__ import annotations" in path.read_text() or not path.read_text()
+
+
 def test_the_check_models_are_what_lowering_writes_today(tmp_path):
     from latency_model.lowering import random_weights, write_onnx, write_tflite
+    from latency_model.lowering.torchscript import write_torchscript
     from latency_model.network import NetworkSpec
     from latency_model.ops import ConvSpec, MBConvSpec
 
@@ -53,10 +65,13 @@ def test_the_check_models_are_what_lowering_writes_today(tmp_path):
     conv = ConvSpec(in_channels=8, out_channels=8, kernel_size=3, activation="relu", **pixels)
     for name, op in (("check", block), ("canary", conv)):
         network = NetworkSpec(name=name, layers=(("op", op),))
-        for suffix, write in ((".onnx", write_onnx), (".tflite", write_tflite)):
-            write(network, random_weights(network, seed=0), tmp_path / f"{name}{suffix}")
-            kept = Path(check_model(name, "onnxruntime")).with_suffix(suffix)
-            assert abs(kept.stat().st_size - (tmp_path / f"{name}{suffix}").stat().st_size) < 512
+        writers = {"onnxruntime": write_onnx, "litert": write_tflite, "torch": write_torchscript}
+        for runtime, write in writers.items():
+            kept = check_model(name, runtime)
+            write(network, random_weights(network, seed=0), tmp_path / kept.name)
+            # TorchScript's archive has a folder in it that is named after the file; the kept one tells no source's path
+            tolerance_bytes = 6000 if runtime == "torch" else 512
+            assert abs(kept.stat().st_size - (tmp_path / kept.name).stat().st_size) < tolerance_bytes
 
 
 @pytest.fixture
@@ -93,6 +108,21 @@ def test_a_model_that_a_delegate_runs_in_part_names_both_places(real_runner, mix
     with open_session(real_runner("litert")) as session:
         list(session.time_models([mixed_model], canary=mixed_model))
         assert session.ran_on == "XNNPACK, built-in kernels"
+
+
+def test_a_broken_runtime_is_not_replaced_by_another_unseen(tmp_path, monkeypatch):
+    for package, text in (
+        ("ai_edge_litert", "raise ImportError('no libstdc++ of that age')"),
+        ("tflite_runtime", "Interpreter = 1"),
+    ):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("")
+        (tmp_path / package / "interpreter.py").write_text(text + "\n")
+        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match="no libstdc"):
+        open_litert({"accelerator": "cpu", "thread_count": 1})
 
 
 def test_a_model_without_a_delegate_ran_on_built_in_kernels():
@@ -155,6 +185,24 @@ def test_a_native_runner_of_another_machine_is_refused(real_runner, tmp_path):
     device = replace(real_runner("litert"), runner=NativeRunner(kind="native", folder=tmp_path / "native"))
     with pytest.raises(RuntimeMissing, match="Is the machine the right one"), open_session(device):
         pass
+
+
+def test_two_hosts_that_look_for_the_native_runner_do_not_step_on_each_other(local_device, tmp_path):
+    description = {"schema": 1, "machine": "any", "loader": "ld.so", "litert": "1.0"}
+    (tmp_path / "runner.json").write_text(json.dumps(description))
+    runtime = RuntimeOptions(name="litert")
+    device = replace(local_device, runner=NativeRunner(kind="native", folder=tmp_path), runtime=runtime)
+    stages = []
+
+    def insist(script, root, stage):
+        stages.append(stage)
+        return ShellResult(return_code=0, stdout=b'{"t":"probe","runtime":"litert"}', stderr="")
+
+    for _ in range(2):
+        runner = make_runner(device, tmp_path)
+        runner.probe(SimpleNamespace(insist=insist), SimpleNamespace(path="/d", cached=str))
+    assert len(set(stages)) == 2
+    assert all(stage.startswith("stage-") for stage in stages)  # what a lost host leaves of it is swept
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from profiler_agent.ondevice.runtimes import Runtime, installed_version
@@ -39,11 +41,9 @@ def open_runtime(options: dict[str, Any]) -> Runtime:
 
 
 def _interpreter_class() -> Any:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        from tflite_runtime.interpreter import Interpreter
-    return Interpreter
+    """Of the package that ``installed_version`` names: when that is broken, no other one steps in for it unseen."""
+    module = "ai_edge_litert" if find_spec("ai_edge_litert") is not None else "tflite_runtime"
+    return import_module(module + ".interpreter").Interpreter
 
 
 def _delegates_of(interpreter: Any) -> set[str]:
