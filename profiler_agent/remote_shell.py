@@ -100,7 +100,7 @@ class RemoteShell:
                 if self._clock_s() + wait_s > deadline_s:
                     raise LinkLost(
                         f"{lost} It did not come back within {self.reconnect_limit_s:.0f} s. Check the cable or "
-                        "the network; with the same work folder the run resumes where it stopped."
+                        "the network and start again; with the same work folder the run resumes where it stopped."
                     ) from lost
                 self._sleep(wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)

@@ -180,5 +180,10 @@ class AdbTransport:
         complaint = next((line for line in words.splitlines() if line.startswith(("error:", "adb: error:"))), "")
         if "unauthorized" in complaint:
             raise LinkRefused(f"{self.address} is unauthorized. {MENDS['unauthorized']}")
+        if "pty" in complaint.lower():  # its adbd has but one stream, and that a terminal
+            raise LinkRefused(
+                f"{self.address} has an Android before 7, whose adb tells no exit codes. The agent needs Android 8 or "
+                "later: use another phone."
+            )
         if complaint and done.return_code != 0:
             raise LinkLost(f"{self.address}: {complaint}.")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from profiler_agent.device import SshLink
 from profiler_agent.errors import ConfigError, DeviceFull, DeviceNotReady, LinkLost, LinkRefused, RuntimeMissing
+from profiler_agent.remote_shell import printable
 from profiler_agent.transport import MAX_OUTPUT_BYTES, CommandResult
 
 if TYPE_CHECKING:
@@ -198,14 +199,15 @@ class SshTransport:
                 f"{self.address} shows another host key than the known one. If the board was set up anew, remove "
                 f"the old line (`ssh-keygen -R '{entry}'`); if not, somebody else answers."
             ) from error
-        except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as error:
-            client.close()
-            raise LinkRefused(
-                f"{self.address} does not accept our key ({error}). Copy the public key there (`ssh-copy-id`), or name "
-                "the right one under transport.key_file in the device file."
-            ) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
+            is_about_keys = _is_about_keys(client, error)
             client.close()
+            if is_about_keys:
+                raise LinkRefused(
+                    f"{self.address} does not accept our key ({error}). Copy the public key there (`ssh-copy-id`), or "
+                    "name the right one under transport.key_file in the device file. A key with a passphrase is used "
+                    "through the ssh agent only: `ssh-add` it, and set transport.use_ssh_agent: true."
+                ) from error
             raise LinkLost(f"{self.address} could not be reached: {error}.") from error
         except (LinkRefused, ConfigError):
             client.close()
@@ -240,14 +242,30 @@ def from_environment(value: str, key: str) -> str:
     return found
 
 
+def _is_about_keys(client: paramiko.SSHClient, error: Exception) -> bool:
+    """Whether logging in failed for want of a key. paramiko raises what went wrong last, such as that an RSA key which
+    was refused is no Ed25519 key either: so what happens while the connection stands counts, too."""
+    import paramiko  # noqa: PLC0415
+
+    transport = client.get_transport()
+    is_up = transport is not None and transport.is_active()
+    is_cut = any(word in str(error) for word in ("timeout", "EOF"))
+    return not is_cut and (is_up or isinstance(error, paramiko.AuthenticationException))
+
+
 def _load_known_hosts(client: paramiko.SSHClient, link: SshLink) -> None:
-    if link.known_hosts is None:
-        client.load_system_host_keys()
-        return
-    path = link.known_hosts.expanduser()
-    if not path.is_file():
+    from paramiko.hostkeys import InvalidHostKey  # noqa: PLC0415
+
+    path = None if link.known_hosts is None else link.known_hosts.expanduser()
+    if path is not None and not path.is_file():
         raise ConfigError(f"transport.known_hosts names {path}, which is not there.")
-    client.load_host_keys(str(path))
+    try:
+        client.load_system_host_keys() if path is None else client.load_host_keys(str(path))
+    except (InvalidHostKey, ValueError) as error:
+        raise ConfigError(
+            f"{path or '~/.ssh/known_hosts'} holds a line that is no host key ({printable(str(error), 200)}). Correct "
+            "or remove that line, or pin the board's key with transport.host_key_sha256 in the device file."
+        ) from error
 
 
 def _key_file(link: SshLink) -> str | None:

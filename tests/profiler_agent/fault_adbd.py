@@ -31,6 +31,7 @@ class Faults:
     """What goes wrong; each count goes down by one when it happened."""
 
     refuse_authorization: bool = False
+    features: bytes = b"shell_v2,cmd"
     stall: threading.Event = field(default_factory=threading.Event)  # set: nothing is answered any more
     drop_shell_after_bytes: int | None = None  # then the whole link
     drops_left: int = 0
@@ -124,8 +125,8 @@ class _Link:
             if self.daemon.faults.refuse_authorization:
                 self.send(b"AUTH", 1, 0, os.urandom(20))
             else:
-                banner = b"device::ro.product.name=f;ro.product.model=f;ro.product.device=f;features=shell_v2,cmd"
-                self.send(b"CNXN", _VERSION, MAX_DATA, banner)
+                banner = b"device::ro.product.name=f;ro.product.model=f;ro.product.device=f;features="
+                self.send(b"CNXN", _VERSION, MAX_DATA, banner + self.daemon.faults.features)
         elif command == b"AUTH" and arg0 == 2:
             self.send(b"AUTH", 1, 0, os.urandom(20))
         elif command == b"OPEN":
