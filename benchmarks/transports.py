@@ -23,9 +23,10 @@ from typing import Any
 from benchmarks.claims import Claim, Options, at_most, not_measured, run_benchmark
 from benchmarks.device_models import block_files, canary_file
 from profiler_agent.check import check_device
+from profiler_agent.cleaning import clean_device
 from profiler_agent.device import AdbLink, Device, NativeRunner, load_device
 from profiler_agent.errors import DeviceNotReady
-from profiler_agent.session import clean_device, open_session
+from profiler_agent.session import open_session
 from profiler_agent.stability import judge_timing
 
 TOP = Path(__file__).parents[1]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from profiler_agent import run_scripts
 from profiler_agent.bundle import DeviceFile
 from profiler_agent.deploy import DeviceFolder
 from profiler_agent.device import Guard
@@ -25,60 +26,6 @@ _END_LIMIT_S = 30.0
 POLL_LIMIT_S = 20.0
 _SHORTEST_POLL_S = 0.05
 _POLL_SHARE = 0.05
-
-# $1 run folder, $2 hashes, then the names of the files that are to have them; only then the run is ready.
-_MAKE_READY = r"""
-cd "$1" || exit 3
-wanted=$2
-shift 2
-found=$(sha256sum "$@" | while read -r sum _; do printf '%s ' "$sum"; done)
-[ "${found% }" = "$wanted" ] && : >ready
-"""
-
-# $1 run folder, $2 agent, then its further arguments. Does nothing when the run's agent is alive.
-_START = r"""
-cd "$1" || exit 3
-pid=
-[ -r pid ] && read -r pid <pid
-if [ -n "$pid" ]; then
-    case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in *"${1##*/}"*) exit 0 ;; esac
-fi
-rm -f pid
-[ -e lease ] || echo 0 >lease
-run=$1 agent=$2
-shift 2
-if command -v setsid >/dev/null 2>&1; then
-    (setsid sh "$agent" "$run" "$@" </dev/null >agent.out 2>&1 &)
-else
-    (sh "$agent" "$run" "$@" </dev/null >agent.out 2>&1 &)
-fi
-"""
-
-# $1 run folder, $2 lease word, $3 first byte wanted. "gone" is looked up before the journal is read, so that what a
-# dead agent wrote last is never missed.
-_POLL = r"""
-cd "$1" || exit 3
-printf '%s\n' "$2" >lease
-pid= state=new
-if [ -r pid ] && read -r pid <pid; then
-    state=gone
-    case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in *"${1##*/}"*) state=alive ;; esac
-fi
-echo "$state"
-[ -e journal ] && tail -c "+$3" journal | head -c 262144
-:
-"""
-
-_STOP = r"""
-cd "$1" || exit 0
-[ -r pid ] && read -r pid <pid || exit 0
-case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in *"${1##*/}"*) kill -TERM "$pid" ;; esac
-count=0
-while [ -d "/proc/$pid" ] && [ $count -lt 20 ]; do
-    sleep 0.1
-    count=$((count + 1))
-done
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +93,7 @@ class AgentRun:
                 files.append((Path(temporary) / name, name))
             self.shell.push(files, self.path)
         sums = " ".join(hashlib.sha256(content).hexdigest() for content in contents.values())
-        if self.shell.insist(_MAKE_READY, self.path, sums, *contents).return_code != 0:
+        if self.shell.insist(run_scripts.MAKE_READY, self.path, sums, *contents).return_code != 0:
             raise DeviceFull(
                 f"The jobs did not arrive whole in {self.path} ({self.folder.free_kb()} kB free there). "
                 "Free some space on the device and start again."
@@ -155,7 +102,7 @@ class AgentRun:
     def start(self) -> None:
         """Start the agent, detached; harmless when it runs already."""
         self.shell.insist(
-            _START,
+            run_scripts.START,
             self.path,
             self.folder.cached(self.agent.sha256),
             self.session,
@@ -166,7 +113,7 @@ class AgentRun:
 
     def stop(self) -> None:
         """Ask the agent to end; it stops its runner."""
-        self.shell.run(_STOP, self.path, timeout_s=10)
+        self.shell.run(run_scripts.STOP, self.path, timeout_s=10)
 
     def follow(self, ids: Sequence[str], on_result: Callable[[JobResult], None]) -> None:
         """Tail the journal until every job has its result; each is handed over once.
@@ -181,7 +128,6 @@ class AgentRun:
         since_s = started_s = self.clock_s()
         while missing:
             state, records = self._poll(reader)
-            bye = None
             for record in records:
                 since_s = self.clock_s() if not isinstance(record, Bye) else since_s
                 if isinstance(record, Bye):
@@ -193,14 +139,15 @@ class AgentRun:
                     self._take(record, missing, on_result)
             if not missing:
                 break
-            if bye is not None and bye.why == "disk":
-                raise self._full(bye)
             if bye is not None and bye.why == "busy":
                 self._wait_for_the_other(bye, since_s)
-                started_s = self.clock_s()
-            elif state == "gone" or bye is not None:
+                bye, started_s = None, self.clock_s()
+            elif state == "gone":  # before that, a last record may be an earlier agent's, and ours has yet to begin
+                if bye is not None and bye.why == "disk":
+                    raise self._full(bye)
                 restarts += 1
                 self._require_restart(restarts, bye)
+                bye, started_s = None, self.clock_s()
             elif state == "new" and self.clock_s() - started_s > _START_LIMIT_S:
                 raise AgentFailed(f"The agent did not start on {self.shell.transport.address}: {self._last_words()}")
             else:
@@ -228,7 +175,7 @@ class AgentRun:
     def _poll(self, reader: JournalReader) -> tuple[str, list[Record]]:
         self._lease += 1
         word = f"{self.session}.{self._lease}"
-        result = self.shell.insist(_POLL, self.path, word, str(reader.offset + 1), timeout_s=POLL_LIMIT_S)
+        result = self.shell.insist(run_scripts.POLL, self.path, word, str(reader.offset + 1), timeout_s=POLL_LIMIT_S)
         state, _, data = result.stdout.partition(b"\n")
         if result.return_code != 0 or state not in (b"new", b"gone", b"alive"):
             raise AgentFailed(
@@ -294,7 +241,8 @@ class AgentRun:
         if self.clock_s() - since_s > self.guard.wait_limit_s:
             raise DeviceBusy(
                 f"Another session (process {bye.pid or 'unknown'}) has held {self.shell.transport.address} for "
-                f"{self.guard.wait_limit_s:.0f} s. Wait for it, or end it and run `proxyless device clean`."
+                f"{self.guard.wait_limit_s:.0f} s. Wait for it, or end it: `proxyless device clean --force` does, with "
+                "the device file that it uses."
             )
         self.sleep(self.poll_s)
         self.start()

@@ -144,7 +144,7 @@ class BatchTimer:
 
     def _job(self, batch: Batch, group: Group) -> Job:
         content = self.runner.job_content(batch)
-        text = json.dumps([self.queue.fingerprint, group.number, group.model_ids]).encode()
+        text = json.dumps([self.queue.conditions, group.number, group.model_ids]).encode()
         job_id = hashlib.sha256(content + text).hexdigest()[:24]
         return Job(id=job_id, limit_s=self.runner.job_limit_s(batch), content=content)
 

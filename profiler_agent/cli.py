@@ -24,6 +24,7 @@ _OpsModel = Annotated[
     Path | None,
     typer.Option("--ops", help="Instead, show what each op of this .tflite file takes (runner benchmark_model only)."),
 ]
+_Force = Annotated[bool, typer.Option("--force", help="Also while another host times models there; its run ends.")]
 
 
 @device_app.command("list")
@@ -65,16 +66,18 @@ def check(device_file: _DeviceFile, as_json: _AsJson = False, ops: _OpsModel = N
 
 
 @device_app.command("clean")
-def clean(device_file: _DeviceFile) -> None:
-    """Remove everything of ours from the device, also what a lost host left; a running agent is stopped first.
+def clean(device_file: _DeviceFile, force: _Force = False) -> None:
+    """Remove everything of ours from the device, also what a lost host left; its agent is stopped first.
+
+    Refused (exit code 3) while another host times models there.
 
     Example: proxyless device clean device_configs/android_adb.yaml
     """
+    from profiler_agent.cleaning import clean_device
     from profiler_agent.device import load_device
-    from profiler_agent.session import clean_device
 
     device = load_device(device_file)
-    typer.echo(f"{device.name}: removed {clean_device(device)}.")
+    typer.echo(f"{device.name}: removed {clean_device(device, even_if_held=force)}.")
 
 
 def _show_ops(device: Device, model: Path, *, as_json: bool) -> None:

@@ -11,6 +11,8 @@ from profiler_agent.errors import AgentOutputError, DeviceFull, DeviceNotReady
 from profiler_agent.remote_shell import RemoteShell
 
 CACHE = "cache"
+_SLOWEST_HASH_BYTES_PER_S = 5_000_000
+_NO_HASHES = 4  # exit code of _OPEN
 _FILES_PER_CALL = 49  # their names fit into the 4 kB that old phones take for a command
 
 # In our folder: lets go of the clocks that an agent fixed and was killed before it could let them go.
@@ -39,6 +41,7 @@ done
 # lost hosts left in it. The topmost folder that had to be made above ours is noted in made_above.
 _OPEN = (
     r"""
+command -v sha256sum >/dev/null 2>&1 || exit 4
 case $1 in '~/'*) root=$HOME/${1#'~/'} ;; *) root=$1 ;; esac
 shift
 keep=" $* "
@@ -57,18 +60,16 @@ for run in run-*; do
     case $keep in *" $run "*) continue ;; esac
     pid=
     [ -r "$run/pid" ] && read -r pid <"$run/pid"
-    if [ -n "$pid" ]; then
-        case $pid in *[!0-9]*) pid=0 ;; esac
-        case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in *"$run"*) continue ;; esac
-        # An agent ends before its host has taken the last results; that host renews the lease as long as it looks.
-        case $(tail -n 1 "$run/journal" 2>/dev/null) in
-        *'"why":"lease"'*) ;;
-        *) [ -n "$(find "./$run/lease" -mmin -2 2>/dev/null)" ] && continue ;;
-        esac
-        rm -rf "./$run"
-    elif [ -n "$(find "./$run" -maxdepth 0 -mmin +60 2>/dev/null)" ]; then
-        rm -rf "./$run"
-    fi
+    case $pid in *[!0-9]*) pid=0 ;; esac
+    case $(tail -c +1 "/proc/${pid:-0}/cmdline" 2>/dev/null) in *"$run"*) continue ;; esac
+    # An agent ends before its host has taken the last results, or has its turn long after its host has brought them;
+    # that host renews the lease as long as it looks.
+    case $(tail -n 1 "$run/journal" 2>/dev/null) in
+    *'"why":"lease"'*) ;;
+    *) [ -n "$(find "./$run/lease" -mmin -2 2>/dev/null)" ] && continue ;;
+    esac
+    [ -n "$pid" ] || [ -n "$(find "./$run" -maxdepth 0 -mmin +60 2>/dev/null)" ] || continue
+    rm -rf "./$run"
 done
 for stage in stage-*; do
     [ -d "$stage" ] && [ -n "$(find "./$stage" -maxdepth 0 -mmin +60 2>/dev/null)" ] && rm -rf "./$stage"
@@ -82,10 +83,27 @@ done
     + ":"
 )
 
-# $1 folder. Ends the agents of all runs, and waits a little for their last words.
+# $1 folder. Ends with 1 as soon as a host renews the lease of a run, which it does several times a second; where there
+# are runs, that is looked for during four seconds, the longest pause of a host whose link was lost.
+_IS_FREE = r"""
+cd "$1" || exit 3
+before=$(cat run-*/lease 2>/dev/null)
+[ -n "$before" ] || exit 0
+count=0
+while [ $count -lt 40 ]; do
+    sleep 0.1
+    [ "$(cat run-*/lease 2>/dev/null)" = "$before" ] || exit 1
+    count=$((count + 1))
+done
+:
+"""
+
+# $1 folder. Ends the agents of all runs, and waits a little for their last words. A host that sees its agent end would
+# start it once more: so the agent's script goes first.
 _STOP_ALL = (
     r"""
 cd "$1" || exit 3
+rm -rf cache
 for run in run-*; do
     [ -r "$run/pid" ] && read -r pid <"$run/pid" || continue
     case $pid in '' | *[!0-9]*) continue ;; esac
@@ -104,7 +122,12 @@ done
 
 # $1 folder, $2 the topmost folder that we made above it, or nothing: these go, too, but where others use them.
 _REMOVE = r"""
-rm -rf "$1"
+count=0
+while ! rm -rf "$1" && [ $count -lt 20 ]; do
+    sleep 0.1 # an agent that is about to end may have written meanwhile
+    count=$((count + 1))
+done
+[ ! -d "$1" ] || exit 1
 folder=$1
 while [ -n "$2" ] && [ "$folder" != "$2" ]; do
     folder=${folder%/*}
@@ -157,6 +180,11 @@ class DeviceFolder:
         wanted = posixpath.normpath(directory or shell.transport.default_directory)
         result = shell.insist(_OPEN, wanted, *keep_runs)
         path = result.text.strip()
+        if result.return_code == _NO_HASHES:
+            raise DeviceNotReady(
+                f"{shell.transport.address} has no sha256sum, with which every file is checked when it has arrived. A "
+                "phone needs Android 8 or later; on a board install coreutils, or a busybox that has it."
+            )
         if result.return_code != 0:
             raise DeviceNotReady(
                 f"The folder {wanted} on {shell.transport.address} cannot be written or belongs to another user "
@@ -185,7 +213,9 @@ class DeviceFolder:
         return sum(self._put_some(part, place) for part in parts)
 
     def _put_some(self, files: Sequence[DeviceFile], place: str) -> int:
-        present = self._shell.insist(_CHECK, f"{self.path}/{place}", *(file.sha256 for file in files)).text.split()
+        names = [file.sha256 for file in files]
+        limit_s = 20.0 + _hashing_s(files)
+        present = self._shell.insist(_CHECK, f"{self.path}/{place}", *names, timeout_s=limit_s).text.split()
         missing = [file for file in files if file.sha256 not in present]
         if missing:
             self._send(missing, place)
@@ -197,7 +227,8 @@ class DeviceFolder:
         try:
             self._shell.push([(file.path, file.sha256) for file in files], f"{self.path}/{stage}")
             words = [file.sha256 + ("+x" if file.is_executable else "") for file in files]
-            broken = self._shell.insist(_ACCEPT, self.path, stage, place, *words, timeout_s=60)
+            limit_s = 60.0 + _hashing_s(files)
+            broken = self._shell.insist(_ACCEPT, self.path, stage, place, *words, timeout_s=limit_s)
         finally:
             self._shell.insist('rm -rf "$1/$2"', self.path, stage)
         if broken.text.strip() or broken.return_code:
@@ -225,12 +256,31 @@ class DeviceFolder:
     def remove_run(self, name: str) -> None:
         self._shell.insist('rm -rf "$1/$2"', self.path, name)
 
+    def is_held(self) -> bool:
+        """Whether a host has a run here and looks after it."""
+        return self._shell.insist(_IS_FREE, self.path).return_code == 1
+
     def stop_agents(self) -> None:
         self._shell.insist(_STOP_ALL, self.path, timeout_s=60)
 
     def remove(self) -> None:
-        """Leave nothing behind, and no folder above ours that was not there before us."""
+        """Leave nothing behind, and no folder above ours that was not there before us.
+
+        Raises:
+            DeviceNotReady: something could not be removed.
+        """
         # Asked for on its own: a removal that is done again over a new link must still know it.
         made = self._shell.insist('cat "$1/made_above" 2>/dev/null', self.path).text.strip()
         is_above = made.startswith("/") and made != "/" and self.path.startswith(f"{made}/")
-        self._shell.insist(_REMOVE, self.path, made if is_above else "")
+        result = self._shell.insist(_REMOVE, self.path, made if is_above else "")
+        if result.return_code != 0:
+            why = result.stderr.strip().rpartition("\n")[2]
+            raise DeviceNotReady(
+                f"{self.path} on {self._shell.transport.address} could not be removed: {why}. See to whom its files "
+                "belong, and remove it by hand."
+            )
+
+
+def _hashing_s(files: Sequence[DeviceFile]) -> float:
+    """How long a slow device may take to hash these."""
+    return sum(file.path.stat().st_size for file in files) / _SLOWEST_HASH_BYTES_PER_S

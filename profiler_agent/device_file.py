@@ -5,31 +5,26 @@ from __future__ import annotations
 import difflib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from profiler_agent.device import (
-    AdbLink,
-    BenchmarkModelRunner,
     Device,
     Guard,
     Link,
-    LocalLink,
-    NativeRunner,
     PythonRunner,
     RunnerOptions,
     RuntimeOptions,
-    SshLink,
     TimingPlan,
 )
 from profiler_agent.errors import ConfigError
 
 KNOWN_SCHEMAS = (1,)
 _KIND_CLASSES: dict[str, dict[str, type]] = {
-    "transport": {"local": LocalLink, "adb": AdbLink, "ssh": SshLink},
-    "runner": {"python": PythonRunner, "benchmark_model": BenchmarkModelRunner, "native": NativeRunner},
+    section: {get_args(get_type_hints(cls)["kind"])[0]: cls for cls in get_args(union)}
+    for section, union in {"transport": Link, "runner": RunnerOptions}.items()
 }
 _TOP_KEYS = ("schema", "name", "transport", "runner", "runtime", "plan", "guard", "directory", "fingerprint")
 

@@ -19,14 +19,15 @@ from profiler_agent.resume import OpenRun, ResumeStore
 @dataclass
 class JobQueue:
     """``results`` hands every job's result over once, also one that an earlier host fetched and did not use.
-    ``on_wait`` is told when another session holds the device."""
+    ``conditions`` stand for all but its file that a job's result depends on. ``on_wait`` is told when another session
+    holds the device."""
 
     shell: RemoteShell
     folder: DeviceFolder
     agent: DeviceFile
     guard: Guard
     session: str
-    fingerprint: str
+    conditions: str
     store: ResumeStore
     on_wait: Callable[[str], None] | None = None
     _current: AgentRun | None = None
@@ -49,7 +50,7 @@ class JobQueue:
             if known is None:
                 missing.append(job)
             else:
-                take(known)
+                self._take(known, take)
         if missing:
             before_run(missing)
             self._run(missing, launcher, take)
@@ -60,22 +61,35 @@ class JobQueue:
         if run is None:
             run = self._new_run()
             run.prepare(jobs, launcher)
-        self.store.set_open_run(OpenRun(name=run.name, fingerprint=self.fingerprint, job_ids=ids))
+        # All jobs of the run, also those that hosts before took: the next one finds their results in the journal, too.
+        job_ids = tuple(run.known_ids) or ids
+        self.store.set_open_run(OpenRun(name=run.name, conditions=self.conditions, job_ids=job_ids))
         self._current = run
         run.start()
 
-        def keep_and_take(result: JobResult) -> None:
+        def take_and_keep(result: JobResult) -> None:
+            self._take(result, take)
             self.store.keep(result)
-            take(result)
 
-        run.follow(ids, keep_and_take)
+        run.follow(ids, take_and_keep)
         self._current = None
         self.store.clear_open_run()
         self.folder.remove_run(run.name)
 
+    def _take(self, result: JobResult, take: Callable[[JobResult], None]) -> None:
+        """Junk, and failures that end all, are not kept for a host that is started again: it would read the same once
+        more, whatever was mended meanwhile."""
+        try:
+            take(result)
+        except ProxylessError:
+            self.store.forget_failed()
+            self.store.clear_open_run()
+            self.store.clear_batch()
+            raise
+
     def _left_run(self, ids: Sequence[str]) -> AgentRun | None:
         left = self.store.open_run()
-        if left is None or left.fingerprint != self.fingerprint or not set(ids) <= set(left.job_ids):
+        if left is None or left.conditions != self.conditions or not set(ids) <= set(left.job_ids):
             return None
         run = self._new_run()
         run.name = PurePosixPath(left.name).name

@@ -29,7 +29,7 @@ def profile_ops(
         raise ConfigError(f"There is no model file {model}.")
     file = device_file(model)
     content = runner.op_profile_content(f"{folder.path}/{place}/{file.sha256}", limit_s)
-    digest = hashlib.sha256(content + queue.fingerprint.encode()).hexdigest()
+    digest = hashlib.sha256(content + queue.conditions.encode()).hexdigest()
     job = Job(id=digest[:24], limit_s=int(limit_s) + _JOB_MARGIN_S, content=content)
     results: list[JobResult] = []
 

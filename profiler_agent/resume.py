@@ -23,7 +23,7 @@ class OpenRun:
     """An agent run whose results were not all fetched."""
 
     name: str
-    fingerprint: str
+    conditions: str
     job_ids: tuple[str, ...]
 
 
@@ -49,16 +49,17 @@ class ResumeStore:
             _write(self._token, {"schema": SCHEMA, "token": token})
         return token
 
-    def batch(self, canary_sha256: str, plan: TimingPlan) -> dict[str, str]:
+    def batch(self, canary_sha256: str, plan: TimingPlan, conditions: str) -> dict[str, str]:
         """Id to content hash of the models of the batch that was not wholly handed over; empty when there is none
-        or when it was timed with another canary or plan."""
+        or when it was timed with another canary or plan, or under other conditions."""
         data = _read(self._batch)
         models = data.get("models")
-        is_same = data.get("canary") == canary_sha256 and data.get("plan") == asdict(plan)
+        wanted = {"canary": canary_sha256, "plan": asdict(plan), "conditions": conditions}
+        is_same = all(data.get(key) == value for key, value in wanted.items())
         return dict(models) if is_same and isinstance(models, dict) else {}
 
-    def set_batch(self, models: Mapping[str, str], canary_sha256: str, plan: TimingPlan) -> None:
-        data = {"models": dict(models), "canary": canary_sha256, "plan": asdict(plan)}
+    def set_batch(self, models: Mapping[str, str], canary_sha256: str, plan: TimingPlan, conditions: str) -> None:
+        data = {"models": dict(models), "canary": canary_sha256, "plan": asdict(plan), "conditions": conditions}
         _write(self._batch, {"schema": SCHEMA, **data})
 
     def clear_batch(self) -> None:
@@ -67,12 +68,12 @@ class ResumeStore:
     def open_run(self) -> OpenRun | None:
         data = _read(self._open_run)
         try:
-            return OpenRun(name=data["name"], fingerprint=data["fingerprint"], job_ids=tuple(data["job_ids"]))
+            return OpenRun(name=data["name"], conditions=data["conditions"], job_ids=tuple(data["job_ids"]))
         except (KeyError, TypeError):
             return None
 
     def set_open_run(self, run: OpenRun) -> None:
-        data = {"name": run.name, "fingerprint": run.fingerprint, "job_ids": list(run.job_ids)}
+        data = {"name": run.name, "conditions": run.conditions, "job_ids": list(run.job_ids)}
         _write(self._open_run, {"schema": SCHEMA, **data})
 
     def clear_open_run(self) -> None:
@@ -103,6 +104,12 @@ class ResumeStore:
     def forget(self, job_ids: Sequence[str]) -> None:
         for job_id in job_ids:
             (self._results / f"{job_id}.json").unlink(missing_ok=True)
+
+    def forget_failed(self) -> None:
+        """Of the results kept, those of jobs that failed."""
+        for path in self._results.glob("*.json"):
+            if _read(path).get("return_code") != 0:
+                path.unlink(missing_ok=True)
 
     def forget_all(self) -> None:
         self.clear_open_run()

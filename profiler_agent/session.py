@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +24,7 @@ from profiler_agent.journal import load_object
 from profiler_agent.op_profile import profile_ops
 from profiler_agent.remote_shell import RemoteShell
 from profiler_agent.resume import ResumeStore
-from profiler_agent.runner import Runner
+from profiler_agent.runner import Runner, RuntimeFound
 from profiler_agent.runners import make_runner
 from profiler_agent.runners.op_profile_text import OpTime
 from profiler_agent.schedule import MODELS_PER_JOB
@@ -78,25 +80,6 @@ def open_session(
         link.close()
 
 
-def clean_device(device: Device, *, transport: Transport | None = None) -> str:
-    """Stop our agents on the device and remove our folder there; returns its path."""
-    link = transport or open_transport(device.transport)
-    try:
-        shell = RemoteShell(link, reconnect_limit_s=device.guard.lease_s)
-        found = fingerprint_of(identify(shell))
-        if device.fingerprint is not None and found != device.fingerprint:
-            raise WrongDevice(
-                f"{device.name} has the fingerprint {found}, but {device.source_file} names {device.fingerprint}. "
-                "Nothing was removed. Plug in the right device, or correct the fingerprint."
-            )
-        folder = DeviceFolder(shell, device.directory)
-        folder.stop_agents()
-        folder.remove()
-        return folder.path
-    finally:
-        link.close()
-
-
 class Session:
     """Made by ``open_session``. ``facts`` says which device answered."""
 
@@ -122,7 +105,7 @@ class Session:
             agent=self._agent,
             guard=device.guard,
             session=secrets.token_hex(8),
-            fingerprint=self._fingerprint,
+            conditions=self._conditions(found),
             store=store,
         )
         self._timer = BatchTimer(
@@ -139,6 +122,13 @@ class Session:
             runtime_version=found.version,
             details={**public_details(details), **found.details},
         )
+
+    def _conditions(self, found: RuntimeFound) -> str:
+        """All but a job's file that its result depends on. A host that resumes takes over what was timed under the
+        very same: the device file may have been edited since, or the runtime updated."""
+        launcher = self._runner.launcher(self._folder)
+        words = [self._fingerprint, found.name, found.version, launcher, self.device.guard.fixed_performance]
+        return hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
 
     def tell_waits(self, on_wait: Callable[[str], None] | None) -> None:
         self._timer.on_wait = self._queue.on_wait = on_wait
@@ -228,7 +218,8 @@ class Session:
             if batch is None:
                 files = first_batch(todo)
                 batch = ModelBatch(files=files, canary=canary_file, plan=plan)
-                self._store.set_batch({m: file.sha256 for m, file in files.items()}, canary_file.sha256, plan)
+                hashes = {model_id: file.sha256 for model_id, file in files.items()}
+                self._store.set_batch(hashes, canary_file.sha256, plan, self._queue.conditions)
             for timing in self._use.until_each(self._timer.time(batch, progress)):
                 if timing.model_id in todo:
                     yield timing
@@ -240,7 +231,7 @@ class Session:
     def _left_batch(self, todo: Mapping[str, DeviceFile], canary: DeviceFile, plan: TimingPlan) -> ModelBatch | None:
         """The batch that a killed host left half handed over, when it is of these models: its other members are
         taken along, so that its jobs are the same and none is run again."""
-        left = self._store.batch(canary.sha256, plan)
+        left = self._store.batch(canary.sha256, plan, self._queue.conditions)
         known = [m for m in left if m in todo]
         if not known or any(todo[m].sha256 != left[m] for m in known):
             return None

@@ -447,8 +447,8 @@ read_journal() {
     while read -r line; do
         id=${line#*\"id\":\"}
         id=${id%%\"*}
-        case $line in
-        '{"t":"res",'*'}') finished="$finished$id " ;;
+        case $line in # torn, a result may end in the brace of its facts
+        '{"t":"res",'*'}}' | '{"t":"res",'*',"after":null}') finished="$finished$id " ;;
         '{"t":"start",'*'}') started="$started $id " ;;
         esac
     done <journal

@@ -1,7 +1,8 @@
 """Stands where an interpreter is expected: answers the runner's probe, and does to each model what its file says.
 
 ok: 1 ms. us:N: N microseconds. crash, oom: dies of SIGSEGV, SIGKILL while loading. hang: sleeps for ever.
-once-crash: crashes the first process that loads it. slow:S: takes S seconds. heating: slower from process to process.
+once-crash: crashes the first process that loads it. sick:ORDER: ORDER until a file ``healed`` is beside this one, then
+ok. slow:S: takes S seconds. heating: slower from process to process.
 write:FILE=LINE: writes a file. until:TEXT: waits until the agent has noted such a reading of the clocks.
 junk, nan, negative, control, oversized, traversal: hostile output. fail: exit code 3.
 """
@@ -76,6 +77,8 @@ def run(job_path):
     with (HERE / "runs.log").open("a") as log:
         log.write(Path(job_path).name + "\n")
     orders = [Path(path).read_text().split("\n")[0] for path in job["models"]]
+    if not (HERE / "healed").exists():
+        orders = [order.removeprefix("sick:") for order in orders]
     emit({"t": "hello", "python": "fake"})
     times = []
     for index, order in enumerate(orders):

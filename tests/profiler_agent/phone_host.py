@@ -15,9 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from profiler_agent.check_models import check_model
+from profiler_agent.cleaning import clean_device
 from profiler_agent.device import AdbLink, BenchmarkModelRunner, Device, Guard, NativeRunner, RuntimeOptions, TimingPlan
 from profiler_agent.errors import ConfigError, DeviceNotReady, ModelsFailed
-from profiler_agent.session import ModelFile, clean_device, open_session
+from profiler_agent.session import ModelFile, open_session
 from profiler_agent.stability import judge_timing
 
 SERIAL = "127.0.0.1:6555"

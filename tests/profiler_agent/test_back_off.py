@@ -51,7 +51,7 @@ class FakeRunner:
 class FakeQueue:
     """Every job succeeds at once."""
 
-    fingerprint = "f00d"
+    conditions = "f00d"
     store = SimpleNamespace(forget=lambda used: None)
 
     def results(self, jobs, launcher, before_run, take):

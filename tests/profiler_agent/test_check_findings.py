@@ -59,7 +59,7 @@ def test_a_device_that_another_session_holds_is_waited_for_in_words_and_then_a_f
     assert len(told) == 1
     assert told[0].startswith("Another session (process ")
     assert report.finding.startswith("Another session (process ")
-    assert "run `proxyless device clean`" in report.finding
+    assert "`proxyless device clean --force`" in report.finding
     assert report.details["machine"]
 
 

@@ -1,12 +1,18 @@
-"""What `device clean` removes: everything of ours, the folders that we had to make above it, and nothing else."""
+"""What `device clean` removes: everything of ours, the folders that we had to make above it, and nothing else; and
+that it takes nothing from under a host that is at work."""
 
+import os
+import shutil
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from watching import agent_pid, in_background, run_folders, runs_log, wait_for
 
-from profiler_agent.errors import LinkLost
-from profiler_agent.session import clean_device, open_session
+from profiler_agent.cleaning import clean_device
+from profiler_agent.errors import AgentFailed, DeviceBusy, DeviceNotReady, LinkLost
+from profiler_agent.session import open_session
 from profiler_agent.transports.local import LocalTransport
 
 
@@ -73,3 +79,60 @@ def test_what_a_device_claims_that_we_made_is_not_believed_beyond_our_own_path(d
     Path(deep_device.directory, "made_above").write_text(claim.format(directory=deep_device.directory, tmp=tmp_path))
     clean_device(deep_device)
     assert (tmp_path / "before" / "made" / "also made").is_dir()
+
+
+@pytest.fixture
+def other_host(local_device, models, fake_python):
+    """Times models meanwhile, until its run is taken away."""
+    files = models("ok", "slow:30")
+
+    def time_models():
+        with pytest.raises(AgentFailed, match="cleaned by someone else"), open_session(local_device) as session:
+            list(session.time_models(files, canary=files[0]))
+
+    with in_background(time_models):
+        wait_for(lambda: len(runs_log(fake_python)) > 0)
+        yield
+        clean_device(local_device, even_if_held=True)
+
+
+def test_a_device_on_which_another_host_is_at_work_is_not_cleaned(local_device, other_host):
+    with pytest.raises(DeviceBusy, match=r"Nothing was removed.*device clean --force"):
+        clean_device(local_device)
+    assert agent_pid(local_device) is not None
+    assert len(run_folders(local_device)) == 1
+
+
+def test_by_force_a_device_is_cleaned_from_under_another_host(local_device, other_host):
+    clean_device(local_device, even_if_held=True)
+    assert not Path(local_device.directory).exists()
+    wait_for(lambda: not is_at_work(local_device), limit_s=5)
+
+
+def is_at_work(device):
+    """Whether any process was started with our folder's name."""
+    words = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words.append(path.read_bytes())
+    return any(f"{device.directory}/run-".encode() in word for word in words)
+
+
+class KeepsFiles(LocalTransport):
+    """Nothing can be removed with what is in it."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._path = f"{folder}:{os.environ['PATH']}"
+        refusal = '[ "$1" != -rf ] || { echo "rm: Operation not permitted" >&2; exit 1; }'
+        script = f'#!/bin/sh\n{refusal}\nexec {shutil.which("rm")} "$@"\n'
+        (folder / "rm").write_text(script)
+        (folder / "rm").chmod(0o755)
+
+    def run(self, argv, timeout_s):
+        return super().run(["env", f"PATH={self._path}", *argv], timeout_s)
+
+
+def test_what_cannot_be_removed_is_said(local_device, tmp_path):
+    with pytest.raises(DeviceNotReady, match=r"could not be removed.*Operation not permitted"):
+        clean_device(opened_twice(local_device), transport=KeepsFiles(tmp_path / "bin"))

@@ -45,6 +45,14 @@ def test_clean_says_what_it_removed(device_file, tmp_path):
     assert not (tmp_path / "device" / "proxyless").exists()
 
 
+@pytest.mark.parametrize(("words", "is_forced"), [([], False), (["--force"], True)])
+def test_clean_takes_a_device_from_another_host_only_by_force(monkeypatch, device_file, words, is_forced):
+    asked = []
+    monkeypatch.setattr("profiler_agent.cleaning.clean_device", lambda _, even_if_held: asked.append(even_if_held))
+    run("clean", device_file, *words)
+    assert asked == [is_forced]
+
+
 def test_list_shows_this_machine(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("ADB", raising=False)

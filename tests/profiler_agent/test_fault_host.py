@@ -6,11 +6,15 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from watching import agent_pid, ids_of, run_folders, runs_log, wait_for
 
+from profiler_agent.cleaning import clean_device
+from profiler_agent.errors import ProxylessError
 from profiler_agent.session import open_session
 
 HOST = Path(__file__).parent / "host_process.py"
@@ -41,6 +45,22 @@ def test_a_host_killed_and_restarted_loses_and_doubles_no_job(local_device, mode
     assert todo == {}
     assert sorted(taken) == sorted(set(taken))
     assert sorted(Counter(runs_log(fake_python)).values()) == [1, 1, 1, 1]
+
+
+def test_hosts_that_die_one_after_the_other_take_over_what_was_done(local_device, models, tmp_path):
+    files = models(*["ok"] * 3)
+    plan = replace(local_device.plan, session_count=4, max_sessions=4)  # four jobs in one run of the agent
+    timings = []
+    for done_at_death in (2, 3, 4, None):
+
+        def die(done, _, job_count=done_at_death):
+            if job_count is not None and done == job_count * len(files):
+                raise RuntimeError("the host dies here")
+
+        with suppress(RuntimeError), open_session(local_device, work_dir=tmp_path / "work") as session:
+            timings += session.time_models(files, canary=files[0], plan=plan, on_progress=die)
+    assert ids_of(timings) == sorted(file.model_id for file in files)
+    assert all(len(timing.sessions) == 4 for timing in timings)
 
 
 def test_a_batch_half_handed_over_is_not_run_again(local_device, models, fake_python, tmp_path):
@@ -92,6 +112,54 @@ def test_what_a_lost_host_left_is_swept_at_the_next_opening(local_device, models
     wait_for(lambda: agent_pid(local_device) is None, limit_s=10)
     with open_session(local_device):
         assert run_folders(local_device) == []
+
+
+def test_what_a_lost_host_left_at_work_is_cleaned_without_force(local_device, models, fake_python, tmp_path):
+    host = start_host(local_device, fake_python, tmp_path / "work", models("ok", "slow:60"), lease_s=60)
+    wait_for(lambda: len(runs_log(fake_python)) > 0)
+    pid = wait_for(lambda: agent_pid(local_device))
+    host.kill()
+    host.communicate()
+    clean_device(local_device)
+    assert not Path(local_device.directory).exists()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(
+    ("order", "words"), [("sick:junk", "does not allow"), ("sick:crash", "models in a row failed")]
+)
+def test_a_device_that_was_mended_is_not_judged_by_what_it_gave_before(
+    local_device, models, fake_python, tmp_path, order, words
+):
+    files = models("ok", *[order] * 8)
+    with pytest.raises(ProxylessError, match=words), open_session(local_device, work_dir=tmp_path / "work") as session:
+        list(session.time_models(files, canary=files[0]))
+    (fake_python.parent / "healed").touch()
+    with open_session(local_device, work_dir=tmp_path / "work") as session:
+        assert ids_of(session.time_models(files, canary=files[0])) == sorted(file.model_id for file in files)
+
+
+@pytest.mark.parametrize("change", ["core mask", "clocks", "runtime"])
+def test_what_was_timed_under_other_conditions_is_not_taken_over(
+    local_device, models, fake_python, tmp_path, monkeypatch, change
+):
+    files = models("ok", "ok")
+    with pytest.raises(RuntimeError), open_session(local_device, work_dir=tmp_path / "work") as session:
+        first = next(session.time_models(files, canary=files[0])).model_id
+        raise RuntimeError("the host dies here")
+    clean_device(local_device, even_if_held=True)
+    left = [file for file in files if file.model_id != first]
+    if change == "core mask":
+        cores = f"{sum(1 << core for core in os.sched_getaffinity(0)):x}"
+        device = replace(local_device, runtime=replace(local_device.runtime, core_mask=cores))
+    elif change == "clocks":
+        device = replace(local_device, guard=replace(local_device.guard, fixed_performance=True))
+    else:
+        device = local_device
+        monkeypatch.setenv("FAKE_VERSION", "0.1")
+    with open_session(device, work_dir=tmp_path / "work") as session:
+        assert ids_of(session.time_models(left, canary=files[0])) == [left[0].model_id]
+    assert sorted(Counter(runs_log(fake_python)).values()) == [1, 1, 1, 1]  # no job was spared
 
 
 def test_an_interrupted_host_stops_its_agent(local_device, models, fake_python):

@@ -19,6 +19,15 @@ def test_too_little_space_before_a_job_is_an_error_before_it_runs(local_device, 
     assert runs_log(fake_python) == []
 
 
+def test_a_device_on_which_space_was_freed_goes_on_where_it_was(local_device, models, tmp_path):
+    full = replace(local_device, guard=replace(local_device.guard, min_free_mb=1e9))
+    files = models("ok")
+    with pytest.raises(DeviceFull), open_session(full, work_dir=tmp_path / "work") as session:
+        list(session.time_models(files, canary=files[0]))
+    with open_session(local_device, work_dir=tmp_path / "work") as session:
+        assert len(list(session.time_models(files, canary=files[0]))) == 1
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 2 MB, made by root."""

@@ -6,17 +6,20 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from other_shell import OtherShell
 from watching import agent_pid, in_background, run_folders, runs_log, wait_for
 
 from profiler_agent.agent_run import AgentRun
 from profiler_agent.bundle import AGENT_SCRIPT
+from profiler_agent.cleaning import clean_device
 from profiler_agent.device import Device
 from profiler_agent.errors import DeviceBusy
-from profiler_agent.session import clean_device, open_session
+from profiler_agent.session import open_session
 
 
 def require_turns(first: Device, second: Device, files: list[Path], fake_python: Path) -> None:
@@ -73,6 +76,29 @@ def test_results_that_a_host_has_still_to_take_outlive_their_agent(local_device,
     with open_session(local_device) as session:
         assert len(list(session.time_models(files, canary=files[0]))) == 2
     assert run_folders(local_device) == []
+
+
+def test_a_run_is_swept_when_neither_its_agent_lives_nor_a_host_looks_after_it(local_device, tmp_path, shell):
+    dead = "4194305"  # above the largest process id
+    left = {
+        "run-done": (dead, '{"t":"bye","why":"done"}', 180),
+        "run-killed": (dead, '{"t":"res","id":"a"', 180),
+        "run-lease": (dead, '{"t":"bye","why":"lease"}', 10),
+        "run-waited": ("", '{"t":"bye","why":"busy"}', 7000),
+    }
+    looked_after = {
+        "run-taken": (dead, '{"t":"bye","why":"done"}', 10),
+        "run-waits": ("", '{"t":"bye","why":"busy"}', 10),
+    }
+    for name, (pid, last_word, age_s) in (left | looked_after).items():
+        run = Path(local_device.directory) / name
+        run.mkdir(parents=True)
+        for file, text in (("pid", pid), ("journal", last_word), ("lease", "7")):
+            (run / file).write_text(text + "\n")
+        for path, seconds in ((run / "lease", age_s), (run, 7200)):
+            os.utime(path, (time.time() - seconds,) * 2)
+    with open_session(local_device, transport=OtherShell(tmp_path, " ".join(shell))):
+        assert {path.name for path in run_folders(local_device)} == set(looked_after)
 
 
 def test_a_device_held_too_long_by_another_host_is_said_busy(local_device, models, fake_python):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from watching import last_bye, mark_of, wait_for
 
-from profiler_agent.session import clean_device, open_session
+from profiler_agent.cleaning import clean_device
+from profiler_agent.session import open_session
 
 SLEEP = "exec sleep 60\n"
 

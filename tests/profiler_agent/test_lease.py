@@ -7,17 +7,24 @@ import time
 from itertools import count
 from pathlib import Path
 
+import pytest
+
 from profiler_agent.bundle import AGENT_SCRIPT
 
 
-def run_agent(shell, run: Path, *, jobs: int, limit_s: int, runner: str, lease_s: int) -> list[dict]:
-    """Run the agent to its end; returns the journal."""
+def start_agent(shell, run: Path, *, jobs: int, limit_s: int, runner: str, lease_s: int) -> None:
+    """Run the agent to its end."""
     run.mkdir(parents=True, exist_ok=True)
     (run / "job_list").write_text("".join(f"job{index} {limit_s}\n" for index in range(jobs)))
     (run / "runner").write_text(runner)
     (run / "lease").write_text("0\n")
     argv = [*shell, AGENT_SCRIPT, run, "session", str(lease_s), "1", "free"]
     subprocess.run(argv, stdin=subprocess.DEVNULL, timeout=60, check=False)
+
+
+def run_agent(shell, run: Path, **settings) -> list[dict]:
+    """Run the agent to its end; returns the journal."""
+    start_agent(shell, run, **settings)
     return [json.loads(line) for line in (run / "journal").read_text().splitlines()]
 
 
@@ -57,6 +64,19 @@ def test_each_job_has_a_limit_of_its_own(tmp_path, shell):
     journal = run_agent(shell, tmp_path / "run-01", jobs=3, limit_s=2, runner=runner, lease_s=30)
     assert [record["limit"] for record in journal if record["t"] == "res"] == [False, True, False]
     assert [record["rc"] for record in journal if record["t"] == "res"] == [0, 137, 0]
+
+
+@pytest.mark.parametrize("missing", [',"after":{"free_kb":1}}', "}"])
+def test_a_result_torn_after_the_brace_of_its_facts_is_none(tmp_path, shell, missing):
+    run = tmp_path / "run-01"
+    run.mkdir()
+    records = []
+    for job in ("job1", "job0"):
+        records.append(f'{{"t":"start","id":"{job}"}}')
+        records.append(f'{{"t":"res","id":"{job}","rc":0,"before":{{"free_kb":1}},"after":{{"free_kb":1}}}}')
+    (run / "journal").write_text("\n".join(records).removesuffix(missing))
+    start_agent(shell, run, jobs=2, limit_s=30, runner="echo $1 >>ran\n", lease_s=30)
+    assert (run / "ran").read_text() == "job0\n"
 
 
 def test_the_watcher_ends_with_the_agent(tmp_path, shell):
