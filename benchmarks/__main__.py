@@ -3,14 +3,16 @@
 ``python -m benchmarks [--quick [--minutes M]] [--only NAME ...]``. Full ones run one after another, the shortest
 first, and end within two hours in all. On a fresh machine the two with long searches do not fit into that: they come
 last, keep what they have done under build/, and go on from there at the next run. Quick ones are there to show that
-they run: two at a time, and with ``--minutes`` those alone that this time holds; the others are named. The README's
-table is made from the kept results (``python -m benchmarks.readme_table``).
+they run: two at a time, and with ``--minutes`` those alone that this time holds, from another one on each day, so that
+within some days all have run; the others are named. The README's table is made from the kept results
+(``python -m benchmarks.readme_table``).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import json
 import math
 import os
@@ -119,6 +121,12 @@ def side_by_side(names: Sequence[str]) -> list[list[str]]:
     return [group for group in (peers, *([name] for name in names if name not in peers)) if group]
 
 
+def from_another_each_day(groups: Sequence[list[str]], day: int) -> list[list[str]]:
+    """The same groups from another first one on: what a short time never reaches in one order comes in another."""
+    first = day % len(groups)
+    return [*groups[first:], *groups[:first]]
+
+
 def run_groups(
     groups: Sequence[Sequence[str]], limit_s: Callable[[], float], *, quick: bool, at_once: int
 ) -> list[Run]:
@@ -180,8 +188,11 @@ def main() -> None:
     started = time.monotonic()
     if arguments.quick:
         ends = started + 60 * arguments.minutes
+        groups = side_by_side([name for group in in_order(names) for name in group])
+        if math.isfinite(arguments.minutes):
+            groups = from_another_each_day(groups, datetime.date.today().toordinal())
         runs = run_groups(
-            side_by_side([name for group in in_order(names) for name in group]),
+            groups,
             lambda: min(QUICK_LIMIT_S, ends - time.monotonic()),
             quick=True,
             at_once=QUICK_AT_ONCE,

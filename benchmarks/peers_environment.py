@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import subprocess
 import sys
@@ -13,6 +15,9 @@ ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build" / "peers"
 PYTHON = FOLDER / "bin" / "python"
 READY = FOLDER / "ready"
+FAILED = FOLDER / "failed.json"
+TRIED_AGAIN_AFTER_S = 1800
+"""Three benchmarks ask one after another: what has just failed is not waited for three times."""
 BUILD_LIMIT_S, QUICK_BUILD_LIMIT_S = 900, 100
 
 
@@ -29,11 +34,51 @@ def peers_python(limit_s: float) -> Path:
     """The peers' interpreter; the environment is made when it is not there, or for other versions.
 
     Raises:
-        PeersUnavailable: pip found no packages, or was not done within ``limit_s``.
+        PeersUnavailable: pip found no packages, or was not done within ``limit_s``, now or a moment ago.
     """
     wanted = "\n".join(requirements())
     if READY.exists() and READY.read_text(encoding="utf-8") == wanted:
         return PYTHON
+    if (failed := _failure(wanted, limit_s)) is not None:
+        raise PeersUnavailable(failed)
+    try:
+        _install(limit_s)
+    except _InstallFailed as error:
+        kept = {"wanted": wanted, "limit_s": error.limit_s, "why": str(error), "at_s": time.time()}
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        FAILED.write_text(json.dumps(kept), encoding="utf-8")
+        raise PeersUnavailable(str(error)) from error
+    FAILED.unlink(missing_ok=True)
+    READY.write_text(wanted, encoding="utf-8")
+    return PYTHON
+
+
+class _InstallFailed(Exception):
+    """``limit_s`` is the time within which trying again is in vain; infinite where time was not what lacked."""
+
+    def __init__(self, why: str, limit_s: float) -> None:
+        super().__init__(why)
+        self.limit_s = limit_s
+
+
+def _failure(wanted: str, limit_s: float) -> str | None:
+    """Why the same was not to be had a moment ago; None where trying is worth the time."""
+    if not FAILED.exists():
+        return None
+    failed = json.loads(FAILED.read_text(encoding="utf-8"))
+    ago_s = time.time() - failed["at_s"]
+    if failed["wanted"] != wanted or failed["limit_s"] < limit_s or ago_s > TRIED_AGAIN_AFTER_S:
+        return None
+    return (
+        f"{failed['why']} ({ago_s / 60:.0f} minutes ago; tried again {TRIED_AGAIN_AFTER_S / 60:.0f} minutes after it, "
+        f"or once {FOLDER.name}/{FAILED.name} is removed)"
+    )
+
+
+def _install(limit_s: float) -> None:
+    """Raises:
+    _InstallFailed: no packages, or no time.
+    """
     index = os.environ.get("TORCH_INDEX")
     install = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     install += ["--extra-index-url", index] if index else []
@@ -44,12 +89,10 @@ def peers_python(limit_s: float) -> Path:
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=max(1.0, left_s))
         except subprocess.TimeoutExpired as error:
-            raise PeersUnavailable(f"{FOLDER.name} was not installed within {limit_s:.0f} s") from error
+            raise _InstallFailed(f"{FOLDER.name} was not installed within {limit_s:.0f} s", limit_s) from error
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise PeersUnavailable(f"the peers could not be installed: {last}")
-    READY.write_text(wanted, encoding="utf-8")
-    return PYTHON
+            raise _InstallFailed(f"the peers could not be installed: {last}", math.inf)
 
 
 def peers_versions(python: str | Path) -> str:

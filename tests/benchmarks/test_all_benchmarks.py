@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks.__main__ import benchmark_names, in_order, run_groups, side_by_side
+from benchmarks.__main__ import benchmark_names, from_another_each_day, in_order, run_groups, side_by_side
 from benchmarks.claims import NO_ERROR
 
 CLAIM = {"claim": "memory", "value": 1.0, "unit": "ratio", "aim": "<= 1.15", "holds": True}
@@ -127,6 +127,12 @@ def test_benchmarks_that_share_the_peers_environment_are_not_run_side_by_side():
         ["memory"],
         ["ship"],
     ]
+
+
+def test_a_short_time_begins_with_another_benchmark_each_day():
+    groups = [["peers", "peers_search"], ["memory"], ["ship"]]
+    assert {from_another_each_day(groups, day)[0][0] for day in range(3)} == {"peers", "memory", "ship"}
+    assert sorted(from_another_each_day(groups, 4)) == sorted(groups)
 
 
 def test_the_command_says_which_did_not_come_to_their_end(tmp_path: Path):

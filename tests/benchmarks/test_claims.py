@@ -38,13 +38,14 @@ def test_a_benchmark_ends_with_one_line_of_json_in_the_agreed_form():
 
 CLAIMS = """
 from pathlib import Path
-from benchmarks.claims import at_least, at_most, not_measured, run_benchmark
+from benchmarks.claims import at_least, at_most, fact, not_measured, run_benchmark
 
 def measure(options):
     assert options.data == Path("elsewhere") and options.quick
     yield at_most("memory", 1.2, 1.15, unit="ratio", spread=(1.1, 1.3), note="published 1.5")
     yield at_least("speed", 500, 500, unit="models/s")
     yield not_measured("phone", "<= 5", "no phone here")
+    yield fact("trainings", 12, unit="trainings", note="ours costs 1.1")
 
 run_benchmark("example", measure)
 """
@@ -56,9 +57,11 @@ def test_a_claim_that_falls_short_is_reported_and_the_benchmark_still_ends_well(
     lines = finished.stdout.splitlines()
     assert lines[0] == "FALLS SHORT: memory: 1.2 ratio (1.1 to 1.3), aim <= 1.15; published 1.5"
     assert lines[1] == "holds: speed: 500 models/s, aim >= 500"
-    memory, _, phone = json.loads(lines[-1])["claims"]
+    assert lines[3] == "found: trainings: 12 trainings; ours costs 1.1"
+    memory, _, phone, trainings = json.loads(lines[-1])["claims"]
     assert memory["spread"] == [1.1, 1.3]
     assert (phone["value"], phone["holds"], phone["note"]) == (None, False, "no phone here")
+    assert (trainings["holds"], trainings["aim"]) == (None, "none")
 
 
 MISSING = """

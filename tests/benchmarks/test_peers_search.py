@@ -79,7 +79,8 @@ def test_a_landing_is_judged_by_its_worst_search_and_beside_the_peer_by_the_mean
     assert handed_over.value == pytest.approx(0.0125 / 0.2)
 
 
-def test_exports_that_always_are_the_most_probable_network_equal_ours():
-    theirs = {"as shipped": [nni_run(1.0, (1.0,), 1.0, has_gradient=False)]}
-    own, other = export_claims([Landing(1.0, 1.0, 1.0)], theirs)
-    assert (own.value, other.value) == (1.0, 1.0)
+def test_what_the_peers_exports_are_is_a_fact_that_claims_nothing_of_ours():
+    theirs = {"as shipped": [nni_run(1.0, (1.0,), 0.4, has_gradient=False)]}
+    own, other = export_claims([Landing(1.0, 1.0, 0.5)], theirs)
+    assert (own.value, own.holds) == (0.5, False)
+    assert (other.value, other.holds) == (0.4, None)

@@ -59,6 +59,13 @@ def test_the_pages_show_the_results_that_are_kept():
         assert path.read_text() == text, "benchmarks/results/ has changed: run python -m benchmarks.readme_table"
 
 
+def test_a_fact_says_what_stands_beside_it_and_is_not_counted(result: dict[str, Any]):
+    found = {"claim": "as good", "value": 12, "unit": "trainings", "aim": "none", "holds": None, "note": "ours 1.1"}
+    result = {**result, "claims": [*result["claims"], found]}
+    assert table([result]).splitlines()[-1].startswith("| as good | 12 trainings; ours 1.1 | none | a fact | `python")
+    assert "| 1 of 2 |" in summary([result])
+
+
 def test_the_summary_counts_what_holds(result: dict[str, Any]):
     assert summary([result]).splitlines()[-1].endswith("| 1 of 2 | `python -m benchmarks.memory` |")
 

@@ -10,12 +10,17 @@ def landing(derived, derived_closely):
 
 
 def test_the_default_may_leave_five_per_cent_and_the_close_one_a_single_one():
-    default, close = landing_claims("searches", [landing(0.96, 0.992), landing(1.0, 0.985)])
+    default, close, _ = landing_claims("searches", [landing(0.96, 0.992), landing(1.0, 0.985)])
     assert default.holds and default.spread == (0.0, 1 - 0.96)
     assert not close.holds and close.aim == "<= 0.01"
 
 
 def test_one_network_above_its_target_is_enough_to_fall_short():
-    default, close = landing_claims("searches", [landing(0.99, 0.999), landing(1.001, 0.995)])
+    default, close, _ = landing_claims("searches", [landing(0.99, 0.999), landing(1.001, 0.995)])
     assert not default.holds and "1 above its target: 1.001" in default.note
     assert close.holds
+
+
+def test_where_the_search_itself_settled_is_judged_apart_from_what_derivation_makes_of_it():
+    *_, settled = landing_claims("searches", [landing(1.0, 1.0)])
+    assert (settled.value, settled.aim, settled.holds) == (0.2, "<= 0.01", False)
