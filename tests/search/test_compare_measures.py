@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import save_file
@@ -16,7 +17,7 @@ from search.plain_network import PlainNetwork
 from search.run import start_run
 from search.run_settings import RunSettings
 from search.ship import compare
-from search.ship.compare import compare_on_devices
+from search.ship.compare import _data_of, compare_on_devices
 from search.steps.timing import ATTEMPTS
 from search.train_network import TrainFiles
 from tests.search.made_up_session import MadeUpSession
@@ -93,12 +94,12 @@ def test_a_training_on_its_way_is_refused_before_anything_is_timed(make_run, mon
         compare_on_devices(folders, [], lambda done, total: None)
 
 
-def test_an_accuracy_is_known_by_the_content_of_its_images_and_not_by_what_they_were_called(make_run, monkeypatch):
-    one, two, three = make_run("one", STRICT), make_run("two", STRICT), make_run("three", STRICT, "0b5e")
-    settings = two / "settings.json"
-    settings.write_text(settings.read_text().replace('"digits"', '"elsewhere/numbers"'))
-    matrix, _ = compared(monkeypatch, [one, two, three])
-    assert matrix.data == ("digits (3f9a1c07)", "digits (3f9a1c07)", "digits (0b5e)")
+def test_an_accuracy_is_known_by_the_content_of_its_images_and_not_by_what_they_were_called():
+    runs = [
+        SimpleNamespace(settings=SimpleNamespace(data=data)) for data in ("digits", "else/numbers", "digits", "old")
+    ]
+    results = [{"identity": {"data": content}} for content in ("3f9a1c07d2", "3f9a1c07d2", "0b5e")] + [{}]
+    assert _data_of(runs, results) == ("digits (3f9a1c07)", "digits (3f9a1c07)", "digits (0b5e)", "old")
 
 
 def test_runs_that_were_never_reported_are_compared_and_what_differs_is_said_first(
