@@ -53,6 +53,11 @@ class DriftReport:
     def is_drifting(self) -> bool:
         if self.canary_range is not None:
             return self.is_corrected
+        return self.follows_a_course
+
+    @property
+    def follows_a_course(self) -> bool:
+        """Whether the test tells the series from noise."""
         return self.half_window is not None and self.p_value < _SIGNIFICANCE and self.gain >= _LEAST_GAIN
 
 
@@ -204,4 +209,6 @@ def describe_drift(report: DriftReport) -> str:
         return f"drift: {canary}; each latency is corrected by the canary beside it"
     if report.moment_count < LEAST_LENGTH:
         return f"no drift seen: {canary} (moments: {report.moment_count}, too few for a test)"
-    return f"no drift to correct: {canary} ({correlation})"
+    if report.follows_a_course:
+        return f"no drift to correct: {canary} ({correlation}), less than what sessions may differ by"
+    return f"no drift: {canary} ({correlation})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,10 +126,13 @@ def ingest_exported_program(path: Path, *, unsupported: OnUnsupported = "raise")
     from latency_model.ingest.torch_graph import program_primitives  # noqa: PLC0415
 
     try:
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):  # torch would write a traceback of its own first
+                raise ValueError("no zip archive")
         program = torch.export.load(path)
     except OSError as error:
         raise LatencyModelError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
-    except (RuntimeError, ValueError, KeyError, AttributeError) as error:
+    except (RuntimeError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         raise LatencyModelError(
             f"{path} is no exported program ({str(error).strip()[:200]}). Write one with "
             "torch.export.save(torch.export.export(module.eval(), (example_input,)), path)."
