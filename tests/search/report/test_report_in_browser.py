@@ -111,8 +111,8 @@ def test_the_matrix_of_networks_and_devices_is_a_heat_map(make_run_folder, brows
     assert len(re.findall(r'class="cell chosen', table)) == 2
     assert "is the fastest, by 25.0%." in page.dom
     assert "traced TorchScript, not eager" in table and "fastest, noisy" in table
-    assert len(re.findall(r'class="cell[^"]* over"', table)) == 1 and "26\u00a0% over budget" in table
-    assert "budget 0.120\u00a0ms" in table and "Red lower edge" in page.dom
+    assert len(re.findall(r'class="cell[^"]* over"', table)) == 1 and "26&nbsp;% over budget" in table
+    assert "budget 0.120&nbsp;ms" in table and "Red lower edge" in page.dom
 
 
 LABELS = (
