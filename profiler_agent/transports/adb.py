@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,12 +63,16 @@ def attached_serials(adb: Path) -> dict[str, str]:
     Raises:
         DeviceNotReady: adb or its server does not answer.
     """
-    try:
-        done = subprocess.run(
-            [adb, "devices"], stdin=subprocess.DEVNULL, capture_output=True, timeout=_QUERY_LIMIT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise DeviceNotReady("`adb devices` does not answer. Run `adb kill-server` and try again.") from error
+    for pause_s in (0.2, 1.0, None):  # somebody may just be restarting its server
+        try:
+            done = subprocess.run(
+                [adb, "devices"], stdin=subprocess.DEVNULL, capture_output=True, timeout=_QUERY_LIMIT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise DeviceNotReady("`adb devices` does not answer. Run `adb kill-server` and try again.") from error
+        if done.returncode == 0 or pause_s is None:
+            break
+        time.sleep(pause_s)
     if done.returncode != 0:
         raise DeviceNotReady(f"`adb devices` failed: {printable(done.stderr).strip()}. Run `adb kill-server`.")
     states = {}

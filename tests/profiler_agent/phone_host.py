@@ -46,10 +46,15 @@ def timed_open(device: Device) -> float:
 def time_check_models(device: Device, *, disturb: bool = False) -> tuple[dict[str, float], dict[str, object]]:
     models = [ModelFile(model_id=name, path=check_model(name, "litert")) for name in ("check", "canary")]
     with open_session(device) as session:
-        if disturb:
-            threading.Timer(0.5, lambda: adb("disconnect", SERIAL)).start()
-            threading.Timer(1.0, lambda: adb("kill-server")).start()
+        disturbances = [
+            threading.Timer(0.5, lambda: adb("disconnect", SERIAL)),
+            threading.Timer(1.0, lambda: adb("kill-server")),
+        ]
+        for timer in disturbances if disturb else ():
+            timer.start()
         timings = list(session.time_models(models, canary=models[1]))
+        for timer in disturbances if disturb else ():
+            timer.join()
         facts = {"fingerprint": session.facts.fingerprint, **session.facts.details}
     return {timing.model_id: judge_timing(timing, device.plan).latency_ms for timing in timings}, facts
 

@@ -8,12 +8,23 @@ from fault_adbd import FaultAdbd
 from profiler_agent.device import AdbLink
 from profiler_agent.errors import DeviceFull, DeviceNotReady, LinkLost, LinkRefused, RuntimeMissing
 from profiler_agent.remote_shell import RemoteShell
+from profiler_agent.transports.adb import attached_serials
 
 
 def test_an_unauthorised_phone_is_refused_with_the_mend(adb_device, adbd, open_link):
     adbd.faults.refuse_authorization = True
     with pytest.raises((LinkRefused, DeviceNotReady), match="Allow USB debugging"):
         open_link(adb_device.transport)
+
+
+def test_an_adb_server_that_is_just_restarted_is_asked_again(tmp_path):
+    adb = tmp_path / "adb"
+    adb.write_text(
+        f"#!/bin/sh\ncd {tmp_path}\n[ -e asked ] || {{ : >asked; echo 'Connection reset by peer' >&2; exit 1; }}\n"
+        "printf 'List of devices attached\\nAAA\\tdevice\\n\\n'\n"
+    )
+    adb.chmod(0o755)
+    assert attached_serials(adb) == {"AAA": "device"}
 
 
 def test_a_serial_that_is_not_there_is_named_with_what_is(adbd, open_link):
