@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import random
 import re
 import sys
 import traceback
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 from search.data.arrays import as_images, as_label_values, number_classes
 from search.data.errors import DataError
@@ -22,6 +25,9 @@ from search.data.image_data import ImageData, Labelled, RawParts, build_image_da
 from search.data.image_folder import read_image_folder
 
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_SEED = 0
+_UNREADABLE = (OSError, ValueError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What numpy raises for other and for damaged files; TypeError for a single array under this name."""
 _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".zip")
 
 
@@ -31,8 +37,8 @@ def load_dataset(source: str | Path, *, image_size: int | None = None, limit: in
     Args:
         source: ``digits``; ``fashion-mnist``; a folder of IDX files; an ``.npz`` with x_train, y_train and
             perhaps x_test, y_test, class_names; a folder with one subfolder of images per class, perhaps
-            under ``train`` and ``test``; or ``package.module:function``, which returns (train, test), each
-            a DataLoader or (images, labels).
+            under ``train`` and ``test``; or ``package.module:function``, which returns a DataLoader, or
+            (train, test), each a DataLoader or (images, labels). It is called under fixed seeds.
         image_size: side of the square images to make; None keeps the size they have.
         limit: at most so many images in the training part and in the test part, even over the classes.
     Raises:
@@ -81,7 +87,7 @@ def _read_npz(path: Path) -> RawParts:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise DataError(f"{path} cannot be read as .npz ({error}); save plain arrays with numpy.savez.") from error
     if missing := [key for key in ("x_train", "y_train") if key not in arrays]:
         raise DataError(f"{path} has no array {missing[0]!r}; it has {', '.join(sorted(arrays)) or 'none'}.")
@@ -91,14 +97,14 @@ def _read_npz(path: Path) -> RawParts:
         if "y_test" not in arrays:
             raise DataError(f"{path} has x_test but no y_test; add the labels or leave both out.")
         test = _labelled(arrays["x_test"], arrays["y_test"], f"{path}: x_test", f"{path}: y_test")
-    given = [str(name) for name in arrays["class_names"]] if "class_names" in arrays else None
+    given = [str(name) for name in np.atleast_1d(arrays["class_names"])] if "class_names" in arrays else None
     class_names, train, test = number_classes(train, test, str(path), given)
     return RawParts(name=path.stem, class_names=class_names, train=train, test=test)
 
 
 def _read_function(source: str) -> RawParts:
     module_name, function_name = source.split(":")
-    with _current_folder_importable():
+    with _current_folder_importable(), _same_draws():
         try:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
@@ -112,7 +118,8 @@ def _read_function(source: str) -> RawParts:
     if not callable(function):
         raise DataError(f"{module_name} has no function {function_name!r}; the source is package.module:function.")
     try:
-        return _returned_parts(source, function())
+        with _same_draws():
+            return _returned_parts(source, function())
     except DataError:
         raise
     except Exception as error:
@@ -130,8 +137,10 @@ def _failed(error: Exception, what: str) -> DataError:
 
 
 def _returned_parts(source: str, result: Any) -> RawParts:
+    if isinstance(result, DataLoader):
+        result = (result, None)
     if not isinstance(result, tuple | list) or len(result) != 2:  # noqa: PLR2004 - train and test
-        raise DataError(f"{source} returned {type(result).__name__}; it must return (train, test).")
+        raise DataError(f"{source} returned {type(result).__name__}; it must return a DataLoader or (train, test).")
     train = _gather(result[0], f"{source}: train")
     test = None if result[1] is None else _gather(result[1], f"{source}: test")
     class_names, train, test = number_classes(train, test, source)
@@ -170,3 +179,19 @@ def _current_folder_importable() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(folder)
+
+
+@contextmanager
+def _same_draws() -> Iterator[None]:
+    """What a user's function shuffles or changes at random comes out alike each time: every verb of a run, and every
+    worker of a search, reads the images anew and must see the same ones in the same order."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002 - the user's draws
+    with torch.random.fork_rng(devices=[]):
+        random.seed(_SEED)
+        np.random.seed(_SEED)  # noqa: NPY002
+        torch.manual_seed(_SEED)
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)  # noqa: NPY002

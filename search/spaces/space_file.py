@@ -70,7 +70,7 @@ def read_space_file(path: Path, image_shape: tuple[int, int, int], class_count: 
         described = _SpaceFile.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise SpaceError(f"The space file {path} cannot be read: {error.strerror}.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SpaceError(f"{path} is not YAML: {error}") from error
     except ValidationError as error:
         told = [item for item in error.errors() if not _follows(item, error.errors())]

@@ -144,6 +144,12 @@ def test_values_that_make_no_candidates_are_refused_with_their_key(tmp_path, lin
         load_space(str(path), (3, 32, 32), 5)
 
 
+def test_a_space_file_that_is_no_text_is_refused_by_name(tmp_path):
+    (tmp_path / "mine.yaml").write_bytes(b"name: \xff\xfe\x00")
+    with pytest.raises(SpaceError, match=r"mine\.yaml is not YAML"):
+        load_space(str(tmp_path / "mine.yaml"), (3, 32, 32), 5)
+
+
 def test_an_unknown_space_offers_the_nearest_name():
     with pytest.raises(SpaceError, match="Did you mean 'small'"):
         load_space("smal", (1, 28, 28), 10)

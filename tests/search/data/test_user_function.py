@@ -1,6 +1,10 @@
 """Data that a function of the user's returns."""
 
+import random
+
+import numpy as np
 import pytest
+import torch
 
 from search.data import DataError, load_dataset
 from tests.search.data.image_files import check_invariants
@@ -16,6 +20,15 @@ def tensors():
 
 def loaders():
     return DataLoader(TensorDataset(images, labels), batch_size=8), None
+
+def shuffled():
+    return DataLoader(TensorDataset(images, labels), batch_size=8, shuffle=True)
+
+def changed_at_random():
+    import random
+    import numpy as np
+    darker = images * torch.rand(20, 1, 1, 1) * float(np.random.rand()) * random.random()
+    return (darker, labels), None
 
 def single():
     return images
@@ -53,13 +66,42 @@ def test_a_function_may_return_data_loaders_without_a_test_part(user_module):
     assert len(data.train_labels) + len(data.test_labels) == 20
 
 
+def test_a_function_may_return_one_data_loader_from_which_a_test_part_is_carved(user_module):
+    data = load_dataset(f"{user_module}:shuffled")
+
+    check_invariants(data)
+    assert (len(data.train_labels), len(data.test_labels)) == (16, 4)
+
+
+@pytest.mark.parametrize("function", ["shuffled", "changed_at_random"])
+def test_what_a_function_draws_at_random_is_the_same_each_time_and_disturbs_no_other_draws(user_module, function):
+    hashes, others = [], []
+    for seed in (1, 2):
+        draw_seeds(seed)
+        hashes.append(load_dataset(f"{user_module}:{function}").hash)
+        others.append(draw())
+        draw_seeds(seed)
+        assert others[-1] == draw()
+    assert hashes[0] == hashes[1]
+
+
+def draw_seeds(seed):
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - as a user's function may draw
+    random.seed(seed)
+
+
+def draw():
+    return float(torch.rand(())), float(np.random.rand()), random.random()  # noqa: NPY002 - see above
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [
         ("single", "must return"),
         ("empty", "gave no batches"),
         ("absent", "has no function 'absent'"),
-        ("broken", r"failed with KeyError: 'train' \(.*my_images\.py, line 20\)"),
+        ("broken", r"failed with KeyError: 'train' \(.*my_images\.py, line 29\)"),
         ("pictures", "pil_to_tensor"),
     ],
 )
