@@ -43,6 +43,8 @@ _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "swish": nn.SiLU,
 }
+_LAYERS_OF_THEIR_OWN: dict[Activation, Callable[[], nn.Module]] = {"relu": nn.ReLU, "relu6": nn.ReLU6}
+"""Not in place: other layers may take the same value, as the shortcut around an activation does."""
 
 
 def batch_statistics_norm(channels: int) -> nn.Module:
@@ -187,7 +189,7 @@ def build_module(op: OpSpec, batch_norm: BatchNorm) -> nn.Module:
         case PoolSpec():
             return _pool(op)
         case ActivationSpec():
-            return _ACTIVATIONS[op.activation]()
+            return _LAYERS_OF_THEIR_OWN.get(op.activation, _ACTIVATIONS[op.activation])()
         case SqueezeExciteSpec():
             return SqueezeExcite(op.in_channels, op.squeeze_channels, op.activation, op.gate)
         case IdentitySpec():
