@@ -29,6 +29,10 @@ class RestartsWouldHang(ProxylessError, ValueError):
     """``torchrun`` was told to restart workers in the way in which restarted workers hang."""
 
 
+class WorkersDiffer(ProxylessError, ValueError):
+    """Workers of one search that were given different images, spaces, settings or budgets."""
+
+
 class WorkersWouldRace(ProxylessError, ValueError):
     """``torchrun`` started a verb that does not share its work, so that each worker would do all of it."""
 

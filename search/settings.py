@@ -11,6 +11,7 @@ from search.errors import RunFolderError
 Estimator = Literal["full", "two-path", "reinforce"]
 LOGIT_REACH, LARGEST_LOGIT_RATE = 16.0, 0.3
 ASCENT_REACH = 30.0
+LEAST_REINFORCE_SAMPLES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +71,28 @@ class SearchSettings:
             raise RunFolderError(f"fair_share={self.fair_share}; it must lie between 0 and 1.")
         if self.estimator not in get_args(Estimator):
             raise RunFolderError(f"estimator={self.estimator!r}; known are {', '.join(get_args(Estimator))}.")
+        if self.estimator == "reinforce" and self.reinforce_samples < LEAST_REINFORCE_SAMPLES:
+            raise RunFolderError(
+                f"reinforce_samples={self.reinforce_samples}; it must be {LEAST_REINFORCE_SAMPLES} or more, as each "
+                f"reward is compared with the mean of the others."
+            )
         if self.latency_weight_per_ms is not None and not 0 <= self.latency_weight_per_ms < float("inf"):
             raise RunFolderError(f"latency_weight_per_ms={self.latency_weight_per_ms}; it must be 0 or more.")
         if not 0 <= self.least_budget_share < 1:
             raise RunFolderError(f"least_budget_share={self.least_budget_share}; it must be 0 or more, and below 1.")
+
+    def require_an_architecture_step(self) -> None:
+        """Raise when a search would take none.
+
+        Raises:
+            RunFolderError: it would.
+        """
+        every = self.weight_steps_per_architecture_step
+        if self.search_steps < every:
+            raise RunFolderError(
+                f"search_steps={self.search_steps} with an architecture step after every {every}: none would be taken, "
+                f"and the network would be derived from logits that learned nothing. Search for longer."
+            )
 
     def before_deriving(self) -> SearchSettings:
         """The same, without what only decides how networks are derived: a search is resumed whatever that is."""

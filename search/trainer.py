@@ -13,12 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from search.agreement import agreed_targets, begin_alike, require_shares
 from search.architecture_step import LatencyTarget, TargetState, take_architecture_step
-from search.batches import SplitData
+from search.batches import HASH_LENGTH, SplitData
 from search.checkpoint import read_checkpoint, write_checkpoint
 from search.data.batches import seeded_generator
 from search.device_loop import DeviceAnswer, DeviceLoop, shared_target
-from search.errors import RunFolderError, TrainingDiverged
+from search.errors import TrainingDiverged
 from search.files import append_json_line, keep_json_lines_before
 from search.identity import Identity, settings_parts, targets_parts, targets_whole
 from search.paths import PathSample, fair_paths, sample_paths
@@ -72,12 +73,14 @@ class SearchTrainer:
         workers: Workers = ALONE,
         device_loop: DeviceLoop | None = None,
     ) -> None:
+        targets = agreed_targets(workers, space, data, settings, targets)
         self.space, self.data, self.settings, self.files = space, data, settings, files
         self.workers, self.device_loop = workers, device_loop
         supernet = SuperNet(space, seeded_generator(settings.seed, "supernet"))
         self.supernet: SuperNet = supernet.to(device=workers.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.first_targets = tuple(targets)
         self.states = [TargetState(space, target, settings, len(targets)) for target in targets]
+        begin_alike(workers, self.supernet, self.states)
         self.optimizer = WeightOptimizer(self.supernet, settings)
         self.step = 0
         self.seconds = 0.0
@@ -93,6 +96,9 @@ class SearchTrainer:
                 "targets": targets_whole(self.first_targets),
             },
             parts={
+                # Before what follows from them: the first that differs is named.
+                "space": f"{self.space.name} ({self.space.hash})",
+                "data": self.data.data.hash[:HASH_LENGTH],
                 "split": self.data.hash,
                 **settings_parts(self.settings.before_deriving()),
                 **targets_parts(self.first_targets),
@@ -134,14 +140,10 @@ class SearchTrainer:
         Args:
             on_step: called with steps done and steps in all.
         Raises:
-            RunFolderError: so few steps that the logits would stay as they were drawn.
+            RunFolderError: too few steps for the logits to learn from, or too many workers for the images.
         """
-        every = self.settings.weight_steps_per_architecture_step
-        if self.settings.search_steps < every:
-            raise RunFolderError(
-                f"search_steps={self.settings.search_steps} with an architecture step after every {every}: none would "
-                f"be taken, and the network would be derived from logits that learned nothing. Search for longer."
-            )
+        self.settings.require_an_architecture_step()
+        require_shares(self.workers, self.settings, self.data)
         last_saved = time.monotonic()
         while not self.is_finished:
             self.take_step()
@@ -227,7 +229,9 @@ class SearchTrainer:
 
     def _architecture_step(self, state: TargetState, turn: int) -> dict[str, Any]:
         batch = self.data.held_out_batch(turn, self.settings.architecture_batch_size)
-        taken = take_architecture_step(self.supernet, state, batch, self.settings, self.step, self.workers)
+        again = turn % self.settings.architecture_steps_per_turn // len(self.states)
+        draw = self.step + again * self.settings.total_steps  # a target that has two steps in a turn draws anew
+        taken = take_architecture_step(self.supernet, state, batch, self.settings, draw, self.workers)
         self._require_finite("held-out loss", taken.held_out_loss)
         self._require_finite("expected latency", taken.expected_ms)
         if self.workers.is_first:

@@ -6,15 +6,16 @@ images, and gradients are averaged. So all replicas stay equal to the last bit, 
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
 
-from search.errors import RestartsWouldHang, TooFewGpus
+from search.errors import RestartsWouldHang, TooFewGpus, WorkersDiffer
 
 CPU = torch.device("cpu")
 
@@ -61,6 +62,26 @@ class Workers:
             message = tensor.detach().contiguous().to(self.device)
             distributed.broadcast(message, src=0)
             tensor.detach().copy_(message)
+
+    def require_same(self, facts: Mapping[str, str]) -> None:
+        """Raise, on all workers, unless each has the same facts; their names must be the same everywhere.
+
+        Raises:
+            WorkersDiffer: one has others; what differs is named.
+        """
+        if self.count == 1:
+            return
+        digests = [hashlib.sha256(value.encode()).digest()[:8] for value in facts.values()]
+        own = torch.tensor([int.from_bytes(one, "little", signed=True) for one in digests], device=self.device)
+        found = [torch.empty_like(own) for _ in range(self.count)]
+        distributed.all_gather(found, own)
+        for rank, theirs in enumerate(found):
+            differing = [name for name, same in zip(facts, (theirs == found[0]).tolist(), strict=True) if not same]
+            if differing:
+                raise WorkersDiffer(
+                    f"Worker {rank} of {self.count} has another {' and another '.join(differing)} than the first one. "
+                    f"Give every machine the same version, run folder and images, and start again."
+                )
 
     def wait(self) -> None:
         """Go on when all workers are here."""

@@ -9,6 +9,7 @@ import torch
 
 from search.architecture_step import TargetState, latency_aware_reward, take_architecture_step
 from search.data.batches import seeded_generator
+from search.errors import RunFolderError
 from search.estimators import TaskGradient
 from search.gate_gradient import leave_one_out_advantages
 from search.paths import fixed_paths, sample_paths
@@ -104,3 +105,8 @@ def test_a_reinforce_step_descends_on_the_drawn_networks_rewards(space, images_a
     assert taken.held_out_loss == pytest.approx(-sum(rewards) / 3)
     for alpha, gradient in zip(state.logits.positions, expected):
         assert torch.allclose(alpha.grad, gradient, atol=1e-12)
+
+
+def test_a_single_reinforce_sample_is_refused_before_the_search():
+    with pytest.raises(RunFolderError, match="reinforce_samples=1; it must be 2 or more"):
+        dataclasses.replace(SETTINGS, estimator="reinforce", reinforce_samples=1)

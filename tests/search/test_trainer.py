@@ -150,6 +150,20 @@ def test_a_checkpoint_of_another_split_of_the_same_images_is_refused(space, data
         make(space, fewer, tmp_path).resume()
 
 
+def test_a_refused_checkpoint_names_the_space_or_the_images_before_what_follows_from_them(space, data, tmp_path):
+    make(space, data, tmp_path).save()
+    skips = dataclasses.replace(space.positions[1], candidates=space.positions[1].candidates[:2])
+    smaller = dataclasses.replace(space, positions=(space.positions[0], skips))
+    with pytest.raises(
+        CheckpointError, match=rf"its space is tiny \({space.hash}\), this one's is tiny \({smaller.hash}\)"
+    ):
+        make(smaller, data, tmp_path).resume()
+    other = dataclasses.replace(data.data, hash="rows-2")
+    fewer = dataclasses.replace(data, data=other, train_index=data.train_index[:100])
+    with pytest.raises(CheckpointError, match="its data is rows-1, this one's is rows-2"):
+        make(space, fewer, tmp_path).resume()
+
+
 def test_a_checkpoint_from_before_the_parts_were_kept_is_taken_up_and_refused_in_few_words(space, data, tmp_path):
     trainer = make(space, data, tmp_path)
     trainer.save()
