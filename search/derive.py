@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from search.architecture_step import LatencyTarget, TargetState
 from search.batches import SplitData
 from search.budget import Scores, best_under_budget
+from search.errors import TargetError
 from search.judging import HeldOutJudge, judging_batches
 from search.paths import fixed_paths
 from search.ranking import ranked_losses
@@ -123,7 +124,17 @@ def rank(judged: Judged) -> tuple[float, Choices]:
 
 
 def derive_among_widths(derivations: Sequence[Derivation]) -> Derivation:
-    """Of the derivations of each width under one budget, that of the best network; what was judged is joined."""
+    """Of the derivations of each width under one budget, that of the best network; what was judged is joined.
+
+    Raises:
+        TargetError: there is none, as no width has a network under the budget.
+    """
+    if not derivations:
+        raise TargetError(
+            "No network of the space meets the budget any more: with the device in the loop, the search has learned "
+            "that even the fastest one is slower there. Allow a larger budget, or choose a space of smaller networks, "
+            "in a new run folder (with the same --measurements nothing is timed again)."
+        )
     best = min(derivations, key=lambda one: rank(one.best))
     return dataclasses.replace(best, judged=tuple(judged for one in derivations for judged in one.judged))
 

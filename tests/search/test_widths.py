@@ -9,7 +9,7 @@ import torch
 
 from search.architecture import Architecture
 from search.derive import derive, derive_among_widths
-from search.errors import SpaceError
+from search.errors import SpaceError, TargetError
 from search.estimators import full_gate_gradient
 from search.path_logits import PathLogits
 from search.paths import fixed_paths
@@ -131,6 +131,11 @@ def test_a_search_over_widths_derives_the_best_network_of_any_width_under_the_bu
     width = space.widths[best.best.width]
     network = Architecture.of(width, best.best.choices).network(space)
     assert network == width.network(best.best.choices)
+
+
+def test_without_a_network_under_the_budget_nothing_is_derived_and_the_mend_is_told():
+    with pytest.raises(TargetError, match="Allow a larger budget, or choose a space of smaller networks"):
+        derive_among_widths([])
 
 
 def test_calibration_networks_of_all_widths_are_timed(space):
