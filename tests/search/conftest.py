@@ -40,6 +40,14 @@ def data() -> SplitData:
     return small_data()
 
 
+@pytest.fixture
+def runs(tmp_path):
+    """``runs()``: the runs of one shared search, as a new process finds them."""
+    from tests.search.made_up_runs import three_runs
+
+    return lambda root=tmp_path: three_runs(root)
+
+
 def target_from_macs(space: SearchSpace, target_ms: float, name: str = "device") -> LatencyTarget:
     """A made-up device on which a path costs its multiply-accumulates and a fixed launch."""
     paths = tuple(

@@ -15,8 +15,8 @@ from search.run import open_run, start_run
 from search.run_settings import read_settings
 from search.search_choices import SearchChoices, with_search_choices
 from search.steps.search import make_trainer, search
+from tests.search.made_up_runs import SETTINGS, make_run
 from tests.search.quick_device import QUICK_DEVICE
-from tests.search.test_shared_search import SETTINGS, make_run
 
 QUIET = Console(quiet=True)
 CHOICES = SearchChoices(estimator="two-path", latency_weight_per_ms=0.5, least_budget_share=0.8)

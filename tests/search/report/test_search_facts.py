@@ -9,8 +9,8 @@ from search.report.search_facts import search_facts
 from search.smoothing import MISJUDGED_SHARE, smoothed_losses
 from search.steps.report import read_ranking, search_card
 from search.trainer import SearchFiles
+from tests.search.made_up_runs import make_run
 from tests.search.report.page_dom import section, text_of
-from tests.search.test_shared_search import make_run
 
 CHOSEN = {"estimator": "two-path", "latency_weight_per_ms": 0.5, "least_budget_share": 0.8}
 CHOSEN |= {"ranking": {"logit_voice": 0.3, "misjudged_share": 0.2}, "device_visits": {"planned": 6, "done": 5}}
