@@ -85,7 +85,8 @@ def _read_digits() -> RawParts:
 
 def _read_npz(path: Path) -> RawParts:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: of a damaged archive numpy leaves the file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except _UNREADABLE as error:
         raise DataError(f"{path} cannot be read as .npz ({error}); save plain arrays with numpy.savez.") from error

@@ -49,6 +49,7 @@ def test_labels_are_smoothed_in_weight_steps(space, data, tmp_path):
     trainer = make(space, data, tmp_path, label_smoothing=0.3)
     images, labels = data.train_batch(0, 32)
     with torch.no_grad():
+        list(trainer.supernet.parameters())[-1].copy_(torch.arange(3.0))  # a fresh network is as unsure of each class
         outputs = trainer.supernet(images, fixed_paths((1, 0)))
     smoothed = functional.cross_entropy(outputs, labels, label_smoothing=0.3)
     assert trainer.weight_step(fixed_paths((1, 0)))[0] == pytest.approx(float(smoothed), rel=1e-5)
