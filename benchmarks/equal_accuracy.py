@@ -1,10 +1,9 @@
 """How much faster than networks made by hand? ``python -m benchmarks.equal_accuracy [--quick] [--json] [--data DIR]``.
 
 The push button on CIFAR-10's images of 32 pixels, this machine's onnxruntime and one budget: profile, search and derive
-as ``proxyless run`` does, twice, with two seeds. What it derives is trained beside MobileNetV2-like networks (3x3,
-expansion 6, scaled in width) of several latencies, beside networks of each other block that the space offers, scaled to
-the budget, and beside random ones just under it: all by one recipe, the test images seen once. All are timed in one
-campaign. The speed-up is the latency at which the MobileNetV2-like networks become as accurate as the derived one
+as ``proxyless run`` does. What it derives is trained beside MobileNetV2-like networks (3x3, expansion 6, scaled in
+width) of several latencies, beside networks of each other block that the space offers, scaled to the budget, and beside
+random ones just under it: all by one recipe, the test images seen once. All are timed in one campaign. The speed-up is the latency at which the MobileNetV2-like networks become as accurate as the derived one
 (between two of them, linear in the logarithm of the latency) over the derived one's; leads are at equal latency.
 
 Searches, timings and trainings are kept under build/equal_accuracy and taken up where they stopped. ``--quick`` takes
@@ -67,9 +66,9 @@ def full(data_folder: Path) -> Contest:
         image_count=20_000,
         budget=BUDGET,
         epochs=8,
-        search_seeds=(0, 1),
+        search_seeds=(0,),
         train_seeds=(0, 1, 2),
-        multiples=(0.8, 1, 1.25, 1.6, 2),
+        multiples=(0.8, 1, 1.3, 1.8),
         other_blocks=5,
         other_block_seeds=(0, 1),
         random_count=4,
@@ -110,7 +109,7 @@ def claims_of(contest: Contest) -> Iterator[Claim]:
     results = [result_of(entrant, latency_ms, accuracies) for entrant in found]
     for result in results:
         print(f"  {result}", flush=True)
-    note = f"{contest.image_count:,} images, {contest.epochs:g} passes, {len(contest.search_seeds)} searches"
+    note = f"{contest.image_count:,} images, {contest.epochs:g} passes, {len(contest.search_seeds)} search(es)"
     yield from contest_claims(results, note)
 
 
