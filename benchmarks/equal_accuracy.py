@@ -1,9 +1,10 @@
 """How much faster than networks made by hand? ``python -m benchmarks.equal_accuracy [--quick] [--json] [--data DIR]``.
 
-The push button on CIFAR-10's images of 32 pixels, this machine's onnxruntime and one budget: profile, search and derive
-as ``proxyless run`` does. What it derives is trained beside MobileNetV2-like networks (3x3, expansion 6, scaled in
-width) of several latencies, beside networks of each other block that the space offers, scaled to the budget, and beside
-random ones just under it: all by one recipe, the test images seen once. All are timed in one campaign. The speed-up is the latency at which the MobileNetV2-like networks become as accurate as the derived one
+The push button on CIFAR-10's images of 32 pixels, this machine's onnxruntime and one budget: profile, search and
+derive as ``proxyless run`` does. What it derives is trained beside MobileNetV2-like networks (3x3, expansion 6,
+scaled in width) of several latencies, beside networks of each other block that the space offers, scaled to the
+budget, and beside random ones just under it: all by one recipe, the test images seen once. All are timed in one
+campaign. The speed-up is the latency at which the MobileNetV2-like networks become as accurate as the derived one
 (between two of them, linear in the logarithm of the latency) over the derived one's; leads are at equal latency.
 
 Searches, timings and trainings are kept under build/equal_accuracy and taken up where they stopped. ``--quick`` takes
