@@ -83,7 +83,7 @@ def clean(device_file: _DeviceFile, force: _Force = False) -> None:
 def _show_ops(device: Device, model: Path, *, as_json: bool) -> None:
     from profiler_agent.session import open_session
 
-    with open_session(device) as session:
+    with open_session(device, on_wait=lambda words: typer.echo(f"Waiting: {words}", err=True)) as session:
         ops = session.profile_ops(model)
     if as_json:
         typer.echo(json.dumps({"schema": 1, "device_name": device.name, "ops": [vars(op) for op in ops]}))

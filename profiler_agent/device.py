@@ -16,6 +16,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _LARGEST_QUANTILE = 0.5
 _SHORTEST_LEASE_S = 2
 _LARGEST_PORT = 65535
+_WEEK_S = 7 * 24 * 3600
+# What a guard may be set to; a phone's sh reckons with 32 bits.
+_HIGHEST = {
+    "max_cpu_pressure_percent": 100,
+    "min_free_mb": 1_000_000,
+    "wait_limit_s": _WEEK_S,
+    "lease_s": _WEEK_S,
+    "model_limit_s": _WEEK_S,
+}
 _COLDEST_LIMIT_C, _HOTTEST_LIMIT_C = 10.0, 120.0
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -101,9 +110,9 @@ class Guard:
     model_limit_s: float = 30.0
 
     def __post_init__(self) -> None:
-        for name in ("max_cpu_pressure_percent", "min_free_mb", "wait_limit_s", "model_limit_s"):
+        for name, highest in _HIGHEST.items():
             value = getattr(self, name)
-            _require(value > 0 and math.isfinite(value), f"{name} is {value}; it must be a number above 0.")
+            _require(0 < value <= highest, f"{name} is {value}; it must be a number above 0, at most {highest}.")
         limit_c = self.max_start_temperature_c
         _require(
             limit_c is None or _COLDEST_LIMIT_C <= limit_c <= _HOTTEST_LIMIT_C,
@@ -114,7 +123,9 @@ class Guard:
             percent is None or 0 < percent <= 100,  # noqa: PLR2004 - a percentage
             f"min_battery_percent is {percent}; it lies between 0 and 100.",
         )
-        _require(self.lease_s >= _SHORTEST_LEASE_S, f"lease_s is {self.lease_s}; it must be 2 or more.")
+        _require(
+            self.lease_s >= _SHORTEST_LEASE_S, f"lease_s is {self.lease_s}; it must be {_SHORTEST_LEASE_S} or more."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +173,8 @@ Link: TypeAlias = LocalLink | AdbLink | SshLink
 
 @dataclass(frozen=True, kw_only=True)
 class PythonRunner:
-    """Our zipapp under the device's Python (3.8 or later). ``python`` is a path or a word to look up."""
+    """Our zipapp under the device's Python (3.8 or later). ``python`` is a path there (``~/`` is its home)
+    or a word to look up."""
 
     kind: Literal["python"] = "python"
     python: str | None = None

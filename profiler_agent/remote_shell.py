@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -72,7 +73,7 @@ class RemoteShell:
         _, begun, body = result.stdout.partition(f"proxyless-begin-{nonce}\n".encode())
         body, found, trailer = body.rpartition(f"\nproxyless-end-{nonce} ".encode())
         code = trailer.strip()
-        if not begun or not found or not code.isdigit():
+        if not begun or not found or re.fullmatch(b"[0-9]{1,3}", code) is None:
             said = printable(result.stderr).strip() or f"exit code {result.return_code}"
             raise LinkLost(f"The link to {self.transport.address} ended in mid-command ({said}).")
         return ShellResult(return_code=int(code), stdout=body, stderr=printable(result.stderr))

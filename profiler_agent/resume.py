@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -44,7 +45,7 @@ class ResumeStore:
     def token(self) -> str:
         """A random word that stays the same for this folder; it names our model files on the device."""
         token = _read(self._token).get("token")
-        if not isinstance(token, str) or not token.isalnum():
+        if not isinstance(token, str) or re.fullmatch("[0-9a-f]{16}", token) is None:
             token = secrets.token_hex(8)
             _write(self._token, {"schema": SCHEMA, "token": token})
         return token

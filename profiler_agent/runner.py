@@ -56,12 +56,21 @@ JobSeconds: TypeAlias = Callable[[TimingPlan, int], float]  # about how long a j
 # Seen on a quiet machine.
 _SECONDS_PER_PROCESS = 0.8
 _SECONDS_PER_LOAD = 0.02
+JOB_MARGIN_S = 60
+SLOWER_WHEN_BUSY = 5
 
 
 def one_process_s(plan: TimingPlan, model_count: int) -> float:
     """About how long a job takes whose models share one process."""
     per_model_s = _SECONDS_PER_LOAD + (plan.round_count + 1) * (plan.burst_ms + plan.rest_ms) / 1e3
     return _SECONDS_PER_PROCESS + model_count * per_model_s
+
+
+def one_process_limit_s(batch: Batch) -> int:
+    """When the agent ends a job whose models share one process. The runner ends itself at a model's limit, so this is
+    for one that cannot: never below what the plan's own bursts and rests take on a busy machine."""
+    count = len(batch.model_paths)
+    return int(JOB_MARGIN_S + batch.model_limit_s * count + SLOWER_WHEN_BUSY * one_process_s(batch.plan, count))
 
 
 class Runner(Protocol):

@@ -61,7 +61,7 @@ _JOB_MARGIN_S = 60
 _SECONDS_PER_PROCESS = {"cpu": 0.2, "gpu": 1.0, "cuda": 1.0}
 _PROFILE_MS = 500
 _PROFILING = ("--enable_op_profiling=true", "--use_profiler=true")  # TensorFlow Lite's name of it, and LiteRT's
-_MARK = re.compile(r"^proxyless-run (?P<round>[0-9]+) (?P<model>[0-9]+)$", re.MULTILINE)
+_MARK = re.compile(r"^proxyless-run (?P<round>[0-9]{1,9}) (?P<model>[0-9]{1,9})$", re.MULTILINE)
 _END = "proxyless-runs-end"
 
 

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from profiler_agent.errors import AgentOutputError
 from profiler_agent.remote_shell import printable
 
+_RUNS = r"[0-9]{1,18}"
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?"
 _PREFIX = r"^(?:INFO: |I tflite\s*: )?"
 _COUNT = re.compile(
-    rf"{_PREFIX}count=(?P<count>[0-9]+)(?: first=(?P<first>{_NUMBER}))? curr=(?P<curr>{_NUMBER})"
+    rf"{_PREFIX}count=(?P<count>{_RUNS})(?: first=(?P<first>{_NUMBER}))? curr=(?P<curr>{_NUMBER})"
     rf"(?: min=(?P<min>{_NUMBER}) max=(?P<max>{_NUMBER}) avg=(?P<avg>{_NUMBER}) std=(?P<std>{_NUMBER}))?"
     rf"(?: p5=(?P<p5>{_NUMBER}) median=(?P<median>{_NUMBER}) p95=(?P<p95>{_NUMBER}))?\s*$"
 )
-_SAME = re.compile(rf"{_PREFIX}count=(?P<count>[0-9]+) curr=(?P<curr>{_NUMBER}) \(all same\)\s*$")
+_SAME = re.compile(rf"{_PREFIX}count=(?P<count>{_RUNS}) curr=(?P<curr>{_NUMBER}) \(all same\)\s*$")
 # How the tool's summary reads: since 2020, and in 2019. Below: in LiteRT's newer tool of the same name.
 _SUMMARIES = (
     re.compile(
@@ -31,7 +32,7 @@ _SUMMARIES = (
 )
 _LITERT_LINE = re.compile(
     rf"^INFO: \[[^\]]*benchmark_litert_model\.h:[0-9]+\] (?P<what>Model initialization|Inference \(avg\)): +"
-    rf"(?P<ms>{_NUMBER}) ms(?: \((?P<count>[0-9]+) runs\))?\s*$"
+    rf"(?P<ms>{_NUMBER}) ms(?: \((?P<count>{_RUNS}) runs\))?\s*$"
 )
 _LITERT_ROUNDING_US = 5.0  # it tells hundredths of a millisecond
 _UNKNOWN_FLAGS = re.compile(r"Unconsumed cmdline flags: *(?P<flags>.*)$", re.MULTILINE)

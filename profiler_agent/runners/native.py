@@ -13,11 +13,10 @@ from profiler_agent.device import Device, NativeRunner, RuntimeOptions, TimingPl
 from profiler_agent.errors import ConfigError, RuntimeMissing
 from profiler_agent.journal import load_object
 from profiler_agent.remote_shell import RemoteShell
-from profiler_agent.runner import Batch, BatchSamples, RuntimeFound, one_process_s
+from profiler_agent.runner import Batch, BatchSamples, RuntimeFound, one_process_limit_s, one_process_s
 from profiler_agent.runners.output_lines import culprit_of, read_output
 from profiler_agent.runners.pinning import pin_words, require_cores
 
-_JOB_MARGIN_S = 60
 _DESCRIPTION = "runner.json"
 
 
@@ -102,7 +101,7 @@ class NativeHostRunner:
         return one_process_s(plan, model_count)
 
     def job_limit_s(self, batch: Batch) -> int:
-        return int(_JOB_MARGIN_S + batch.model_limit_s * len(batch.model_paths))
+        return one_process_limit_s(batch)
 
     def read(self, output: bytes, batch: Batch) -> BatchSamples:
         return read_output(output, batch)

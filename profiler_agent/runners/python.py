@@ -15,11 +15,10 @@ from profiler_agent.device import Device, LocalLink, PythonRunner, RuntimeOption
 from profiler_agent.errors import AgentOutputError, RuntimeMissing
 from profiler_agent.journal import load_object
 from profiler_agent.remote_shell import RemoteShell, printable
-from profiler_agent.runner import Batch, BatchSamples, RuntimeFound, one_process_s
+from profiler_agent.runner import Batch, BatchSamples, RuntimeFound, one_process_limit_s, one_process_s
 from profiler_agent.runners.output_lines import culprit_of, read_output
 from profiler_agent.runners.pinning import pin_words, require_cores
 
-JOB_MARGIN_S = 60
 _PACKAGES = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert (or tflite-runtime)", "torch": "torch"}
 
 
@@ -37,12 +36,17 @@ class PythonHostRunner:
             runtime=device.runtime, python=device.runner.python or default, zipapp=write_runner(folder)
         )
 
+    @property
+    def _interpreter(self) -> str:
+        """As a word of sh; ``~/`` is the device's home."""
+        return f'"$HOME"/{shlex.quote(self.python[2:])}' if self.python.startswith("~/") else shlex.quote(self.python)
+
     def files(self) -> Sequence[DeviceFile]:
         return (self.zipapp,)
 
     def probe(self, shell: RemoteShell, folder: DeviceFolder) -> RuntimeFound:
-        script = '"$1" "$2" probe "$3"'
-        result = shell.insist(script, self.python, folder.cached(self.zipapp.sha256), self.runtime.name)
+        script = f'{self._interpreter} "$1" probe "$2"'
+        result = shell.insist(script, folder.cached(self.zipapp.sha256), self.runtime.name)
         fields = load_object(result.stdout.strip())
         if fields is None and result.return_code != 0:
             raise RuntimeMissing(
@@ -67,10 +71,10 @@ class PythonHostRunner:
 
     def launcher(self, folder: DeviceFolder) -> str:
         # Idle helper threads of the numeric libraries are not started: the runner makes its inputs and times.
-        words = [self.python, folder.cached(self.zipapp.sha256), "run"]
+        words = f"{self._interpreter} {shlex.quote(folder.cached(self.zipapp.sha256))} run"
         return (
             "export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1\n"
-            f'exec {pin_words(self.runtime)}{shlex.join(words)} "$PWD/$1.job"\n'
+            f'exec {pin_words(self.runtime)}{words} "$PWD/$1.job"\n'
         )
 
     def job_content(self, batch: Batch) -> bytes:
@@ -98,8 +102,7 @@ class PythonHostRunner:
         return one_process_s(plan, model_count)
 
     def job_limit_s(self, batch: Batch) -> int:
-        # The runner ends itself at the model's limit; this is for one that cannot.
-        return int(JOB_MARGIN_S + batch.model_limit_s * len(batch.model_paths))
+        return one_process_limit_s(batch)
 
     def read(self, output: bytes, batch: Batch) -> BatchSamples:
         return read_output(output, batch)

@@ -45,7 +45,8 @@ def find_adb(wanted: Path | None = None) -> Path:
     """
     named = wanted or (Path(os.environ["ADB"]) if os.environ.get("ADB") else None)
     if named is not None:
-        if not os.access(named, os.X_OK):
+        named = named.expanduser()
+        if not named.is_file() or not os.access(named, os.X_OK):
             raise RuntimeMissing(f"{named} is no program. Correct transport.adb in the device file, or $ADB.")
         return named
     found = shutil.which("adb")
@@ -61,6 +62,7 @@ def attached_serials(adb: Path) -> dict[str, str]:
     """Serial to state, as `adb devices` tells it.
 
     Raises:
+        RuntimeMissing: ``adb`` is no program.
         DeviceNotReady: adb or its server does not answer.
     """
     for pause_s in (0.2, 1.0, None):  # somebody may just be restarting its server
@@ -70,6 +72,10 @@ def attached_serials(adb: Path) -> dict[str, str]:
             )
         except subprocess.TimeoutExpired as error:
             raise DeviceNotReady("`adb devices` does not answer. Run `adb kill-server` and try again.") from error
+        except OSError as error:
+            raise RuntimeMissing(
+                f"{adb} cannot be run: {error.strerror}. Correct transport.adb in the device file, or $ADB."
+            ) from error
         if done.returncode == 0 or pause_s is None:
             break
         time.sleep(pause_s)

@@ -38,6 +38,12 @@ class SshTransport:
     def __init__(self, link: SshLink) -> None:
         self._link = link
         self._host = from_environment(link.host, "transport.host")
+        if "@" in self._host:
+            user, _, host = self._host.rpartition("@")
+            raise ConfigError(
+                f"transport.host is {self._host!r}; write the host alone ({host}), and the user under transport.user "
+                f"({user})."
+            )
         self._user = from_environment(link.user, "transport.user") if link.user else None
         self._client: paramiko.SSHClient | None = None
         try:

@@ -82,7 +82,7 @@ for policy in {self.clusters}/policy*; do echo $khz >$policy/scaling_max_freq; d
         shell: Sequence[str] = ("sh",),
     ) -> tuple[subprocess.Popen[bytes], Path]:
         """The agent on one job in a run folder of its own, as a host would start it that never comes back."""
-        run = root / "run-0123"
+        run = root / "run-0123456789abcdef"
         run.mkdir(parents=True, exist_ok=True)
         (run / "job_list").write_text("job 30\n")
         (run / "runner").write_text(runner)

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 from fault_adbd import FaultAdbd
 
+from profiler_agent.attached import attached_devices
 from profiler_agent.device import AdbLink
 from profiler_agent.errors import DeviceFull, DeviceNotReady, LinkLost, LinkRefused, RuntimeMissing
 from profiler_agent.remote_shell import RemoteShell
@@ -54,6 +55,18 @@ def test_no_adb_on_this_machine_is_said_with_the_mend(monkeypatch, tmp_path, ope
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeMissing, match="apt install adb"):
         open_link(AdbLink(kind="adb"))
+
+
+@pytest.mark.parametrize("kind", ["a folder", "no program"])
+def test_an_adb_that_cannot_be_run_is_said_with_the_mend(monkeypatch, tmp_path, kind):
+    adb = tmp_path / "adb"
+    adb.mkdir() if kind == "a folder" else adb.write_bytes(b"\x00no program")
+    adb.chmod(0o755)
+    monkeypatch.setenv("ADB", str(adb))
+    (local, phones) = attached_devices()
+    assert (local.state, phones.state) == ("ready", "not there")
+    assert str(adb) in phones.mend
+    assert "transport.adb" in phones.mend
 
 
 def test_a_push_into_a_full_phone_is_said_so(adb_device, adbd, tmp_path, open_link):

@@ -1,5 +1,6 @@
 """What benchmark_model prints: real recorded text of every age is understood, and everything else is an error."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,11 @@ def test_one_run_is_its_own_average():
 def test_text_that_is_not_understood_is_an_error(damage):
     with pytest.raises(AgentOutputError):
         parse_benchmark(damage(ANDROID_2021).replace("count=6 first=140706 curr=74599", "count=6 curr=1 (old)"))
+
+
+def test_a_count_that_no_tool_prints_is_an_error():
+    with pytest.raises(AgentOutputError, match="count="):
+        parse_benchmark(re.sub("count=[0-9]+", "count=" + "9" * 5000, X86_2022))
 
 
 def test_a_delegate_that_took_nothing_is_an_error():

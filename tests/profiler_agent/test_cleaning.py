@@ -2,12 +2,14 @@
 that it takes nothing from under a host that is at work."""
 
 import os
+import re
 import shutil
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from other_shell import OtherShell
 from watching import agent_pid, in_background, run_folders, runs_log, wait_for
 
 from profiler_agent.cleaning import clean_device
@@ -51,6 +53,23 @@ def test_a_folder_that_we_made_and_others_use_by_now_stays(deep_device, tmp_path
 def test_cleaning_what_was_never_used_leaves_nothing(deep_device, tmp_path):
     clean_device(deep_device)
     assert list((tmp_path / "before").iterdir()) == []
+
+
+@pytest.mark.parametrize("theirs", [".ssh", "run-1", "models-of-mine", "-n", "letter to\nall"])
+def test_a_folder_that_holds_what_is_not_ours_is_neither_used_nor_cleaned(local_device, tmp_path, shell, theirs):
+    """A device file may name the wrong one, and all that is in ours may be removed."""
+    home = tmp_path / "home" / "somebody"
+    (home / "cache").mkdir(parents=True)
+    (home / theirs).mkdir()
+    os.utime(home / theirs, (0, 0))
+    device = replace(local_device, directory=str(home))
+    link = OtherShell(tmp_path, " ".join(shell))
+    words = re.escape(repr(theirs)) + ".*none of ours.*Nothing was touched"
+    with pytest.raises(DeviceNotReady, match=words), open_session(device, transport=link):
+        pass
+    with pytest.raises(DeviceNotReady, match=words):
+        clean_device(device, even_if_held=True, transport=link)
+    assert sorted(path.name for path in home.iterdir()) == sorted([theirs, "cache"])
 
 
 class LostAfterRemoval(LocalTransport):

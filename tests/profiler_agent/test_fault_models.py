@@ -8,7 +8,6 @@ import pytest
 from watching import ids_of
 
 from profiler_agent.errors import AgentFailed, ModelsFailed
-from profiler_agent.runners import python as python_runner
 from profiler_agent.session import open_session
 from profiler_agent.stability import judge_timing
 
@@ -55,7 +54,8 @@ def test_a_model_that_crashes_once_is_tried_again(local_device, models):
 
 
 def test_a_model_that_hangs_is_ended_at_the_agents_limit(local_device, models, monkeypatch):
-    monkeypatch.setattr(python_runner, "JOB_MARGIN_S", 1)
+    monkeypatch.setattr("profiler_agent.runner.JOB_MARGIN_S", 1)
+    monkeypatch.setattr("profiler_agent.runner.SLOWER_WHEN_BUSY", 1)
     device = replace(local_device, guard=replace(local_device.guard, model_limit_s=0.5))
     files = models("ok", "hang", "ok")
     timings = []

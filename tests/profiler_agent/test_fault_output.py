@@ -1,12 +1,16 @@
 """Junk and hostile output of a device is an error in printable words, and nothing of it is used."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
+from profiler_agent.deploy import DeviceFolder
 from profiler_agent.device import PythonRunner
-from profiler_agent.errors import AgentOutputError, RuntimeMissing
+from profiler_agent.errors import AgentOutputError, LinkLost, RuntimeMissing
+from profiler_agent.remote_shell import RemoteShell
 from profiler_agent.session import open_session
+from profiler_agent.transport import CommandResult
 from profiler_agent.transports.local import LocalTransport
 
 
@@ -63,6 +67,32 @@ def test_hostile_facts_are_an_error_in_printable_words_before_anything_is_timed(
     ):
         list(session.time_models(models("ok"), canary=models("ok")[0]))
     assert str(error.value).isprintable()
+
+
+class Says(LocalTransport):
+    """Every script gives this, and ends so."""
+
+    def __init__(self, output: bytes, code: bytes) -> None:
+        self.output, self.code = output, code
+
+    def run(self, argv, timeout_s):
+        nonce = re.search("proxyless-begin-([0-9a-f]+)", argv[2])[1].encode()
+        said = b"proxyless-begin-%b\n%b\nproxyless-end-%b %b\n" % (nonce, self.output, nonce, self.code)
+        return CommandResult(return_code=0, stdout=said, stderr=b"")
+
+
+@pytest.mark.parametrize("code", [b"9" * 5000, b"1 2", "²".encode(), b"-1", b""])
+def test_an_exit_code_that_no_program_has_is_a_lost_link(code):
+    with pytest.raises(LinkLost, match="mid-command"):
+        RemoteShell(Says(b"", code), reconnect_limit_s=0).run("true")
+
+
+@pytest.mark.parametrize("free", ["²", "9" * 5000, "-", "5.0"])
+def test_a_free_space_that_is_no_number_is_not_known(free):
+    shell = RemoteShell(Says(b"/data", b"0"))
+    folder = DeviceFolder(shell, "/data/ours")
+    shell.transport.output = f"/dev/x 9 9 {free} 9% /".encode()
+    assert folder.free_kb() is None
 
 
 @pytest.mark.parametrize("version", ["null", '"\\u001b[2J\\nverdict"'])

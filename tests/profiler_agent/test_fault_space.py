@@ -13,14 +13,14 @@ from profiler_agent.session import ModelFile, open_session
 
 
 def test_too_little_space_before_a_job_is_an_error_before_it_runs(local_device, models, fake_python):
-    device = replace(local_device, guard=replace(local_device.guard, min_free_mb=1e9))
+    device = replace(local_device, guard=replace(local_device.guard, min_free_mb=1e6))
     with pytest.raises(DeviceFull, match=r"guard\.min_free_mb"), open_session(device) as session:
         list(session.time_models(models("ok"), canary=models("ok")[0]))
     assert runs_log(fake_python) == []
 
 
 def test_a_device_on_which_space_was_freed_goes_on_where_it_was(local_device, models, tmp_path):
-    full = replace(local_device, guard=replace(local_device.guard, min_free_mb=1e9))
+    full = replace(local_device, guard=replace(local_device.guard, min_free_mb=1e6))
     files = models("ok")
     with pytest.raises(DeviceFull), open_session(full, work_dir=tmp_path / "work") as session:
         list(session.time_models(files, canary=files[0]))

@@ -81,14 +81,14 @@ def test_results_that_a_host_has_still_to_take_outlive_their_agent(local_device,
 def test_a_run_is_swept_when_neither_its_agent_lives_nor_a_host_looks_after_it(local_device, tmp_path, shell):
     dead = "4194305"  # above the largest process id
     left = {
-        "run-done": (dead, '{"t":"bye","why":"done"}', 180),
-        "run-killed": (dead, '{"t":"res","id":"a"', 180),
-        "run-lease": (dead, '{"t":"bye","why":"lease"}', 10),
-        "run-waited": ("", '{"t":"bye","why":"busy"}', 7000),
+        "run-00000000000000d0": (dead, '{"t":"bye","why":"done"}', 180),
+        "run-00000000000000d1": (dead, '{"t":"res","id":"a"', 180),
+        "run-00000000000000d2": (dead, '{"t":"bye","why":"lease"}', 10),
+        "run-00000000000000d3": ("", '{"t":"bye","why":"busy"}', 7000),
     }
     looked_after = {
-        "run-taken": (dead, '{"t":"bye","why":"done"}', 10),
-        "run-waits": ("", '{"t":"bye","why":"busy"}', 10),
+        "run-00000000000000a0": (dead, '{"t":"bye","why":"done"}', 10),
+        "run-00000000000000a1": ("", '{"t":"bye","why":"busy"}', 10),
     }
     for name, (pid, last_word, age_s) in (left | looked_after).items():
         run = Path(local_device.directory) / name
@@ -137,7 +137,7 @@ def test_two_hosts_with_different_folders_on_one_device_take_turns(local_device,
 def start_agent(root: Path, *, user: int | None = None, shell=("sh",)) -> subprocess.Popen:
     """An agent with a job of a minute, by no host of ours."""
     root.chmod(0o755)
-    run = root / "run-0123"
+    run = root / "run-0123456789abcdef"
     run.mkdir()
     (root / "agent.sh").write_text(AGENT_SCRIPT.read_text())
     for name, text in (("job_list", "job 90\n"), ("runner", "exec sleep 60\n"), ("lease", "0\n")):
@@ -185,7 +185,7 @@ def test_a_lock_that_a_killed_agent_left_is_taken_over_and_cleaned_up(local_devi
     (tmp_path / "theirs").mkdir()
     agent = start_agent(tmp_path / "theirs", shell=shell)
     (link,) = locks.iterdir()
-    child = int((tmp_path / "theirs/run-0123/child").read_text().split()[0])
+    child = int((tmp_path / "theirs/run-0123456789abcdef/child").read_text().split()[0])
     wait_for(lambda: os.getpgid(child) == child)  # setsid has worked
     os.killpg(child, signal.SIGKILL)
     os.killpg(agent.pid, signal.SIGKILL)
@@ -193,10 +193,10 @@ def test_a_lock_that_a_killed_agent_left_is_taken_over_and_cleaned_up(local_devi
     assert link.is_symlink()
     with open_session(local_device) as session:  # whose agent would take it over, too
         assert not link.is_symlink()
-        link.symlink_to(f"{agent.pid}:run-0123")
+        link.symlink_to(f"{agent.pid}:run-0123456789abcdef")
         assert len(list(session.time_models(models("ok"), canary=models("ok")[0]))) == 1
     wait_for(lambda: not link.is_symlink())
-    link.symlink_to(f"{agent.pid}:run-0123")
+    link.symlink_to(f"{agent.pid}:run-0123456789abcdef")
     clean_device(local_device)
     assert not link.is_symlink()
 

@@ -50,7 +50,7 @@ def test_clocks_are_let_go_on_any_signal_that_ends_an_agent(android, tmp_path, n
 
 
 def test_clocks_are_let_go_when_the_agent_fails(android, tmp_path):
-    (tmp_path / "root" / "run-0123").mkdir(parents=True)
+    (tmp_path / "root" / "run-0123456789abcdef").mkdir(parents=True)
     agent, _ = android.start_agent(tmp_path / "root", runner="rm journal; mkdir journal\n")
     assert agent.wait(20) == 1
     assert android.calls == ["true", "false"]
@@ -109,7 +109,7 @@ def test_clean_lets_go_what_a_killed_agent_left(left_fixed, android):
 
 
 def test_the_next_agent_lets_go_what_a_killed_agent_left(left_fixed, android):
-    shutil.rmtree(Path(left_fixed.directory) / "run-0123")
+    shutil.rmtree(Path(left_fixed.directory) / "run-0123456789abcdef")
     agent, _ = android.start_agent(Path(left_fixed.directory), runner="sleep 0.1\n", clocks="free")
     assert agent.wait(20) == 0
     assert android.calls == ["true", "false"]

@@ -109,7 +109,7 @@ def test_a_load_of_another_form_is_refused(data):
 def test_the_agent_tells_its_own_work_from_a_program_beside_it(tmp_path, shell, is_hog_beside):
     """Under every shell. Of the machine's cores the job itself keeps one busy for two seconds, and so does the hog."""
     spin = "import time\nwhile time.process_time() < 2: pass"
-    run = tmp_path / "run-0123"
+    run = tmp_path / "run-0123456789abcdef"
     run.mkdir()
     (run / "job_list").write_text("job 60\n")
     (run / "lease").write_text("0\n")

@@ -12,7 +12,7 @@ from profiler_agent.check import check_device, check_to_json, quick
 from profiler_agent.check_models import check_model
 from profiler_agent.cleaning import clean_device
 from profiler_agent.deploy import DeviceFolder
-from profiler_agent.device import RuntimeOptions, load_device
+from profiler_agent.device import PythonRunner, RuntimeOptions, load_device
 from profiler_agent.errors import ConfigError, RuntimeMissing, WrongDevice
 from profiler_agent.remote_shell import RemoteShell
 from profiler_agent.runners.benchmark_model import process_per_round_s
@@ -87,6 +87,13 @@ def test_a_missing_interpreter_is_named_with_the_mend(local_device):
     device = replace(local_device, runner=replace(local_device.runner, python="/nowhere/python3"))
     with pytest.raises(RuntimeMissing, match=r"under runner\.python in"), open_session(device):
         pass
+
+
+def test_an_interpreter_may_be_named_from_the_devices_home(local_device, fake_python, monkeypatch, models):
+    monkeypatch.setenv("HOME", str(fake_python.parent))
+    device = replace(local_device, runner=PythonRunner(python=f"~/{fake_python.name}"))
+    with open_session(device) as session:
+        assert len(list(session.time_models(models("ok"), canary=models("ok")[0]))) == 1
 
 
 def test_a_missing_runtime_is_named_with_the_mend(local_device, tmp_path):

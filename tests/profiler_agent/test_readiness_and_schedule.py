@@ -10,8 +10,10 @@ from profiler_agent.bundle import DeviceFile
 from profiler_agent.device import TimingPlan, load_device
 from profiler_agent.errors import DeviceTooBusy, DeviceTooHot
 from profiler_agent.readiness import complaint, wait_until_ready
-from profiler_agent.runner import one_process_s
+from profiler_agent.runner import Batch, one_process_s
 from profiler_agent.runners.benchmark_model import BenchmarkModelHostRunner
+from profiler_agent.runners.native import NativeHostRunner
+from profiler_agent.runners.python import PythonHostRunner
 from profiler_agent.schedule import MODELS_PER_JOB, BatchSchedule, mixed_parts
 from profiler_agent.timing import SessionSamples
 
@@ -194,6 +196,15 @@ def test_a_suspect_that_found_no_room_in_a_run_is_in_the_next():
     schedule.failed(whole, None, "it crashed")
     assert [group.model_ids for group in schedule.next_groups()] == [("a", "b")]
     assert [group.model_ids for group in schedule.next_groups()] == [("c", "d")]
+
+
+@pytest.mark.parametrize("runner", [PythonHostRunner, NativeHostRunner])
+@pytest.mark.parametrize("plan", [TimingPlan(rest_ms=3000.0), TimingPlan(burst_ms=400.0, round_count=100)])
+def test_a_plan_with_long_rests_or_bursts_does_not_run_into_the_agents_limit(local_device, runner, plan):
+    paths = tuple(f"m{index}" for index in range(9))
+    batch = Batch(model_paths=paths, model_ids=paths, seed=0, plan=plan, model_limit_s=1.0)
+    takes_s = len(paths) * plan.round_count * (plan.burst_ms + plan.rest_ms) / 1e3
+    assert runner.job_limit_s(None, batch) > 3 * takes_s
 
 
 @pytest.mark.parametrize("config", ["android_adb", "android_adb_gpu"])

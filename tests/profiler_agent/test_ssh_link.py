@@ -97,6 +97,11 @@ def test_an_address_can_stand_in_the_environment(sshd, monkeypatch, open_link):
         open_link(replace(sshd.link, host="$PROXYLESS_SSH_HOST"))
 
 
+def test_a_user_before_the_host_is_shown_its_own_key(open_link):
+    with pytest.raises(ConfigError, match=r"the host alone \(board\).*transport.user \(pi\)"):
+        open_link(SshLink(kind="ssh", host="pi@board"))
+
+
 def test_a_command_killed_by_a_signal_is_no_success(sshd, open_link):
     with pytest.raises(LinkLost):
         RemoteShell(open_link(sshd.link)).run("kill -KILL $PPID")
