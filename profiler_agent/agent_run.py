@@ -20,6 +20,7 @@ from profiler_agent.journal import PROTOCOL, Bye, Hello, JournalReader, Record, 
 from profiler_agent.remote_shell import RemoteShell, printable
 
 MAX_JOB_OUTPUT_BYTES = 4 << 20
+_STDERR_BYTES = 16_000  # the words before a traceback say why a process ended
 _MAX_RESTARTS = 3
 _START_LIMIT_S = 15.0
 _END_LIMIT_S = 30.0
@@ -200,8 +201,9 @@ class AgentRun:
         output = self._fetch_output(record) if record.out_bytes else b""
         stderr = ""
         if record.return_code != 0:
-            words = self.shell.insist('tail -c 2000 "$1" 2>/dev/null', f"{self.path}/{record.id}.err")
-            stderr = printable(words.stdout).strip()
+            script = 'tail -c "$2" "$1" 2>/dev/null'
+            words = self.shell.insist(script, f"{self.path}/{record.id}.err", str(_STDERR_BYTES))
+            stderr = printable(words.stdout, _STDERR_BYTES).strip()
         missing.discard(record.id)
         on_result(
             JobResult(

@@ -28,11 +28,18 @@ _LONGEST_BACK_OFF_S = 8.0
 
 @dataclass(frozen=True, kw_only=True)
 class ModelBatch:
-    """Models that are timed together: files by id, and the canary's."""
+    """Models that are timed together: files by id, and the canary's. ``gone`` are those of a dead host's batch whose
+    files this host does not have."""
 
     files: Mapping[str, DeviceFile]
     canary: DeviceFile
     plan: TimingPlan
+    gone: frozenset[str] = frozenset()
+
+
+class BatchGone(Exception):
+    """A dead host's batch cannot be gone on with: it was not through with a model that this host does not have, and the
+    device has not kept it."""
 
 
 class Progress:
@@ -87,7 +94,11 @@ class BatchTimer:
 
     def time(self, batch: ModelBatch, progress: Progress) -> Iterator[Timing]:
         """Yield each model's timing once. What was fetched is kept for a restarted host until the last one has
-        been taken over."""
+        been taken over.
+
+        Raises:
+            BatchGone: see there; what was yielded counts.
+        """
         runtime = self.device.runtime
         schedule = BatchSchedule(
             tuple(batch.files), batch.plan, runtime.thread_count, runtime.core_mask, self.runner.expected_job_s
@@ -125,7 +136,10 @@ class BatchTimer:
         def make_ready(missing: Sequence[Job]) -> None:
             wait_until_ready(self.device, self.read_state, sleep=self._wait, on_wait=self.on_wait)
             needed = {m for job in missing for m in jobs[job.id][1].model_ids}
-            files = [file for model_id, file in batch.files.items() if model_id in needed]
+            lost = [batch.files[m] for m in needed & batch.gone]
+            if lost and not self.folder.has(lost, self.models_place):
+                raise BatchGone
+            files = [batch.files[m] for m in batch.files if m in needed - batch.gone]
             self.folder.put([*files, batch.canary], self.models_place)
 
         listed = [job for job, _, _ in jobs.values()]

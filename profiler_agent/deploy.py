@@ -14,6 +14,7 @@ from profiler_agent.remote_shell import RemoteShell
 
 CACHE = "cache"
 _SLOWEST_HASH_BYTES_PER_S = 5_000_000
+_LONGEST_CHECK_S = 120.0
 _FILES_PER_CALL = 49  # their names fit into the 4 kB that old phones take for a command
 
 
@@ -59,20 +60,23 @@ class DeviceFolder:
         """
         if place != CACHE:
             self.places_filled.add(place)
-        wanted = list({file.sha256: file for file in files}.values())
-        parts = [wanted[start : start + _FILES_PER_CALL] for start in range(0, len(wanted), _FILES_PER_CALL)]
-        return sum(self._put_some(part, place) for part in parts)
+        return sum(self._put_some(part, place) for part in _parts(files))
+
+    def has(self, files: Sequence[DeviceFile], place: str) -> bool:
+        """Whether all of these are in a folder below ours, and whole; this machine need not have them."""
+        return all(len(self._whole(part, place, _LONGEST_CHECK_S)) == len(part) for part in _parts(files))
 
     def _put_some(self, files: Sequence[DeviceFile], place: str) -> int:
-        names = [file.sha256 for file in files]
-        limit_s = 20.0 + _hashing_s(files)
-        present = self._shell.insist(
-            folder_scripts.CHECK, f"{self.path}/{place}", *names, timeout_s=limit_s
-        ).text.split()
+        present = self._whole(files, place, 20.0 + _hashing_s(files))
         missing = [file for file in files if file.sha256 not in present]
         if missing:
             self._send(missing, place)
         return len(missing)
+
+    def _whole(self, files: Sequence[DeviceFile], place: str, limit_s: float) -> set[str]:
+        names = [file.sha256 for file in files]
+        found = self._shell.insist(folder_scripts.CHECK, f"{self.path}/{place}", *names, timeout_s=limit_s).text
+        return set(found.split()) & set(names)
 
     def _send(self, files: Sequence[DeviceFile], place: str) -> None:
         stage = f"stage-{secrets.token_hex(8)}"
@@ -132,6 +136,12 @@ class DeviceFolder:
                 f"{self.path} on {self._shell.transport.address} could not be removed: {why}. See to whom its files "
                 "belong, and remove it by hand."
             )
+
+
+def _parts(files: Sequence[DeviceFile]) -> list[list[DeviceFile]]:
+    """Each content once, as many at a time as one call takes."""
+    wanted = list({file.sha256: file for file in files}.values())
+    return [wanted[start : start + _FILES_PER_CALL] for start in range(0, len(wanted), _FILES_PER_CALL)]
 
 
 def _hashing_s(files: Sequence[DeviceFile]) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from profiler_agent.agent_facts import are_facts
-from profiler_agent.batch_timing import BatchTimer, ModelBatch, Progress
+from profiler_agent.batch_timing import BatchGone, BatchTimer, ModelBatch, Progress
 from profiler_agent.bundle import AGENT_SCRIPT, DeviceFile, device_file
 from profiler_agent.deploy import DeviceFolder
 from profiler_agent.device import Device, TimingPlan
@@ -220,11 +220,12 @@ class Session:
                 batch = ModelBatch(files=files, canary=canary_file, plan=plan)
                 hashes = {model_id: file.sha256 for model_id, file in files.items()}
                 self._store.set_batch(hashes, canary_file.sha256, plan, self._queue.conditions)
-            for timing in self._use.until_each(self._timer.time(batch, progress)):
-                if timing.model_id in todo:
-                    yield timing
+            with suppress(BatchGone):  # then what is left of them makes another one
+                for timing in self._use.until_each(self._timer.time(batch, progress)):
+                    if todo.pop(timing.model_id, None) is not None:
+                        yield timing
+                todo = {model_id: file for model_id, file in todo.items() if model_id not in batch.files}
             self._store.clear_batch()
-            todo = {model_id: file for model_id, file in todo.items() if model_id not in batch.files}
         if failures := {m: why for m, why in self._timer.failures.items() if m in {x.model_id for x in models}}:
             raise ModelsFailed(failures)
 
@@ -235,9 +236,9 @@ class Session:
         known = [m for m in left if m in todo]
         if not known or any(todo[m].sha256 != left[m] for m in known):
             return None
-        gone = self.device.source_file  # never read: the results of members not asked for are there already
-        files = {m: todo.get(m) or DeviceFile(sha256=sha256, path=gone) for m, sha256 in left.items()}
-        return ModelBatch(files=files, canary=canary, plan=plan)
+        nowhere = self.device.source_file  # never read: most likely all results of these are there already
+        files = {m: todo.get(m) or DeviceFile(sha256=sha256, path=nowhere) for m, sha256 in left.items()}
+        return ModelBatch(files=files, canary=canary, plan=plan, gone=frozenset(left.keys() - todo.keys()))
 
     def _require_fingerprint(self, wanted: str | None, who: str) -> None:
         if wanted is not None and wanted != self._fingerprint:

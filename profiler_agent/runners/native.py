@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from profiler_agent.bundle import DeviceFile, device_file
 from profiler_agent.deploy import DeviceFolder
 from profiler_agent.device import Device, NativeRunner, RuntimeOptions, TimingPlan
-from profiler_agent.errors import ConfigError, RuntimeMissing
+from profiler_agent.errors import AgentFailed, ConfigError, RuntimeMissing
 from profiler_agent.journal import load_object
 from profiler_agent.remote_shell import RemoteShell
 from profiler_agent.runner import Batch, BatchSamples, RuntimeFound, one_process_limit_s, one_process_s
@@ -104,7 +104,15 @@ class NativeHostRunner:
         return one_process_limit_s(batch)
 
     def read(self, output: bytes, batch: Batch) -> BatchSamples:
-        return read_output(output, batch)
+        samples = read_output(output, batch)
+        last = load_object(output.strip().rpartition(b"\n")[2]) or {}
+        threads = last["runtime"].get("threads")
+        if threads != 1:
+            raise AgentFailed(
+                f"LiteRT ran on {threads} threads in the native runner, which is to time one. Use runner.kind "
+                "benchmark_model for this device."
+            )
+        return samples
 
     def culprit(self, output: bytes) -> int | None:
         return culprit_of(output)

@@ -5,6 +5,7 @@ once-crash: crashes the first process that loads it. sick:ORDER: ORDER until a f
 ok. slow:S: takes S seconds. heating: slower from process to process.
 write:FILE=LINE: writes a file. until:TEXT: waits until the agent has noted such a reading of the clocks.
 junk, nan, negative, control, oversized, traversal: hostile output. fail: exit code 3.
+deep: ends itself at its limit, with many calls open.
 """
 
 import json
@@ -35,7 +36,18 @@ def wait_for_reading(text, run_folder):
         time.sleep(0.02)
 
 
-ACTIONS = {"write": write, "until": wait_for_reading, "slow": lambda seconds, _: time.sleep(float(seconds))}
+def end_deep_within(*_):
+    """As faulthandler does."""
+    sys.stderr.write("Timeout (0:00:05)!\n" + '  File "a/long/path/to/a/library.py", line 1 in call\n' * 100)
+    sys.exit(1)
+
+
+ACTIONS = {
+    "write": write,
+    "until": wait_for_reading,
+    "deep": end_deep_within,
+    "slow": lambda seconds, _: time.sleep(float(seconds)),
+}
 
 
 def obey(order, index, run_folder):

@@ -75,6 +75,25 @@ def test_a_batch_half_handed_over_is_not_run_again(local_device, models, fake_py
     assert len(runs_log(fake_python)) == 2
 
 
+@pytest.mark.parametrize("is_cleaned", [True, False])
+def test_a_model_that_nobody_asks_for_any_more_holds_up_no_other(
+    local_device, models, fake_python, tmp_path, is_cleaned
+):
+    """A host died in the middle of a batch; the next one wants fewer models of it, and the device may have lost all."""
+    files = models("ok", "ok", "slow:2")
+
+    def die(done, _):
+        raise RuntimeError("the host dies here")
+
+    with suppress(RuntimeError), open_session(local_device, work_dir=tmp_path / "work") as session:
+        list(session.time_models(files, canary=files[1], on_progress=die))
+    if is_cleaned:
+        clean_device(local_device, even_if_held=True)
+    with open_session(local_device, work_dir=tmp_path / "work") as session:
+        left = files[1:]
+        assert ids_of(session.time_models(left, canary=files[1])) == sorted(file.model_id for file in left)
+
+
 def test_results_that_were_handed_over_are_measured_anew_the_next_time(local_device, models, fake_python, tmp_path):
     files = models("ok")
     for _ in range(2):

@@ -17,6 +17,7 @@ from profiler_agent.stability import judge_timing
     [
         ("crash", r"crashed \(signal 11\)"),
         ("oom", "killed, most likely because the device ran out of memory"),
+        ("deep", "did not end within its time limit"),
         ("fail", r"exit code 3: the runtime \?\[31mrefused"),
     ],
 )

@@ -16,13 +16,15 @@ from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from profiler_agent.bundle import ONDEVICE, runner_bytes, write_runner
 from profiler_agent.check_models import check_model
-from profiler_agent.device import NativeRunner, PythonRunner, RuntimeOptions
-from profiler_agent.errors import ConfigError, ModelsFailed, RuntimeMissing
+from profiler_agent.device import NativeRunner, PythonRunner, RuntimeOptions, TimingPlan
+from profiler_agent.errors import AgentFailed, ConfigError, ModelsFailed, RuntimeMissing
 from profiler_agent.ondevice.runtimes import onnxruntime_runtime
 from profiler_agent.ondevice.runtimes.litert_runtime import open_runtime as open_litert
 from profiler_agent.ondevice.runtimes.litert_runtime import places_of
 from profiler_agent.remote_shell import ShellResult
+from profiler_agent.runner import Batch
 from profiler_agent.runners import make_runner
+from profiler_agent.runners.native import NativeHostRunner
 from profiler_agent.session import ModelFile, open_session
 
 BUILT = Path(__file__).parents[2] / "build" / "profiler_tests"
@@ -167,6 +169,21 @@ def test_the_native_runner_agrees_with_the_python_runner(real_runner):
     assert session.ran_on == "LiteRT CPU"
     fastest = [min(min(s.samples_ms) for s in timings["check"].sessions) for timings in (python, native)]
     assert max(fastest) / min(fastest) < 1.5  # the same kernels; a crowded machine blurs what four rounds tell
+
+
+@pytest.mark.parametrize(("threads", "is_taken"), [(1, True), (4, False), ("null", False)])
+def test_the_native_runner_times_one_thread_or_nothing(threads, is_taken):
+    runner = NativeHostRunner(runtime=RuntimeOptions(name="litert"), machine="any", loader="", litert="", parts={})
+    lines = [f'{{"t":"samples","m":{m},"runs":1,"burst_ns":[1000],"switches":[0]}}' for m in range(2)]
+    end = f'{{"t":"end","models":2,"runtime":{{"threads":{threads},"ran_on":["LiteRT CPU"]}},"seconds":0.3}}'
+    output = "\n".join([*lines, end, ""]).encode()
+    plan = TimingPlan(round_count=1)
+    batch = Batch(model_paths=("/a", "/b"), model_ids=("a", "canary"), seed=0, plan=plan, model_limit_s=1.0)
+    if is_taken:
+        assert runner.read(output, batch).sessions[0].samples_ms == (0.001,)
+    else:
+        with pytest.raises(AgentFailed, match=f"LiteRT ran on {threads if threads == 4 else None} threads"):
+            runner.read(output, batch)
 
 
 def test_a_native_runner_that_was_not_built_is_named_with_the_mend(local_device, tmp_path):
