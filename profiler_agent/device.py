@@ -45,7 +45,7 @@ class RuntimeOptions:
 
     def __post_init__(self) -> None:
         _require(self.thread_count >= 1, f"thread_count is {self.thread_count}; it must be 1 or more.")
-        mask_is_right = self.core_mask is None or bool(re.fullmatch(r"[0-9a-fA-F]{1,32}", self.core_mask))
+        mask_is_right = self.core_mask is None or bool(re.fullmatch(r"[0-9a-fA-F]{1,256}", self.core_mask))
         _require(mask_is_right, f"core_mask is {self.core_mask!r}; write hexadecimal digits such as 'f0'.")
         if self.core_mask is not None:
             core_count = bin(int(self.core_mask, 16)).count("1")

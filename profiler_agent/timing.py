@@ -67,7 +67,7 @@ class Timing:
     def __post_init__(self) -> None:
         if not self.sessions:
             raise AgentOutputError(f"{self.model_id}: a timing needs at least one session.")
-        if self.core_mask is not None and not re.fullmatch("[0-9a-fA-F]{1,32}", self.core_mask):
+        if self.core_mask is not None and not re.fullmatch("[0-9a-fA-F]{1,256}", self.core_mask):
             raise AgentOutputError(f"{self.model_id}: core_mask is {self.core_mask!r}; it holds hexadecimal digits.")
 
 

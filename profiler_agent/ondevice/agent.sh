@@ -95,10 +95,10 @@ temperature_mc() {
 # read_khz NAME: fills $khz with that file of each cluster as a JSON array. Starts no process: it also runs beside the
 # runner, once a second.
 read_khz() {
-    khz=
+    khz='' seen=0
     for policy in /sys/devices/system/cpu/cpufreq/policy*; do
-        [ -d "$policy" ] || continue
-        value=
+        [ -d "$policy" ] && [ $seen -lt $most ] || continue
+        seen=$((seen + 1)) value=''
         [ -r "$policy/$1" ] && read -r value 2>/dev/null <"$policy/$1"
         case $value in '' | *[!0-9]* | 0?*) value=null ;; esac
         khz=$khz${khz:+,}$value
@@ -108,10 +108,10 @@ read_khz() {
 
 # The cores of each cluster, in the order of read_khz
 cluster_cores() {
-    list=
+    list='' seen=0
     for policy in /sys/devices/system/cpu/cpufreq/policy*; do
-        [ -d "$policy" ] || continue
-        cores=
+        [ -d "$policy" ] && [ $seen -lt $most ] || continue
+        seen=$((seen + 1)) cores=''
         for core in $(first "$policy/related_cpus"); do cores=$cores${cores:+,}$(number "$core"); done
         list=$list${list:+,}[$cores]
     done
@@ -124,7 +124,7 @@ read_each() {
     kind=$1 file=$2 list='' seen=0
     shift 2
     for folder in "$@"; do
-        [ -d "$folder" ] && [ $seen -lt 512 ] || continue
+        [ -d "$folder" ] && [ $seen -lt $most ] || continue
         seen=$((seen + 1)) value=''
         [ -r "$folder/$file" ] && read -r value 2>/dev/null <"$folder/$file"
         [ ${#value} -le 40 ] || value=''
@@ -455,6 +455,7 @@ read_journal() {
 }
 
 setsid='' patience=''
+most=256 # clusters and cooling devices that are told of: a large server has one of each per core, a line 64 KiB
 command -v setsid >/dev/null 2>&1 && setsid=setsid
 command -v timeout >/dev/null 2>&1 && patience='timeout 10'
 cores=$(cluster_cores) fixed=null fixed_code=null found_limits=null own_ticks=null

@@ -12,6 +12,7 @@ from profiler_agent.agent_facts import are_facts
 from profiler_agent.bundle import AGENT_SCRIPT
 from profiler_agent.device import Guard
 from profiler_agent.errors import ConfigError, DeviceBatteryLow
+from profiler_agent.journal import MAX_LINE_BYTES
 from profiler_agent.readiness import complaint, wait_until_ready
 
 
@@ -47,6 +48,18 @@ def test_everything_is_null_or_empty_on_a_device_that_tells_nothing(system, shel
     told = facts_of(system, shell)
     assert (told["battery_percent"], told["battery_status"]) == (None, None)
     assert (told["cooling_types"], told["cooling_states"], told["governors"]) == ([], [], [])
+
+
+def test_the_facts_of_a_server_with_a_thousand_cores_fit_into_a_journals_line(system, shell):
+    for core in range(1000):
+        cluster = system / f"sys/devices/system/cpu/cpufreq/policy{core}"
+        limits = dict.fromkeys(("scaling_min_freq", "scaling_max_freq", "scaling_cur_freq"), "3700000")
+        fill(cluster, related_cpus=str(core), scaling_governor="performance", **limits)
+        fill(system / f"sys/class/thermal/cooling_device{core}", type="Processor", cur_state="0")
+    told = facts_of(system, shell)
+    assert len({len(told[name]) for name in ("cluster_cores", "frequencies_khz", "governors", "cooling_types")}) == 1
+    readings = [told["frequencies_khz"]] * 3
+    assert len(json.dumps([told, told, readings], separators=(",", ":"))) < MAX_LINE_BYTES - 1000
 
 
 @pytest.mark.parametrize(

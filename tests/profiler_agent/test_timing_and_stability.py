@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from profiler_agent.clocks import SessionClocks
-from profiler_agent.device import TimingPlan
+from profiler_agent.device import RuntimeOptions, TimingPlan
 from profiler_agent.errors import AgentOutputError
 from profiler_agent.load import SessionLoad
 from profiler_agent.stability import judge_timing, low_quantile_ms
@@ -60,6 +60,12 @@ def test_a_timing_reads_back_as_it_was_written(rounds, runs):
         canary_ms=(),
     )
     assert timing_from_json(timing_to_json(timing(samples))) == timing(samples)
+
+
+def test_a_core_mask_may_name_any_core_of_a_large_server():
+    core_200 = "1" + "0" * 50
+    assert RuntimeOptions(name="litert", core_mask=core_200).core_mask == core_200
+    assert timing(session(1.0), core_mask=core_200).core_mask == core_200
 
 
 def test_clocks_load_and_core_mask_read_back_as_they_were_written():
