@@ -24,6 +24,7 @@ _STDERR_BYTES = 16_000  # the words before a traceback say why a process ended
 _MAX_RESTARTS = 3
 _START_LIMIT_S = 15.0
 _END_LIMIT_S = 30.0
+_LONGEST_SILENCE_S = 120.0  # beyond a job's limit
 POLL_LIMIT_S = 20.0
 _SHORTEST_POLL_S = 0.05
 _POLL_SHARE = 0.05
@@ -116,13 +117,14 @@ class AgentRun:
         """Ask the agent to end; it stops its runner."""
         self.shell.run(run_scripts.STOP, self.path, timeout_s=10)
 
-    def follow(self, ids: Sequence[str], on_result: Callable[[JobResult], None]) -> None:
+    def follow(self, jobs: Sequence[Job], on_result: Callable[[JobResult], None]) -> None:
         """Tail the journal until every job has its result; each is handed over once.
 
         Raises:
             AgentFailed, DeviceBusy, DeviceFull, AgentOutputError, AgentVersionError, LinkLost
         """
-        missing = set(ids)
+        missing = {job.id for job in jobs}
+        longest_s = max((job.limit_s for job in jobs), default=0) + _LONGEST_SILENCE_S
         reader = JournalReader()
         restarts = 0
         bye: Bye | None = None
@@ -152,8 +154,9 @@ class AgentRun:
             elif state == "new" and self.clock_s() - started_s > _START_LIMIT_S:
                 raise AgentFailed(f"The agent did not start on {self.shell.transport.address}: {self._last_words()}")
             else:
+                self._require_words(self.clock_s() - max(since_s, started_s), longest_s)
                 self.sleep(self._pause_s(self.clock_s() - since_s, len(missing)))
-        if self.guard.fixed_performance and ids:
+        if self.guard.fixed_performance and jobs:
             self._await_end(reader, bye)
 
     def _await_end(self, reader: JournalReader, bye: Bye | None) -> None:
@@ -166,6 +169,16 @@ class AgentRun:
             bye = next((record for record in records if isinstance(record, Bye)), None)
             if state == "gone" and bye is None:
                 self.start()
+
+    def _require_words(self, quiet_s: float, longest_s: float) -> None:
+        """The agent ends each job at its limit, and says so. One that lives and does not was stopped, or what watches
+        beside it was ended: nobody on the device would end the wait."""
+        if quiet_s > longest_s:
+            raise AgentFailed(
+                f"The agent on {self.shell.transport.address} has said nothing for {quiet_s:.0f} s, and no job takes "
+                f"longer than {longest_s - _LONGEST_SILENCE_S:.0f} s. Something on the device stopped it. Run "
+                "`proxyless device clean` for this device and start again."
+            )
 
     def _pause_s(self, quiet_s: float, missing_count: int) -> float:
         """Only the last result is waited for by somebody: there a look late costs a small part of the job's time."""

@@ -104,7 +104,9 @@ rm -rf cache
 for run in run-*; do
     [ -r "$run/pid" ] && read -r pid <"$run/pid" || continue
     case $pid in '' | *[!0-9]*) continue ;; esac
-    case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in *"$run"*) kill -TERM "$pid" ;; esac
+    case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in
+    *"$run"*) kill -TERM "$pid" && kill -CONT "$pid" ;; # one that was stopped hears nothing else
+    esac
     count=0
     while [ -d "/proc/$pid" ] && [ $count -lt 30 ]; do
         sleep 0.1

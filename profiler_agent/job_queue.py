@@ -71,7 +71,7 @@ class JobQueue:
             self._take(result, take)
             self.store.keep(result)
 
-        run.follow(ids, take_and_keep)
+        run.follow(jobs, take_and_keep)
         self._current = None
         self.store.clear_open_run()
         self.folder.remove_run(run.name)

@@ -46,7 +46,9 @@ echo "$state"
 STOP = r"""
 cd "$1" || exit 0
 [ -r pid ] && read -r pid <pid || exit 0
-case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in *"${1##*/}"*) kill -TERM "$pid" ;; esac
+case $(tail -c +1 "/proc/$pid/cmdline" 2>/dev/null) in
+*"${1##*/}"*) kill -TERM "$pid" && kill -CONT "$pid" ;; # one that was stopped hears nothing else
+esac
 count=0
 while [ -d "/proc/$pid" ] && [ $count -lt 20 ]; do
     sleep 0.1

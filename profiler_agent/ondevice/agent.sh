@@ -414,7 +414,8 @@ is_forsaken() {
 run_job() {
     [ -e lease_over ] && bye lease 1
     free=$(free_kb)
-    if [ "$(number "${free:-x}")" != null ] && [ "$free" -lt "$min_free_kb" ]; then
+    # a phone's sh takes what 32 bits do not hold for a negative number; ten digits are enough for anybody
+    if [ "$(number "${free:-x}")" != null ] && [ ${#free} -lt 10 ] && [ "$free" -lt "$min_free_kb" ]; then
         bye disk 1 ",\"free_kb\":$free"
     fi
     say "{\"t\":\"start\",\"id\":\"$1\"}"

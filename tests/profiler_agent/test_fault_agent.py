@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from other_shell import SHELLS, OtherShell
 from watching import agent_pid, in_background, run_folders, runs_log, wait_for
 
-from profiler_agent.errors import AgentVersionError, ModelsFailed
+from profiler_agent.cleaning import clean_device
+from profiler_agent.errors import AgentFailed, AgentVersionError, ModelsFailed
 from profiler_agent.session import open_session
 
 
@@ -71,6 +73,41 @@ def test_the_agent_runs_under_every_shell_that_devices_have(local_device, models
     files = models("ok", "crash", "ok")
     with pytest.raises(ModelsFailed), open_session(local_device, transport=OtherShell(tmp_path, shell)) as session:
         assert len(list(session.time_models(files, canary=files[0]))) == 2
+
+
+def test_an_agent_that_something_stopped_is_not_waited_for_for_ever(local_device, models, fake_python, monkeypatch):
+    monkeypatch.setattr("profiler_agent.runner.JOB_MARGIN_S", 0)
+    monkeypatch.setattr("profiler_agent.agent_run._LONGEST_SILENCE_S", 1.0)
+    device = replace(local_device, guard=replace(local_device.guard, model_limit_s=0.5))
+    files = models("ok", "hang")
+    stopped = []
+
+    def stop():
+        wait_for(lambda: len(runs_log(fake_python)) > 0)
+        stopped.append(wait_for(lambda: agent_pid(local_device)))
+        os.kill(stopped[0], signal.SIGSTOP)
+
+    with pytest.raises(AgentFailed, match="has said nothing for"), open_session(device) as session, in_background(stop):
+        list(session.time_models(files, canary=files[0]))
+    wait_for(lambda: not Path(f"/proc/{stopped[0]}").exists())
+
+
+def test_a_stopped_agent_is_ended_by_cleaning(local_device, models, fake_python):
+    files = models("ok", "hang")
+
+    def stop_and_clean():
+        wait_for(lambda: len(runs_log(fake_python)) > 0)
+        pid = wait_for(lambda: agent_pid(local_device))
+        os.kill(pid, signal.SIGSTOP)
+        clean_device(local_device, even_if_held=True)
+        assert not Path(f"/proc/{pid}").exists()
+
+    with (
+        pytest.raises(AgentFailed, match="cleaned by someone else"),
+        open_session(local_device) as session,
+        in_background(stop_and_clean),
+    ):
+        list(session.time_models(files, canary=files[0]))
 
 
 def test_the_agent_is_clean_under_shellcheck():

@@ -1,5 +1,6 @@
 """A full disk is a clear error, and nothing half pushed is used."""
 
+import json
 import os
 import subprocess
 from contextlib import suppress
@@ -8,6 +9,7 @@ from dataclasses import replace
 import pytest
 from watching import in_background, runs_log, wait_for
 
+from profiler_agent.bundle import AGENT_SCRIPT
 from profiler_agent.errors import DeviceFull
 from profiler_agent.session import ModelFile, open_session
 
@@ -26,6 +28,22 @@ def test_a_device_on_which_space_was_freed_goes_on_where_it_was(local_device, mo
         list(session.time_models(files, canary=files[0]))
     with open_session(local_device, work_dir=tmp_path / "work") as session:
         assert len(list(session.time_models(files, canary=files[0]))) == 1
+
+
+@pytest.mark.parametrize(("free_kb", "why"), [(3_000_000_000, "done"), (60_000, "disk"), ("-", "done")])
+def test_a_disk_of_many_terabytes_is_not_taken_for_a_full_one(tmp_path, shell, free_kb, why):
+    df = tmp_path / "bin" / "df"
+    df.parent.mkdir()
+    df.write_text(f"#!/bin/sh\necho /dev/x 9 9 {free_kb} 1% /\n")
+    df.chmod(0o755)
+    run = tmp_path / "run-0123456789abcdef"
+    run.mkdir()
+    for name, text in (("job_list", "job 30\n"), ("runner", "exit 0\n"), ("lease", "0\n")):
+        (run / name).write_text(text)
+    environment = {**os.environ, "PATH": f"{df.parent}:{os.environ['PATH']}"}
+    argv = [*shell, AGENT_SCRIPT, run, "session", "30", "65536", "free"]
+    subprocess.run(argv, stdin=subprocess.DEVNULL, env=environment, timeout=60, check=False)
+    assert json.loads((run / "journal").read_text().splitlines()[-1])["why"] == why
 
 
 @pytest.fixture

@@ -115,6 +115,26 @@ def test_a_device_held_too_long_by_another_host_is_said_busy(local_device, model
             list(session.time_models(files, canary=files[0]))
 
 
+def test_a_host_that_waits_longer_for_its_turn_than_a_job_may_take_gets_it(
+    local_device, models, fake_python, monkeypatch
+):
+    monkeypatch.setattr("profiler_agent.runner.JOB_MARGIN_S", 0)
+    monkeypatch.setattr("profiler_agent.runner.SLOWER_WHEN_BUSY", 0)
+    monkeypatch.setattr("profiler_agent.agent_run._LONGEST_SILENCE_S", 1.0)
+    files = models("ok", "slow:6")
+    plan = replace(local_device.plan, session_count=1, max_sessions=1)
+    quick = replace(local_device, guard=replace(local_device.guard, model_limit_s=1.0))
+
+    def first_host():
+        with open_session(local_device) as session:
+            list(session.time_models(files, canary=files[0], plan=plan))
+
+    with in_background(first_host):
+        wait_for(lambda: len(runs_log(fake_python)) > 0)
+        with open_session(quick) as session:
+            assert len(list(session.time_models(files[:1], canary=files[0]))) == 1
+
+
 # ---- other folders and users -------------------------------------------------------------------------------------
 
 

@@ -1,13 +1,14 @@
 """The real sshd: host keys, our keys, addresses, and boards that stop answering or lack something."""
 
 import subprocess
+import sys
 import time
 from dataclasses import replace
 
 import pytest
 
 from profiler_agent.device import SshLink
-from profiler_agent.errors import ConfigError, DeviceNotReady, LinkLost, LinkRefused
+from profiler_agent.errors import ConfigError, DeviceNotReady, LinkLost, LinkRefused, RuntimeMissing
 from profiler_agent.remote_shell import RemoteShell
 from profiler_agent.transports.ssh import SshTransport
 
@@ -95,6 +96,12 @@ def test_an_address_can_stand_in_the_environment(sshd, monkeypatch, open_link):
     monkeypatch.delenv("PROXYLESS_SSH_HOST")
     with pytest.raises(ConfigError, match="is not set"):
         open_link(replace(sshd.link, host="$PROXYLESS_SSH_HOST"))
+
+
+def test_a_machine_without_paramiko_is_said_with_the_mend(monkeypatch, open_link):
+    monkeypatch.setitem(sys.modules, "paramiko", None)
+    with pytest.raises(RuntimeMissing, match=r"pip install 'proxyless\[agent\]'"):
+        open_link(SshLink(kind="ssh", host="board"))
 
 
 def test_a_user_before_the_host_is_shown_its_own_key(open_link):
