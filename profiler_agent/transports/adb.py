@@ -184,6 +184,8 @@ class AdbTransport:
             return run_bounded(argv, timeout_s)
         except subprocess.TimeoutExpired as error:
             raise LinkLost(f"{self.address} did not answer `adb {arguments[0]}` within {timeout_s:.0f} s.") from error
+        except OSError as error:  # removed, or no more files may be opened
+            raise LinkLost(f"{self._adb} could not be run: {error.strerror}.") from error
 
     def _raise_link_errors(self, done: CommandResult) -> None:
         """adb's own complaints come before anything the device says."""

@@ -39,6 +39,11 @@ class LocalTransport:
             return run_bounded(argv, timeout_s)
         except subprocess.TimeoutExpired as error:
             raise LinkLost(f"A command on this machine took longer than {timeout_s:.0f} s: {argv[0]}.") from error
+        except OSError as error:
+            raise DeviceNotReady(
+                f"{argv[0]} cannot be run on this machine: {error.strerror}. See that it is there, and that PATH leads "
+                "to it."
+            ) from error
 
     def reconnect(self) -> None:
         """Nothing to do: there is no link."""

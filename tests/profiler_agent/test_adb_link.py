@@ -1,6 +1,8 @@
 """What the real adb client says of phones that are not ready, hang or end in mid-command, and what we make of it."""
 
+import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from fault_adbd import FaultAdbd
@@ -67,6 +69,15 @@ def test_an_adb_that_cannot_be_run_is_said_with_the_mend(monkeypatch, tmp_path, 
     assert (local.state, phones.state) == ("ready", "not there")
     assert str(adb) in phones.mend
     assert "transport.adb" in phones.mend
+
+
+def test_an_adb_that_goes_away_while_we_work_is_a_lost_link(adb_device, tmp_path, open_link):
+    adb = tmp_path / "adb"
+    adb.symlink_to(shutil.which("adb"))
+    transport = open_link(replace(adb_device.transport, adb=adb))
+    adb.unlink()
+    with pytest.raises(LinkLost, match="could not be run: No such file"):
+        RemoteShell(transport, reconnect_limit_s=0).run("true")
 
 
 def test_a_push_into_a_full_phone_is_said_so(adb_device, adbd, tmp_path, open_link):

@@ -98,6 +98,12 @@ class WithOnly(LocalTransport):
         return super().run([shutil.which("env"), f"PATH={self._path}", *argv], timeout_s)
 
 
+def test_a_machine_without_a_shell_on_its_path_is_said_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DeviceNotReady, match=r"sh cannot be run on this machine.*PATH"):
+        RemoteShell(LocalTransport()).run("true")
+
+
 def test_a_device_that_cannot_hash_is_refused_with_the_mend(local_device, tmp_path):
     programs = ("sh", "uname", "mkdir", "rm", "cat", "tail", "find", "readlink")
     with (
