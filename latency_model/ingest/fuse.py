@@ -28,6 +28,7 @@ from latency_model.ops import (
 
 _WEIGHTED = (ConvSpec, DepthwiseConvSpec, LinearSpec)
 _ACTIVATED = (*_WEIGHTED, AddSpec)
+_NOTHING: tuple[Primitive, ...] = (AddScalar(0), MultiplyScalar(1))
 
 
 class _Graph:
@@ -90,7 +91,8 @@ def _apply_rules(graph: _Graph) -> bool:
 
 
 def _drop_view(graph: _Graph, node: Node) -> bool:
-    if not isinstance(node.primitive, View):
+    """What moves no data, and x + 0 and x * 1, which runtimes take out (Python's sum() begins with 0)."""
+    if not isinstance(node.primitive, View) and node.primitive not in _NOTHING:
         return False
     graph.drop(node)
     return True

@@ -95,6 +95,8 @@ def ingest_onnx(source: Path | bytes, *, batch: int = 1, unsupported: OnUnsuppor
         raise LatencyModelError(f"Cannot read {name}: {error.strerror}.") from error
     except DecodeError as error:
         raise LatencyModelError(f"{name} is no ONNX model, or a torn one: {error}.") from error
+    if not model.HasField("graph"):  # nothing at all reads as a model without contents
+        raise LatencyModelError(f"{name} is no ONNX model: it holds no graph.")
     nodes, outputs = onnx_primitives(model, batch)
     return _ingested(name, nodes, outputs, unsupported)
 

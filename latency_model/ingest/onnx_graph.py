@@ -10,6 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from latency_model.ingest.onnx_dtype import dtype_of_graph
 from latency_model.ingest.onnx_shapes import known_shapes, with_shapes
 from latency_model.ingest.primitives import (
     AddScalar,
@@ -35,6 +36,7 @@ _SPATIAL_AXES = {2, 3}
 _DROPOUT_MODE = 2  # the input that says whether it is training; missing in inference
 _MOST_CONSTANT_VALUES = 16  # larger constants are weights; only their shapes matter
 
+_DOMAINS = {"", "ai.onnx"}  # an operator of another domain is another one, whatever its name
 _ACTIVATIONS: dict[str, Activation] = {"Relu": "relu", "HardSwish": "hswish", "Sigmoid": "sigmoid"}
 _VIEWS = {
     "Identity",
@@ -65,7 +67,7 @@ class _Reader:
         graph = model.graph
         self._graph = graph
         self.outputs = [value.name for value in graph.output]
-        self._dtype: Dtype = _dtype_of(graph)
+        self._dtype: Dtype = dtype_of_graph(graph)
         self._shapes = known_shapes(graph)
         self._constants: dict[str, NDArray[Any] | None] = {}  # None: a constant whose numbers do not matter
         for tensor in graph.initializer:
@@ -74,8 +76,7 @@ class _Reader:
     def nodes(self) -> Iterator[Node]:
         for node in self._graph.node:
             if node.op_type == "Constant":
-                tensors = [attribute.t for attribute in node.attribute if attribute.name == "value"]
-                self._note_constant(node.output[0], tensors[0] if tensors else None)
+                self._note_constant(node.output[0], _tensor_of(node))
                 continue
             names = (*node.input, *_captured(node))
             inputs = tuple(name for name in names if name and name not in self._constants)
@@ -94,6 +95,8 @@ class _Reader:
                 self._constants[name] = numpy_helper.to_array(tensor)
 
     def _primitive(self, node: onnx.NodeProto, inputs: tuple[str, ...]) -> Primitive:
+        if node.domain not in _DOMAINS:
+            return Unsupported(operator=f"{node.domain}::{node.op_type}", why="no op spec stands for it")
         if node.op_type in _VIEWS and len(inputs) == 1:
             return View()
         if any(True for _ in _branches(node)):
@@ -151,6 +154,10 @@ class _Reader:
     def matmul(self, node: onnx.NodeProto) -> Primitive:
         if node.input[1] not in self._constants:
             return Unsupported(operator=node.op_type, why="a product of two activations")
+        if _attributes(node).get("transA", 0):
+            return Unsupported(operator=node.op_type, why="its input is transposed")
+        if any(name and name not in self._constants for name in node.input[2:]):
+            return Unsupported(operator=node.op_type, why="it adds an activation")
         return linear_primitive(node.op_type, self._shapes[node.input[0]], self._shapes[node.output[0]], self._dtype)
 
     def pool(self, node: onnx.NodeProto) -> Primitive:
@@ -277,18 +284,16 @@ def _captured(node: onnx.NodeProto) -> Iterator[str]:
         yield from (value.name for value in graph.output if value.name not in own)
 
 
+def _tensor_of(constant: onnx.NodeProto) -> onnx.TensorProto | None:
+    """What a node of type Constant holds; None of text and of sparse tensors."""
+    (attribute,) = constant.attribute
+    tensor: onnx.TensorProto | None = None
+    if attribute.name == "value":
+        tensor = attribute.t
+    elif attribute.name in {"value_float", "value_floats", "value_int", "value_ints"}:
+        tensor = numpy_helper.from_array(np.asarray(helper.get_attribute_value(attribute)))
+    return tensor
+
+
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-
-
-def _dtype_of(graph: onnx.GraphProto) -> Dtype:
-    """int8 where numbers are quantised on the way or come out as such, fp16 where weights are stored in half."""
-    are_given_out = {value.type.tensor_type.elem_type for value in graph.output} <= {
-        TensorProto.UINT8,
-        TensorProto.INT8,
-    }
-    if are_given_out or any(node.op_type == "QuantizeLinear" for node in graph.node):
-        return "int8"
-    if any(tensor.data_type == TensorProto.FLOAT16 for tensor in graph.initializer):
-        return "fp16"
-    return "fp32"

@@ -15,7 +15,7 @@ def with_shapes(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
     """A copy in which every shape is written down that can be told. An open first dimension becomes ``batch``.
 
     Raises:
-        LatencyModelError: another dimension of an input has no number.
+        LatencyModelError: another dimension of an input has no number, or the model contradicts itself.
     """
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
@@ -25,10 +25,10 @@ def with_shapes(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
         dims = value.type.tensor_type.shape.dim
         if value.name in weights or not dims:
             continue
-        if not dims[0].HasField("dim_value"):
+        if dims[0].dim_value < 1:  # not given, or 0 or -1 as some exporters write it
             dims[0].dim_value = batch
             is_open = True
-        if not all(dim.HasField("dim_value") for dim in dims):
+        if not all(dim.dim_value > 0 for dim in dims):
             raise LatencyModelError(
                 f"Input {value.name!r} has the shape ({', '.join(_text(dim) for dim in dims)}): only the first "
                 "dimension may be open. Export the model with a fixed image size."
@@ -37,7 +37,13 @@ def with_shapes(model: onnx.ModelProto, batch: int) -> onnx.ModelProto:
         del fixed.graph.value_info[:]
         for value in fixed.graph.output:
             value.type.tensor_type.ClearField("shape")
-    return shape_inference.infer_shapes(fixed, data_prop=True)
+    try:
+        return shape_inference.infer_shapes(fixed, data_prop=True)
+    except shape_inference.InferenceError as error:
+        raise LatencyModelError(
+            f"The ONNX model contradicts itself: {str(error).strip()[:300]}. Export it again, and see what "
+            "onnx.checker.check_model says of it."
+        ) from error
 
 
 def known_shapes(graph: onnx.GraphProto) -> dict[str, Shape]:

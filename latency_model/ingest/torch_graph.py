@@ -30,9 +30,9 @@ from latency_model.ingest.primitives import (
     pad_primitive,
     pool_primitive,
 )
+from latency_model.ingest.torch_dtype import dtype_of_program
 from latency_model.ops import Activation, ActivationSpec, AddSpec, Dtype, PoolKind, Shape
 
-_DTYPE: Dtype = "fp32"
 _SPATIAL_AXES = {2, 3}
 
 _ACTIVATIONS: dict[str, Activation] = {
@@ -87,6 +87,7 @@ class _Reader:
     """Walks over the exported graph once. What is computed from parameters alone counts as a constant."""
 
     def __init__(self, program: torch.export.ExportedProgram) -> None:
+        self._dtype = dtype_of_program(program)
         self._activations = set(program.graph_signature.user_inputs)
         self.nodes: list[Node] = []
         for node in program.graph.nodes:
@@ -94,7 +95,7 @@ class _Reader:
                 self._read(node)
 
     def _read(self, node: fx.Node) -> None:
-        inputs = tuple(source.name for source in node.all_input_nodes if source.name in self._activations)
+        inputs = tuple(name for name in _sources(node) if name in self._activations)
         if not inputs or not isinstance(_value(node), Tensor):  # constants, sizes, or a check that computes nothing
             return
         self._activations.add(node.name)
@@ -106,10 +107,11 @@ class _Reader:
         if name in _VIEWS:
             return View()
         if name in _ACTIVATIONS:
-            return _activation(node, _ACTIVATIONS[name])
+            return _activation(node, _ACTIVATIONS[name], self._dtype)
         handler = _HANDLERS.get(name)
         if handler is None:
-            return Unsupported(operator=str(node.target), why="no op spec stands for it")
+            why = "leave torch.no_grad() and its like out of forward()" if name.startswith("wrap_with_") else ""
+            return Unsupported(operator=str(node.target), why=why or "no op spec stands for it")
         return handler(self, node)
 
     def clamp(self, node: fx.Node) -> Primitive:
@@ -117,15 +119,17 @@ class _Reader:
         if _operator(node) == "hardtanh":
             low, high = (-1.0 if low is None else low), (1.0 if high is None else high)
         if (low, high) == (0, 6):
-            return _activation(node, "relu6")
+            return _activation(node, "relu6", self._dtype)
         if low == 0 and high is None:
-            return _activation(node, "relu")
+            return _activation(node, "relu", self._dtype)
         return Unsupported(operator=str(node.target), why=f"limits {low} and {high} are none of relu and relu6")
 
     def conv(self, node: fx.Node) -> Primitive:
         arguments = _arguments(node)
         if arguments.get("transposed", False):
             return Unsupported(operator=str(node.target), why="a transposed convolution")
+        if not self._is_constant(arguments["weight"]):
+            return Unsupported(operator=str(node.target), why="its weight is computed from the input")
         weight = _shape(arguments["weight"])
         rank = len(weight) - 2
         window = Window(
@@ -135,13 +139,20 @@ class _Reader:
             dilations=_pair(arguments.get("dilation"), rank),
         )
         x = arguments.get("input")
-        return conv_primitive(window, _shape(x), _shape(node), groups=arguments.get("groups", 1), dtype=_DTYPE)
+        return conv_primitive(window, _shape(x), _shape(node), groups=arguments.get("groups", 1), dtype=self._dtype)
 
     def linear(self, node: fx.Node) -> Primitive:
-        return linear_primitive(str(node.target), _shape(node.args[0]), _shape(node), _DTYPE)
+        return self._linear(node, *node.args[:2])
 
     def addmm(self, node: fx.Node) -> Primitive:
-        return linear_primitive(str(node.target), _shape(node.args[1]), _shape(node), _DTYPE)
+        if not self._is_constant(node.args[0]):
+            return Unsupported(operator=str(node.target), why="it adds an activation")
+        return self._linear(node, *node.args[1:3])
+
+    def _linear(self, node: fx.Node, x: Any, weight: Any) -> Primitive:
+        if not self._is_constant(weight):
+            return Unsupported(operator=str(node.target), why="a product of two activations")
+        return linear_primitive(str(node.target), _shape(x), _shape(node), self._dtype)
 
     def batch_norm(self, node: fx.Node) -> Primitive:
         if _arguments(node).get("training", False):
@@ -162,24 +173,26 @@ class _Reader:
         window = Window(
             operator=str(node.target), kernel=kernel, strides=strides, dilations=dilations, is_padded=is_padded
         )
-        return pool_primitive(window, _shape(node.args[0]), _shape(node), pool=pool, dtype=_DTYPE)
+        return pool_primitive(window, _shape(node.args[0]), _shape(node), pool=pool, dtype=self._dtype)
 
     def adaptive_pool(self, node: fx.Node) -> Primitive:
+        if _shape(node) == _shape(node.args[0]):
+            return View()
         if _shape(node)[2:] != (1, 1):
             return Unsupported(operator=str(node.target), why=f"to {_shape(node)[2:]}, not to one pixel")
-        return global_average_primitive(str(node.target), _shape(node.args[0]), _DTYPE)
+        return global_average_primitive(str(node.target), _shape(node.args[0]), self._dtype)
 
     def mean(self, node: fx.Node) -> Primitive:
         shape = _shape(node.args[0])
         axes = node.args[1] if len(node.args) > 1 else None
         if not isinstance(axes, Sequence) or {int(str(axis)) % len(shape) for axis in axes} != _SPATIAL_AXES:
             return Unsupported(operator=str(node.target), why=f"over the axes {axes}, not over all pixels")
-        return global_average_primitive(str(node.target), shape, _DTYPE)
+        return global_average_primitive(str(node.target), shape, self._dtype)
 
     def pad(self, node: fx.Node) -> Primitive:
         if (mode := _arguments(node).get("mode", "constant")) != "constant":
             return Unsupported(operator=str(node.target), why=f"its mode is {mode!r}, not 'constant'")
-        return pad_primitive(str(node.target), _shape(node.args[0]), _shape(node), _DTYPE)
+        return pad_primitive(str(node.target), _shape(node.args[0]), _shape(node), self._dtype)
 
     def add(self, node: fx.Node) -> Primitive:
         left, right = node.args[:2]
@@ -188,7 +201,7 @@ class _Reader:
             return AddScalar(sign * right)
         if self._is_constant(left) or self._is_constant(right):
             return self._with_constant(node)
-        image = image_fields(_shape(left), _DTYPE)
+        image = image_fields(_shape(left), self._dtype)
         if sign == 1 and _shape(left) == _shape(right) and image is not None:
             return AddSpec(**image)
         return Unsupported(operator=str(node.target), why=f"of {_shape(left)} and {_shape(right)}")
@@ -217,11 +230,14 @@ _HANDLERS: Mapping[str, Callable[[_Reader, fx.Node], Primitive]] = {
     "convolution": _Reader.conv,
     "linear": _Reader.linear,
     "addmm": _Reader.addmm,
+    "matmul": _Reader.linear,
+    "mm": _Reader.linear,
     "batch_norm": _Reader.batch_norm,
     "_native_batch_norm_legit_no_training": _Reader.batch_norm,
     "dropout": _Reader.dropout,
     "hardtanh": _Reader.clamp,
     "clamp": _Reader.clamp,
+    "clamp_min": _Reader.clamp,
     "max_pool2d": partial(_Reader.pool, pool="max"),
     "max_pool2d_with_indices": partial(_Reader.pool, pool="max"),
     "avg_pool2d": partial(_Reader.pool, pool="average"),
@@ -234,6 +250,13 @@ _HANDLERS: Mapping[str, Callable[[_Reader, fx.Node], Primitive]] = {
     "mul": _Reader.multiply,
     "div": _Reader.multiply,
 }
+
+
+def _sources(node: fx.Node) -> list[str]:
+    """The values that a node reads, each as often as it reads it."""
+    names: list[str] = []
+    fx.node.map_arg((node.args, node.kwargs), lambda source: names.append(source.name))
+    return names
 
 
 def _operator(node: fx.Node) -> str:
@@ -251,12 +274,12 @@ def _name(node: fx.Node) -> str:
     return f"{path}:{node.name}" if path else node.name
 
 
-def _activation(node: fx.Node, activation: Activation) -> ActivationSpec:
-    image = image_fields(_shape(node), _DTYPE)
+def _activation(node: fx.Node, activation: Activation, dtype: Dtype) -> ActivationSpec:
+    image = image_fields(_shape(node), dtype)
     if image is None:  # on a vector: only as part of the linear layer before it
         batch, *features = _shape(node)
         channels = math.prod(features)
-        image = {"batch": batch, "dtype": _DTYPE, "in_channels": channels, "in_height": 1, "in_width": 1}
+        image = {"batch": batch, "dtype": dtype, "in_channels": channels, "in_height": 1, "in_width": 1}
     return ActivationSpec(activation=activation, **image)
 
 

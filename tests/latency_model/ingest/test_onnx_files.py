@@ -22,7 +22,9 @@ def test_an_onnx_file_of_ours_comes_back_as_the_kernels_that_it_was_made_of(dtyp
     assert ingest_onnx(model).ops == ingest_network(network).ops
 
 
-def onnx_model(nodes: list[onnx.NodeProto], shape: list[int | str], *weights: onnx.TensorProto) -> bytes:
+def onnx_model(
+    nodes: list[onnx.NodeProto], shape: list[int | str], *weights: onnx.TensorProto, domains: tuple[str, ...] = ("",)
+) -> bytes:
     graph = helper.make_graph(
         nodes,
         "foreign",
@@ -30,7 +32,9 @@ def onnx_model(nodes: list[onnx.NodeProto], shape: list[int | str], *weights: on
         [untyped("y")],
         list(weights),
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString()
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid(domain, 17) for domain in domains]
+    ).SerializeToString()
 
 
 def untyped(name: str) -> onnx.ValueInfoProto:
@@ -146,3 +150,61 @@ def test_a_file_that_is_no_onnx_model_or_is_not_there_is_refused(tmp_path):
         ingest_onnx(b"\xff\xfe not a model")
     with pytest.raises(LatencyModelError, match="Cannot read"):
         ingest_onnx(tmp_path / "absent.onnx")
+    with pytest.raises(LatencyModelError, match="holds no graph"):
+        ingest_onnx(b"")
+
+
+@pytest.mark.parametrize("open_batch", [0, -1])
+def test_a_batch_of_0_or_minus_1_in_an_onnx_file_is_an_open_one(open_batch):
+    model = onnx_model([CONV], [open_batch, 8, 14, 14], weight("w", 8, 1, 3, 3))
+    assert [op.batch for op in ingest_onnx(model, batch=3).ops] == [3]
+
+
+@pytest.mark.parametrize("number", [TensorProto.DOUBLE, TensorProto.BFLOAT16, TensorProto.FLOAT8E4M3FN])
+def test_weights_of_a_format_without_a_spec_are_refused_by_name(number):
+    size = {TensorProto.DOUBLE: 8, TensorProto.BFLOAT16: 2}.get(number, 1)
+    other = helper.make_tensor("w", number, (8, 1, 3, 3), bytes(72 * size), raw=True)
+    with pytest.raises(LatencyModelError, match=r"'w' holds .* numbers; op specs have fp32, fp16 and int8"):
+        ingest_onnx(onnx_model([CONV], [1, 8, 14, 14], other))
+
+
+def test_half_weights_that_stand_in_constant_nodes_are_half_weights():
+    half = helper.make_tensor("w", TensorProto.FLOAT16, (8, 1, 3, 3), bytes(144), raw=True)
+    model = onnx_model([helper.make_node("Constant", [], ["w"], value=half), CONV], [1, 8, 14, 14])
+    assert [op.dtype for op in ingest_onnx(model).ops] == ["fp16"]
+
+
+def test_limits_and_addends_that_stand_in_constant_nodes_as_bare_numbers_are_read():
+    numbers = [
+        helper.make_node("Constant", [], [name], value_float=value) for name, value in (("low", 0.0), ("high", 6.0))
+    ]
+    nodes = [*numbers, CONV, helper.make_node("Clip", ["c", "low", "high"], ["y"])]
+    (kernel,) = ingest_onnx(onnx_model(nodes, [1, 8, 14, 14], weight("w", 8, 1, 3, 3))).ops
+    assert kernel.activation == "relu6"
+
+
+@pytest.mark.parametrize(
+    ("node", "why"),
+    [
+        (helper.make_node("Gemm", ["f", "fc"], ["y"], transA=1), "its input is transposed"),
+        (helper.make_node("Gemm", ["f", "fc", "f"], ["y"]), "it adds an activation"),
+    ],
+    ids=["transposed", "sum"],
+)
+def test_a_matrix_product_that_is_no_layer_on_features_is_refused(node, why):
+    nodes = [helper.make_node("GlobalAveragePool", ["x"], ["g"]), helper.make_node("Flatten", ["g"], ["f"]), node]
+    with pytest.raises(UnsupportedOpsError, match=why):
+        ingest_onnx(onnx_model(nodes, [8, 8, 14, 14], weight("fc", 8, 8)))
+
+
+@pytest.mark.parametrize("name", ["Identity", "Relu"])
+def test_an_operator_of_another_domain_is_not_taken_for_the_one_of_that_name(name):
+    nodes = [helper.make_node(name, ["x"], ["y"], domain="made.up")]
+    with pytest.raises(UnsupportedOpsError, match=f"made.up::{name}"):
+        ingest_onnx(onnx_model(nodes, [1, 8, 14, 14], domains=("", "made.up")))
+
+
+def test_an_onnx_file_that_contradicts_itself_is_refused_with_what_it_contradicts():
+    nodes = [helper.make_node("Relu", ["x"], ["y"], domain="made.up")]
+    with pytest.raises(LatencyModelError, match=r"contradicts itself.*made\.up"):
+        ingest_onnx(onnx_model(nodes, [1, 8, 14, 14]))

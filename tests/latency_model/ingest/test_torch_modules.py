@@ -147,3 +147,58 @@ def test_a_module_in_training_mode_or_of_other_shapes_is_refused_with_the_mend()
         ingest_module(SmallMobileNet(), (IMAGE,))
     with pytest.raises(LatencyModelError, match="shapes of the example inputs"):
         ingest_module(SmallMobileNet().eval(), (torch.zeros(1, 5, 32, 32),))
+
+
+class Around(nn.Module):
+    """A convolution, and what a function makes of its output."""
+
+    def __init__(self, after) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.matrix = nn.Parameter(torch.zeros(8, 5))
+        self.after = after
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.after(self, self.conv(x))
+
+
+def test_a_value_that_is_multiplied_by_itself_is_refused_by_name():
+    with pytest.raises(UnsupportedOpsError, match="Multiply"):
+        ingest_module(Around(lambda _, y: y * y).eval(), (IMAGE,))
+
+
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [
+        (lambda _, y: functional.conv2d(y, y.mean((2, 3)).view(1, 8, 1, 1)), "its weight is computed from the input"),
+        (lambda _, y: functional.linear(y.mean((2, 3)), y.mean((2, 3))), "a product of two activations"),
+        (lambda own, y: torch.addmm(y.mean((2, 3))[:, :5], y.mean((2, 3)), own.matrix), "it adds an activation"),
+    ],
+    ids=["convolution", "product", "sum"],
+)
+def test_weights_that_are_computed_from_the_input_are_no_layer_of_ours(after, why):
+    with pytest.raises(UnsupportedOpsError, match=why):
+        ingest_module(Around(after).eval(), (IMAGE,))
+
+
+@pytest.mark.parametrize(
+    ("after", "kinds"),
+    [
+        (lambda _, y: sum([y, y]), ["conv", "add"]),
+        (lambda _, y: functional.adaptive_avg_pool2d(y * 1, 32), ["conv"]),
+        (lambda own, y: y.mean((2, 3)) @ own.matrix, ["conv", "pool", "linear"]),
+        (lambda _, y: y.clamp_min(0), ["conv"]),
+    ],
+    ids=["sum", "as large as before", "matrix", "clamp"],
+)
+def test_other_spellings_of_what_our_specs_have_are_read(after, kinds):
+    assert [op.kind for op in ingest_module(Around(after).eval(), (IMAGE,)).ops] == kinds
+
+
+def test_a_module_in_half_precision_has_kernels_of_that_dtype_and_other_formats_are_refused():
+    module = Around(lambda _, y: y.relu()).eval()
+    (kernel,) = ingest_module(module.half(), (IMAGE.half(),)).ops
+    assert kernel.dtype == "fp16"
+    for dtype in (torch.bfloat16, torch.float64):
+        with pytest.raises(LatencyModelError, match=rf"computes in {dtype}.*Call float"):
+            ingest_module(module.to(dtype), (IMAGE.to(dtype),))
