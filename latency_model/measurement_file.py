@@ -14,6 +14,7 @@ from latency_model.errors import MeasurementError, SchemaError
 from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSet
 from latency_model.network import network_from_json, network_to_json
 from profiler_agent.device import TimingPlan
+from profiler_agent.errors import AgentOutputError
 from profiler_agent.stability import StabilityReport, Verdict
 from profiler_agent.timing import timing_from_json, timing_to_json
 
@@ -64,6 +65,8 @@ def measurement_from_json(data: object) -> Measurement:
             timing=timing,
             report=report,
         )
+    except AgentOutputError as error:
+        raise MeasurementError(f"{error} Remove the line and measure it again.") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MeasurementError(f"Not a measurement: {error!r}. Remove the line and measure it again.") from error
     _check_report(report)

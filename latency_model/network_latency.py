@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from latency_model.array_files import read_arrays
 from latency_model.correction import Correction, network_row, op_parts, op_rows, unseen_variance
 from latency_model.errors import PredictorMismatchError, UnknownOpError
 from latency_model.features import FloatArray, is_free
@@ -20,7 +21,7 @@ from latency_model.other_confidence import KeptScores
 from latency_model.posterior import LinearPosterior
 from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.protocol import LatencyPredictor
-from latency_model.predictors.store import load_predictor, read_json, save_predictor, write_json
+from latency_model.predictors.store import load_predictor, read_json, save_predictor, whole_folder, write_json
 
 SCHEMA = 2
 _READS = (1, 2)  # schema 1 named neither accelerator nor cores
@@ -191,28 +192,32 @@ def load_network_latency(folder: Path) -> NetworkLatency:
     """Read a saved NetworkLatency back.
 
     Raises:
-        SchemaError: none in the folder, or one of a version that this one does not read.
+        SchemaError: none in the folder, a damaged one, or one of a version that this one does not read.
     """
     data = read_json(folder / _FILE, "predictor", *_READS)
-    with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
-        posterior = LinearPosterior(arrays["mean"], arrays["covariance"], float(data["log_evidence"]))
-        shared_scale = arrays["shared_scale"]
-        kept = None
-        if "kept_networks" in arrays and len(arrays["kept_networks"]):
-            kept = KeptScores(networks=arrays["kept_networks"], hidden=arrays["kept_hidden"])
+    op_predictor = load_predictor(folder / "op_predictor")
+    with whole_folder(folder):
+        return _restored(data, op_predictor, folder)
+
+
+def _restored(data: dict[str, Any], op_predictor: LatencyPredictor, folder: Path) -> NetworkLatency:
+    arrays = read_arrays(folder / _ARRAYS)
+    kept = None
+    if "kept_networks" in arrays and len(arrays["kept_networks"]):
+        kept = KeptScores(networks=arrays["kept_networks"], hidden=arrays["kept_hidden"])
     provenance = dict(data["provenance"])
     identity = DeviceIdentity(**provenance.pop("identity"))
     source = provenance.pop("source", None)
     return NetworkLatency(
-        op_predictor=load_predictor(folder / "op_predictor"),
+        op_predictor=op_predictor,
         sum_factor=data["sum_factor"],
         kernel_ms=data["kernel_ms"],
         affine_constant_ms=data["affine_constant_ms"],
         correction=Correction(
             ops=tuple(op_from_json(op) for op in data["corrected_ops"]),
-            posterior=posterior,
+            posterior=LinearPosterior(arrays["mean"], arrays["covariance"], float(data["log_evidence"])),
             op_spread=data["op_spread"],
-            shared_scale=shared_scale,
+            shared_scale=arrays["shared_scale"],
         ),
         noise_share=data["noise_share"],
         interval_factor=data["interval_factor"],

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from latency_model.array_files import read_arrays
 from latency_model.features import FloatArray
 from latency_model.predictors.corrected import CorrectedPredictor, RegressorClass
 
@@ -73,8 +74,7 @@ class Mlp:
 
     @classmethod
     def load(cls, folder: Path) -> Mlp:
-        with np.load(folder / _FILE, allow_pickle=False) as arrays:
-            return cls({name: arrays[name] for name in arrays.files})
+        return cls(read_arrays(folder / _FILE))
 
 
 class MlpPredictor(CorrectedPredictor):

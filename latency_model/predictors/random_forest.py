@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from latency_model.array_files import read_arrays
 from latency_model.features import FloatArray
 from latency_model.predictors.conformal import IndexArray
 from latency_model.predictors.corrected import CorrectedPredictor, RegressorClass
@@ -99,8 +100,8 @@ class Forest:
 
     @classmethod
     def load(cls, folder: Path) -> Forest:
-        with np.load(folder / _FILE, allow_pickle=False) as arrays:
-            return cls(arrays["roots"], {name: arrays[name] for name in _NODE_ARRAYS})
+        arrays = read_arrays(folder / _FILE)
+        return cls(arrays["roots"], {name: arrays[name] for name in _NODE_ARRAYS})
 
 
 def _rounded_down(thresholds: FloatArray) -> npt.NDArray[np.float32]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from latency_model.errors import SchemaError
+from latency_model.errors import LatencyModelError, SchemaError
 from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.mlp import MlpPredictor
 from latency_model.predictors.protocol import LatencyPredictor
@@ -47,14 +51,34 @@ def load_predictor(folder: Path) -> LatencyPredictor:
     """Read a predictor back.
 
     Raises:
-        SchemaError: no predictor in the folder, one of a later version, or of an unknown kind.
+        SchemaError: no predictor in the folder, a damaged one, one of a later version, or of an unknown kind.
     """
     data = read_json(folder / _FILE, "predictor", SCHEMA)
     kind = data.get("kind")
     if kind not in PREDICTORS:
         raise SchemaError(f"{folder / _FILE} holds a {kind!r} predictor; this version knows {', '.join(PREDICTORS)}.")
-    restored: LatencyPredictor = PREDICTORS[kind].restore(data, folder, float(data["confidence"]))
+    with whole_folder(folder):
+        restored: LatencyPredictor = PREDICTORS[kind].restore(data, folder, float(data["confidence"]))
     return restored
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[None]:
+    """Says of files that are damaged, missing or without a field that they are.
+
+    Raises:
+        SchemaError: what is done within meets such a file.
+    """
+    try:
+        yield
+    except LatencyModelError:
+        raise
+    except (AttributeError, EOFError, LookupError, OSError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as e:
+        what = (str(e).strip().splitlines() or [""])[0][:200]  # a library may show its stack below
+        raise SchemaError(
+            f"The predictor in {folder} is damaged or incomplete ({type(e).__name__}: {what}). Restore the folder, or "
+            "fit the predictor again."
+        ) from e
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:
@@ -74,7 +98,7 @@ def read_json(path: Path, what: str, *schemas: int) -> dict[str, Any]:
         raise SchemaError(f"No {what} at {path}. Make one with `proxyless fit`, or check the path.")
     try:
         data = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no text
         raise SchemaError(f"{path} is no JSON ({error}). Restore it, or fit the {what} again.") from error
     found = data.get("schema") if isinstance(data, dict) else None
     if found not in schemas:

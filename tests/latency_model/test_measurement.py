@@ -178,6 +178,16 @@ def test_a_line_whose_latency_is_none_is_refused_with_its_number(device, tmp_pat
         read_measurements(path)
 
 
+def test_a_line_whose_raw_samples_are_no_times_is_refused_with_its_number(device, tmp_path):
+    path = tmp_path / "measurements.jsonl"
+    append_measurement(path, device.measurement(single_op_network(CONV)))
+    data = json.loads(path.read_text())
+    data["timing"]["sessions"][0]["samples_ms"][0] = -5
+    path.write_text(path.read_text() + json.dumps(data) + "\n")
+    with pytest.raises(MeasurementError, match=r"measurements\.jsonl, line 2: samples_ms holds -5.*Remove the line"):
+        read_measurements(path)
+
+
 def test_a_file_in_other_units_is_not_fitted(device, make_networks, make_space_ops):
     networks = make_networks(8)
     in_nanoseconds = MeasurementSet(

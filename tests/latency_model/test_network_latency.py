@@ -124,6 +124,19 @@ def test_a_saved_network_predictor_of_a_later_version_is_refused(profiled, tmp_p
         load_network_latency(tmp_path)
 
 
+@pytest.mark.parametrize("file", ["network_latency.npz", "network_latency.json", "op_predictor/predictor.json"])
+@pytest.mark.parametrize("content", [b"", b"abc", b"\xff\xfe", b'{"schema": 1}', None])
+def test_a_damaged_or_incomplete_predictor_is_refused_with_the_mend(file, content, profiled, tmp_path):
+    fit_predictor(profiled[0], "table").save(tmp_path)
+    (tmp_path / file).unlink()
+    if content is not None:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(
+        SchemaError, match=r"fit the predictor again|with `proxyless fit`|make the predictor again|this version knows"
+    ):
+        load_network_latency(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "what"),
     [

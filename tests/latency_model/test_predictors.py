@@ -169,6 +169,15 @@ def test_a_saved_predictor_of_a_later_version_is_refused(device, tmp_path):
         load_predictor(tmp_path)
 
 
+@pytest.mark.parametrize("kind", [XGBoostPredictor, RandomForestPredictor, MlpPredictor])
+def test_a_saved_regressor_with_a_torn_file_is_refused_with_the_mend(device, kind, tmp_path):
+    save_predictor(kind.fit(timings_of(device, convs(30))), tmp_path)
+    (arrays,) = (path for path in tmp_path.iterdir() if path.name != "predictor.json")
+    arrays.write_bytes(arrays.read_bytes()[:100])
+    with pytest.raises(SchemaError, match=r"damaged or incomplete .* fit the predictor again"):
+        load_predictor(tmp_path)
+
+
 def test_trees_ask_for_enough_ops(device):
     with pytest.raises(TooFewSamplesError, match="3 measured ops; the xgboost model needs 10"):
         XGBoostPredictor.fit(timings_of(device, convs(3)))
