@@ -40,7 +40,7 @@ def table_claims(folder: Path, options: Options) -> Iterator[Claim]:
                 else (f"{name}, leave-one-out MAPE", f"<= {_AIM}")
             )
             yield not_measured(what, aim, f"no {folder / name}")
-    for path in sorted(folder.glob("*/*.yaml")):
+    for path in sorted((*folder.glob("*/*.yaml"), *folder.glob("*/*.yml"))):
         name = f"{path.parent.name}/{path.name}"
         try:
             table, wrong = read_table(path)

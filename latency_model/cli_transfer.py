@@ -15,6 +15,7 @@ from latency_model.cli_options import JsonOption
 
 if TYPE_CHECKING:
     from latency_model.few_shot.transfer import Pool
+    from latency_model.measurement import MeasurementSet
     from latency_model.network import NetworkSpec
     from latency_model.network_files import NetworkResolver
     from latency_model.network_latency import NetworkLatency
@@ -57,20 +58,19 @@ def transfer_command(  # noqa: PLR0913, PLR0917 - one option each
     Example: proxyless transfer new.jsonl phone_a.jsonl phone_b.jsonl --out predictors/new
     """
     from latency_model.few_shot.transfer import choose_networks_to_measure
-    from latency_model.fit import fit_predictor
     from latency_model.measurement_file import read_measurements
     from latency_model.source_pool import pool_of
     from latency_model.transferred import transferred_predictor
 
+    measured = None if choose is not None or not target.is_file() else read_measurements(target)
     known = [read_measurements(path) for path in sources]
-    predictors = [fit_predictor(measurements) for measurements in known]
+    predictors = [_fit_source(path, measurements) for path, measurements in zip(sources, known, strict=True)]
     extra = _read_specs(networks or [], context.obj)
-    if choose is not None or not target.is_file():
+    if measured is None:
         found = pool_of(known, predictors, extra, None)
         rows = choose_networks_to_measure(found.pool, choose or USUAL_COUNT)
         _say_what_to_measure([found.specs[row] for row in rows], target, write, as_json=as_json)
         return
-    measured = read_measurements(target)
     found = pool_of(known, predictors, extra, measured)
     carried = transferred_predictor(found.pool, predictors, found.labels, measured)
     if out is not None:
@@ -82,6 +82,16 @@ def transfer_command(  # noqa: PLR0913, PLR0917 - one option each
     for name in found.left_out:
         typer.echo(f"  left out: {name} holds ops of kinds that a source does not know")
     typer.echo("Not saved: name a folder with --out." if out is None else f"Saved in {out}.")
+
+
+def _fit_source(path: Path, measurements: MeasurementSet) -> NetworkLatency:
+    from latency_model.errors import LatencyModelError
+    from latency_model.fit import fit_predictor
+
+    try:
+        return fit_predictor(measurements)
+    except LatencyModelError as error:
+        raise LatencyModelError(f"{path} cannot be a source device: {error}") from error
 
 
 def _read_specs(sources: Sequence[str], resolve: NetworkResolver | None) -> list[NetworkSpec]:

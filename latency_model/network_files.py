@@ -21,11 +21,14 @@ from latency_model.ingest import (
     with_blocks,
 )
 from latency_model.measurement_file import read_measurements
-from latency_model.network import NetworkSpec, network_from_json
+from latency_model.network import NetworkSpec, network_from_json, with_batch
 from latency_model.ops import OpSpec, Shape
+from latency_model.readers import read_proxyless_config
 
 if TYPE_CHECKING:
     from torch.nn import Module
+
+_PUBLISHED_SHAPE = (1, 3, 224, 224)
 
 NetworkResolver = Callable[[str, Shape | None], NetworkSpec | None]
 """Builds what a higher room knows by name or by files of its own, for such an input; ``None`` for anything else."""
@@ -55,10 +58,12 @@ class NamedNetwork:
 def read_network(
     source: str | Path, input_shape: Shape | None = None, resolve: NetworkResolver | None = None
 ) -> NamedNetwork:
-    """A network from a JSON, ``.onnx`` or ``.pt2`` file, from ``package.module:callable``, or what ``resolve`` knows.
+    """A network from a JSON, ``.onnx``, ``.pt2`` or published ``.config`` file, from ``package.module:callable``, or
+    what ``resolve`` knows.
 
     Args:
-        input_shape: of a torch module; its first number is also taken for an open batch of an ONNX file.
+        input_shape: of a torch module or a published network (else one image of 224 pixels); its first number is also
+            taken for an open batch of an ONNX file.
     Raises:
         UnsupportedOpsError: operators that our specs cannot express, each by name.
         LatencyModelError: no such file or callable, or no network in it.
@@ -68,6 +73,8 @@ def read_network(
         return _foreign(str(source), ingest_onnx(path, batch=1 if input_shape is None else input_shape[0]))
     if path.suffix == ".pt2":
         return _foreign(str(source), ingest_exported_program(path))
+    if path.suffix == ".config":
+        return _own(str(source), _published(path, input_shape))
     if ":" in str(source) and not path.exists():
         return _foreign(str(source), _ingest_callable(str(source), input_shape))
     known = None if resolve is None else resolve(str(source), input_shape)
@@ -118,6 +125,16 @@ def parse_shape(text: str) -> Shape:
     if not shape or min(shape) < 1:
         raise LatencyModelError(f"{text!r} is no shape: write numbers with commas between, such as 1,3,224,224.")
     return shape
+
+
+def _published(path: Path, input_shape: Shape | None) -> NetworkSpec:
+    shape = input_shape or _PUBLISHED_SHAPE
+    if len(shape) != len(_PUBLISHED_SHAPE) or shape[2] != shape[3]:
+        raise LatencyModelError(f"{path} takes square images: give --input-shape as 1,3,224,224, not {shape}.")
+    network = with_batch(read_proxyless_config(path, shape[2]), shape[0])
+    if network.input_shape != shape:
+        raise LatencyModelError(f"{path} takes {network.input_shape[1]} channels, not the {shape[1]} of {shape}.")
+    return network
 
 
 def _own(name: str, spec: NetworkSpec) -> NamedNetwork:

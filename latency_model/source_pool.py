@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from latency_model.errors import TooFewSamplesError, UnknownOpError
+from latency_model.errors import LatencyModelError, TooFewSamplesError, UnknownOpError
 from latency_model.few_shot.device_conformal import SourceLabels
 from latency_model.few_shot.transfer import Pool, make_pool
-from latency_model.measurement import MeasurementSet, paid_ops
+from latency_model.measurement import DeviceIdentity, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
 from latency_model.network_latency import NetworkLatency
 
@@ -42,9 +43,11 @@ def pool_of(
     Args:
         predictors: one per source, fitted on it.
     Raises:
+        LatencyModelError: a device stands twice among the sources and the new one.
         UnknownOpError: the new device's networks hold an op that a source cannot speak of.
         TooFewSamplesError: no network at all.
     """
+    _check_distinct([device.identity for device in (*sources, *([] if target is None else [target]))])
     measured = [m.network for source in sources for m in source.network_measurements()]
     needed = () if target is None else tuple(m.network for m in target.network_measurements())
     kept: dict[object, NetworkSpec] = {paid_ops(network): network for network in needed}
@@ -79,3 +82,13 @@ def _is_known(network: NetworkSpec, predictors: Sequence[NetworkLatency]) -> boo
     except UnknownOpError:
         return False
     return True
+
+
+def _check_distinct(identities: Sequence[DeviceIdentity]) -> None:
+    """A device that is its own source would be predicted by what was measured on it, and look right for that."""
+    for identity, count in Counter(identities).items():
+        if count > 1:
+            raise LatencyModelError(
+                f"{identity} stands {count} times among the sources and the new device. Name each device once; what "
+                "was measured on the new one itself makes its predictor with `proxyless fit`."
+            )

@@ -18,9 +18,7 @@ from latency_model.errors import MeasurementError
 from latency_model.op_timings import OpTimings, pooled_timings
 from latency_model.ops import Activation, ConvSpec, LinearSpec, MBConvSpec, OpSpec, OpSpecError, PoolSpec
 from latency_model.readers.units import Unit, to_milliseconds
-
-_SQUEEZE_SHARE = 4
-_WIDTH_STEP = 8
+from latency_model.readers.widths import squeezed_width
 
 
 class _NoRepeats(yaml.SafeLoader):
@@ -119,20 +117,23 @@ def _first_conv(fields: dict[str, str], is_once_for_all: bool) -> OpSpec:
         in_width=width,
         out_channels=out,
         kernel_size=3,
-        stride=height // out_height,
+        stride=-(-height // out_height),
         activation=_outer_activation(is_once_for_all),
     )
 
 
 def _pointwise(fields: dict[str, str], is_once_for_all: bool) -> OpSpec:
     height, width, channels = _shape(fields["input"])
+    out, activation = _shape(fields["output"])[2], _outer_activation(is_once_for_all)
+    if height == width == 1:  # after the pool: a fully connected layer
+        return LinearSpec(in_features=channels, out_features=out, activation=activation)
     return ConvSpec(
         in_channels=channels,
         in_height=height,
         in_width=width,
-        out_channels=_shape(fields["output"])[2],
+        out_channels=out,
         kernel_size=1,
-        activation=_outer_activation(is_once_for_all),
+        activation=activation,
     )
 
 
@@ -150,7 +151,7 @@ def _block(fields: dict[str, str], is_once_for_all: bool) -> OpSpec:
         expand_channels=expand,
         kernel_size=int(fields["kernel"]),
         stride=int(fields["stride"]),
-        squeeze_channels=_divisible(expand // _SQUEEZE_SHARE) if fields.get("se") == "1" else None,
+        squeeze_channels=squeezed_width(expand) if fields.get("se") == "1" else None,
         activation=activation,
         has_residual=fields["idskip"] == "1",
     )
@@ -167,12 +168,6 @@ def _linear(fields: dict[str, str], _: bool) -> OpSpec:
 
 def _outer_activation(is_once_for_all: bool) -> Activation:
     return "hswish" if is_once_for_all else "relu6"
-
-
-def _divisible(width: int) -> int:
-    """The multiple of 8 nearest to a width, not below 90 % of it: how these authors round widths."""
-    rounded = max(_WIDTH_STEP, (width + _WIDTH_STEP // 2) // _WIDTH_STEP * _WIDTH_STEP)
-    return rounded + _WIDTH_STEP if rounded * 10 < width * 9 else rounded
 
 
 _MAKERS: dict[str, Callable[[dict[str, str], bool], OpSpec]] = {

@@ -114,3 +114,8 @@ def test_a_block_that_stands_twice_is_left_out_the_second_time_and_said(tmp_path
     assert len(table) == len(KEYS)
     assert len(wrong) == 1
     assert f"{STEM} stands twice; the first is used" in wrong[0]
+
+
+def test_a_table_is_found_by_either_ending_of_yaml_files(tmp_path: Path):
+    write(tmp_path, table_text(KEYS)).rename(tmp_path / "new_phone" / "blocks.yml")
+    assert judged(tmp_path)["new_phone/blocks.yml, leave-one-out MAPE"].value is not None

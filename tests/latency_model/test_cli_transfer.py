@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from latency_model.errors import TooFewSamplesError
+from latency_model.errors import LatencyModelError, MeasurementError, TooFewSamplesError
 from latency_model.measurement_file import append_measurement
 from latency_model.network import network_from_json, network_to_json
 from latency_model.network_latency import load_network_latency
@@ -127,3 +127,19 @@ def test_three_networks_of_the_new_device_are_too_few(run, carried, sources, tmp
     (tmp_path / "few.jsonl").write_text("".join(lines[:3]))
     with pytest.raises(TooFewSamplesError, match="--choose 15"):
         run("transfer", tmp_path / "few.jsonl", *sources)
+
+
+def test_a_device_is_no_source_of_its_own_and_stands_once_among_the_sources(run, carried, sources):
+    with pytest.raises(LatencyModelError, match=r"stands 2 times .*Name each device once"):
+        run("transfer", carried[0] / "target.jsonl", *sources, sources[0])
+    with pytest.raises(LatencyModelError, match=r"stands 2 times .*proxyless fit"):
+        run("transfer", sources[0], *sources)
+
+
+def test_a_source_without_ops_is_named_and_the_new_devices_faults_come_first(run, carried, sources, tmp_path):
+    target = carried[0] / "target.jsonl"  # whole networks alone
+    with pytest.raises(LatencyModelError, match=r"target\.jsonl cannot be a source device: 0 measured ops"):
+        run("transfer", sources[0], target)
+    (tmp_path / "torn.jsonl").write_text(target.read_text() + "[1]\n")
+    with pytest.raises(MeasurementError, match=r"torn\.jsonl, line \d+"):
+        run("transfer", tmp_path / "torn.jsonl", target)

@@ -225,3 +225,19 @@ def test_a_line_is_named_as_the_file_counts_it_though_rows_are_empty(tmp_path: P
     path.write_text("op,latency_ms,in_features,out_features\n,,,\n\nlinear,,1280,1000\n")
     with pytest.raises(MeasurementError, match=r"line 4: latency_ms is ''"):
         read_csv_table(path)
+
+
+def test_a_stem_on_an_odd_side_has_the_stride_that_gives_its_output(tmp_path: Path) -> None:
+    (tmp_path / "table.yaml").write_text("Conv-input:225x225x3-output:113x113x8: {mean: 3.0, var: 0.1, count: 5}\n")
+    (stem,) = read_yaml_table(tmp_path / "table.yaml").ops
+    assert isinstance(stem, ConvSpec)
+    assert stem.output_shape == (1, 8, 113, 113)
+
+
+def test_a_convolution_after_the_pool_is_the_fully_connected_layer_that_a_network_has_there(tmp_path: Path) -> None:
+    row = "{mean: 0.3, std: 0.1, count: 5}"
+    block = "expanded_conv-input:7x7x8-output:7x7x8-expand:24-kernel:3-stride:1-idskip:1-se:1-hs:1"
+    (tmp_path / "table.yaml").write_text(f"Conv_2-input:1x1x96-output:1x1x128: {row}\n{block}: {row}\n")
+    assert read_yaml_table(tmp_path / "table.yaml").ops[0] == LinearSpec(
+        in_features=96, out_features=128, activation="hswish"
+    )
