@@ -92,20 +92,12 @@ class OnnxEmitter:
     def pack(self, output: str, shape: Shape, metadata: Mapping[str, str]) -> bytes:
         """The finished file, whose one output is called "output"."""
         element_type = self._numbers.output(output)
-        self._graph.nodes[-1].output[0] = "output"
-        graph = helper.make_graph(
-            self._graph.nodes,
-            "network",
-            self._inputs,
-            [helper.make_tensor_value_info("output", element_type, shape)],
-            list(self._graph.initializers.values()),
-        )
-        model = helper.make_model(
-            graph,
-            producer_name="proxyless",
-            ir_version=IR_VERSION,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-        )
+        model = self._graph.model
+        model.graph.node[-1].output[0] = "output"
+        model.graph.input.extend(self._inputs)
+        model.graph.output.append(helper.make_tensor_value_info("output", element_type, shape))
+        model.ir_version, model.producer_name = IR_VERSION, "proxyless"
+        model.opset_import.append(helper.make_opsetid("", OPSET))
         helper.set_model_props(model, dict(metadata))
         return bytes(model.SerializeToString())
 

@@ -8,7 +8,15 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from latency_model.lowering.tflite_tables import Buffer, Operator, Quantization, TableBuilder, Tensor
+from latency_model.lowering.tflite_tables import (
+    Buffer,
+    Operator,
+    OperatorCode,
+    Quantization,
+    Subgraph,
+    TableBuilder,
+    Tensor,
+)
 from latency_model.ops import Shape
 
 SCHEMA_VERSION = 3
@@ -72,17 +80,9 @@ class TfliteGraph:
         model = schema.ModelT(
             version=SCHEMA_VERSION,
             description="proxyless",
-            operatorCodes=[_operator_code(code, version) for code, version in self._operator_codes],
+            operatorCodes=[OperatorCode(code, version) for code, version in self._operator_codes],
             metadata=[self._metadata(key, value) for key, value in metadata.items()] or None,
-            subgraphs=[
-                schema.SubGraphT(
-                    name="main",
-                    tensors=self._tensors,
-                    inputs=inputs,
-                    outputs=[output],
-                    operators=self._operators,
-                )
-            ],
+            subgraphs=[Subgraph("main", self._tensors, inputs, [output], self._operators)],
             buffers=self._buffers,
             signatureDefs=[
                 schema.SignatureDefT(
@@ -103,8 +103,3 @@ class TfliteGraph:
     def _metadata(self, name: str, value: str) -> Any:
         self._buffers.append(Buffer(value.encode()))
         return schema.MetadataT(name=name, buffer=len(self._buffers) - 1)
-
-
-def _operator_code(code: int, version: int) -> Any:
-    # Old readers look at the 8-bit field, new ones at the larger of the two.
-    return schema.OperatorCodeT(builtinCode=code, deprecatedBuiltinCode=min(code, 127), version=version)

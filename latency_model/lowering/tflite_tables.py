@@ -69,6 +69,14 @@ class TableBuilder(flatbuffers.Builder):  # type: ignore[misc]  # untyped base
     def integers(self, values: Sequence[int]) -> int:
         return self.vector(struct.pack(f"<{len(values)}i", *values), len(values))
 
+    def references(self, positions: Sequence[int]) -> int:
+        """A vector of pointers to what was written before."""
+        count = len(positions)
+        self.Prep(_WORD_BYTES, _WORD_BYTES * count)
+        end = self.Offset()
+        steps = (end + _WORD_BYTES * (count - index) - position for index, position in enumerate(positions))
+        return self._written(struct.pack(f"<{1 + count}I", count, *steps))
+
     def table(self, layout: Layout, *values: int) -> int:
         vtable = self._vtables.get(layout)
         if vtable is None:
@@ -91,6 +99,9 @@ _QUANTIZED_TENSOR = Layout((0, _REFERENCE), (2, "uint32"), (3, _REFERENCE), (4, 
 _OPERATOR = Layout((0, "uint32"), (1, _REFERENCE), (2, _REFERENCE))
 _OPERATOR_WITH_OPTIONS = Layout((0, "uint32"), (1, _REFERENCE), (2, _REFERENCE), (4, _REFERENCE), (3, "uint8"))
 _BUFFER = Layout((0, _REFERENCE))
+_OPERATOR_CODE = Layout((2, "int32"), (3, "int32"), (0, "uint8"))
+_SUBGRAPH = Layout((0, _REFERENCE), (1, _REFERENCE), (2, _REFERENCE), (3, _REFERENCE), (4, _REFERENCE))
+_HIGHEST_OLD_CODE = 127
 
 
 @dataclass(frozen=True)
@@ -152,3 +163,32 @@ class Buffer:
 
     def Pack(self, builder: TableBuilder) -> int:
         return builder.table(_BUFFER, builder.vector(self.payload, len(self.payload), alignment=_DATA_ALIGNMENT))
+
+
+@dataclass(frozen=True)
+class OperatorCode:
+    """An operator's number in the schema, in the field of 32 bits and in the old one of 8: old readers look at that,
+    new ones at the larger of the two."""
+
+    code: int
+    version: int
+
+    def Pack(self, builder: TableBuilder) -> int:
+        return builder.table(_OPERATOR_CODE, self.version, self.code, min(self.code, _HIGHEST_OLD_CODE))
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    """The tensors and operators of a model, and which tensors go in and come out."""
+
+    name: str
+    tensors: Sequence[Tensor]
+    inputs: Sequence[int]
+    outputs: Sequence[int]
+    operators: Sequence[Operator]
+
+    def Pack(self, builder: TableBuilder) -> int:
+        tensors = builder.references([tensor.Pack(builder) for tensor in self.tensors])
+        operators = builder.references([operator.Pack(builder) for operator in self.operators])
+        inputs, outputs = builder.integers(self.inputs), builder.integers(self.outputs)
+        return builder.table(_SUBGRAPH, tensors, inputs, outputs, operators, builder.text(self.name))
