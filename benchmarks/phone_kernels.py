@@ -45,6 +45,7 @@ def op_of(operation: str, numbers: dict[str, int]) -> OpSpec | None:
 
     Raises:
         KeyError: a field is missing.
+        OpSpecError: a field is 0.
     """
     width = numbers["Input_channel"]
     match operation:
@@ -55,7 +56,8 @@ def op_of(operation: str, numbers: dict[str, int]) -> OpSpec | None:
         case "AVERAGE_POOL_2D" if numbers["Kernel"] == numbers["Input_shape"]:
             return _mean_of_all(numbers)
         case "CONV_2D" | "CONV_2D_GROUP" | "DEPTHWISE_CONV_2D" | "MAX_POOL_2D" | "AVERAGE_POOL_2D":
-            return None if numbers["Kernel"] % 2 == 0 else _windowed(operation, numbers)
+            is_even = numbers["Kernel"] % 2 == 0 and numbers["Kernel"] > 0  # none at all is no window
+            return None if is_even else _windowed(operation, numbers)
         case _:
             return None
 

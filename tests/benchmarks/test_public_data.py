@@ -67,6 +67,17 @@ def test_entries_that_are_no_latencies_are_left_out_by_number(tmp_path: Path):
     assert "entry 3 is 'junk'" in space.left_out[0].what
 
 
+def test_entries_in_another_unit_are_left_out_by_number(tmp_path: Path):
+    labels = LABELS.copy()
+    labels[[4, 9]] *= 1000
+    write_fbnet(tmp_path, CHOICES.tolist(), {"phone": labels, "in microseconds throughout": LABELS * 1000})
+    space = read_fbnet(tmp_path)
+    assert np.flatnonzero(np.isnan(space.latency_ms["phone"])).tolist() == [4, 9]
+    (said,) = space.left_out
+    assert "entry 4 is" in said.what
+    assert "times the median" in said.what
+
+
 def test_files_that_are_no_list_of_labels_do_not_stop_the_others(tmp_path: Path):
     write_fbnet(
         tmp_path,

@@ -118,3 +118,13 @@ def test_too_few_convolutions_are_counted_and_not_judged(tmp_path: Path):
     assert many.value is None
     assert few.value is None
     assert "30 convolutions were timed; 1050 are needed" in (many.note or "")
+
+
+def test_a_convolution_with_a_window_of_nothing_is_said_and_one_with_an_even_window_is_no_fault(tmp_path: Path):
+    kernels = kernel_lines()
+    kernels[2] = kernels[2].replace("'Kernel': '3'", "'Kernel': '0'")
+    kernels[3] = kernels[3].replace("'Kernel': '3'", "'Kernel': '2'")
+    write(tmp_path, kernels, network_lines(kernels))
+    (said,) = read(tmp_path).left_out
+    assert said.used == said.of - 1
+    assert "line 3: no convolution" in said.what
