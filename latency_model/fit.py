@@ -24,6 +24,7 @@ from latency_model.drift import correct_drift, describe_drift
 from latency_model.errors import LatencyModelError, TooFewSamplesError
 from latency_model.fusion import observed_with, rules_doubt
 from latency_model.grain import check_one_grain, described_for
+from latency_model.level_check import check_level
 from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
 from latency_model.network_latency import NetworkLatency, Provenance, check_predictor_matches
@@ -82,6 +83,12 @@ def fit_predictor(
     predictor, reason = fit_ops(measurements.op_timings(), model, confidence, seed)
     kept_out = {paid_ops(network) for network in held_out}
     networks = measurements.network_measurements()
+    check_level(
+        network_timings(networks, predictor),
+        predictor,
+        "measured alone",
+        "Some of these are not in milliseconds, as all measurements of ours are: measure them again.",
+    )
     judged = [m for m in networks if m.paid_ops in kept_out]
     rest = [m for m in networks if m.paid_ops not in kept_out]
     fitted = fit_network_latency(predictor, rest, confidence=confidence, seed=seed)

@@ -11,10 +11,10 @@ from typing import Any, get_args
 
 import numpy as np
 
-from latency_model.calibration import NetworkTimings
 from latency_model.correction import SHARED_TERMS, Correction
 from latency_model.errors import LatencyModelError, MeasurementError
 from latency_model.fit import CONFIDENCE, SEED, fit_network_latency, fit_ops, git_commit, network_timings
+from latency_model.level_check import check_level
 from latency_model.measurement import DeviceIdentity, MeasurementSet
 from latency_model.network_latency import NetworkLatency, Provenance, TableSource
 from latency_model.op_timings import OpTimings, check_units
@@ -27,8 +27,6 @@ from latency_model.report_card import op_card
 # The plain sum of measured kernels was 14 to 48 % off on the phone GPUs whose whole networks are published: without a
 # whole network of this device, nothing less can be stated.
 UNCALIBRATED_SHARE = 0.5
-# Sums were at most a factor of 2 off; units differ by 1000.
-_MOST_OFF = 30.0
 _YAML, _CSV = (".yaml", ".yml"), (".csv", ".tsv")
 _NOT_KNOWN = "not known"
 
@@ -97,26 +95,18 @@ def fit_table(
         fitted = _sum_of(predictor, timings, source, confidence)
     else:
         measured = networks.network_measurements()
-        _check_level(network_timings(measured, predictor), predictor, source)
+        check_level(
+            network_timings(measured, predictor),
+            predictor,
+            f"in {source.file}, read as {source.unit}",
+            "Is the table in another unit (--unit s, ms, us or ns), or of another device?",
+        )
         fitted = fit_network_latency(predictor, measured, confidence=confidence, seed=seed)
         provenance = dataclasses.replace(fitted.provenance, op_count=len(timings), source=source)
         fitted = dataclasses.replace(fitted, provenance=provenance)
     card: dict[str, Any] = fitted.report_card | op_card(predictor, timings)
     card |= {"model": predictor.kind, "model_reason": reason, "drift": "drift: not known, as a table holds no canary"}
     return dataclasses.replace(fitted, report_card=card)
-
-
-def _check_level(networks: NetworkTimings, predictor: LatencyPredictor, source: TableSource) -> None:
-    """Suspect a unit that no single op gives away: calibration would scale a thousandfold error off without a word."""
-    sums = [float(predictor.predict_ms(ops).mean_ms.sum()) for ops in networks.networks]
-    if not sums:
-        return
-    ratio = float(np.median(networks.latency_ms / np.array(sums)))
-    if not 1 / _MOST_OFF <= ratio <= _MOST_OFF:
-        raise MeasurementError(
-            f"The measured networks take {ratio:.2g} times the sum of their ops in {source.file}, read as "
-            f"{source.unit}. Is the table in another unit (--unit s, ms, us or ns), or of another device?"
-        )
 
 
 def _sum_of(predictor: LatencyPredictor, timings: OpTimings, source: TableSource, confidence: float) -> NetworkLatency:

@@ -200,6 +200,18 @@ def test_a_file_in_other_units_is_not_fitted(device, make_networks, make_space_o
         fit_predictor(in_nanoseconds, "table")
 
 
+@pytest.mark.parametrize("factor", [1e3, 1e-3])
+def test_networks_in_another_unit_than_their_ops_are_not_fitted(device, make_networks, make_space_ops, factor):
+    networks = make_networks(8)
+    whole = (
+        dataclasses.replace(m, report=dataclasses.replace(m.report, latency_ms=factor * m.latency_ms))
+        for m in device.measure(networks).measurements
+    )
+    mixed = MeasurementSet((*device.measure(make_space_ops(networks)).measurements, *whole))
+    with pytest.raises(MeasurementError, match=r"times the sum of their ops measured alone.*measure them again"):
+        fit_predictor(mixed, "table")
+
+
 def test_the_commit_of_a_repository_around_an_installed_package_is_not_taken_for_this_code(tmp_path):
     def git(*arguments):
         author = ("-c", "user.email=a@example.org", "-c", "user.name=a")
