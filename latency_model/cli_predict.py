@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 NetworksArgument = Annotated[
     list[str],
     typer.Argument(
-        help="Networks: JSON files as a run writes them, .onnx or .pt2 files, package.module:callable, or a "
-        "name of the zoo such as mobilenetv2."
+        help="Networks: JSON files as a run writes them, .onnx or .pt2 files, published .config files, "
+        "package.module:callable, or a name of the zoo such as mobilenetv2."
     ),
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -79,6 +80,10 @@ def torch_primitives(module: nn.Module, example_inputs: Sequence[Tensor]) -> tup
 
 def program_primitives(program: torch.export.ExportedProgram) -> tuple[list[Node], list[str]]:
     """Nodes and graph outputs of an exported program."""
+    if any(_operator(node).startswith("wrap_with_") for node in program.graph.nodes if node.op == "call_function"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch warns about torch
+            program = program.run_decompositions({})  # puts in line what stands under torch.no_grad() and its like
     reader = _Reader(program)
     return reader.nodes, [str(name) for name in program.graph_signature.user_outputs]
 
@@ -110,8 +115,7 @@ class _Reader:
             return _activation(node, _ACTIVATIONS[name], self._dtype)
         handler = _HANDLERS.get(name)
         if handler is None:
-            why = "leave torch.no_grad() and its like out of forward()" if name.startswith("wrap_with_") else ""
-            return Unsupported(operator=str(node.target), why=why or "no op spec stands for it")
+            return Unsupported(operator=str(node.target), why="no op spec stands for it")
         return handler(self, node)
 
     def clamp(self, node: fx.Node) -> Primitive:

@@ -202,3 +202,14 @@ def test_a_module_in_half_precision_has_kernels_of_that_dtype_and_other_formats_
     for dtype in (torch.bfloat16, torch.float64):
         with pytest.raises(LatencyModelError, match=rf"computes in {dtype}.*Call float"):
             ingest_module(module.to(dtype), (IMAGE.to(dtype),))
+
+
+def test_what_stands_under_no_grad_is_read_like_the_rest():
+    def frozen_part(own, y):
+        with torch.no_grad():
+            features = functional.hardswish(y)
+        return features.mean((2, 3)) @ own.matrix
+
+    kernels = ingest_module(Around(frozen_part).eval(), (IMAGE,)).ops
+    assert [op.kind for op in kernels] == ["conv", "pool", "linear"]
+    assert kernels[0].activation == "hswish"
