@@ -58,6 +58,7 @@ def test_a_device_of_any_name_is_judged(tmp_path: Path):
     claims = list(network_claims(gpus, QUICK))
     assert claims[0].claim == "phone GPU watch, kernels to networks, MAPE"
     assert claims[0].holds
+    assert "each network calibrated on all others: 0.0%" in (claims[0].note or "")
 
 
 def test_damaged_lines_are_named_and_networks_that_lack_a_kernel_are_not_summed(tmp_path: Path):
