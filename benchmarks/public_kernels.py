@@ -46,7 +46,9 @@ def network_claims(gpus: PhoneGpus | Absent, options: Options) -> Iterator[Claim
             unit="share",
             spread=(float(np.min(runs, axis=0)[0]), float(np.max(runs, axis=0)[0])),
             note=f"{_CALIBRATION_COUNT} calibration networks spread over the sums, {repeats} draws; plain sum "
-            f"{raw:.1%}; each network calibrated on all others: {_by_all_others(found.networks):.1%}; within 10 %: {within_10:.0%}; 90 % intervals hold {coverage:.0%} (+-{half:.1%})"
+            f"{raw:.1%}; each network calibrated on all others: "
+            f"{_by_all_others(found.networks):.1%}; within 10 %: {within_10:.0%}; 90 % intervals hold {coverage:.0%} "
+            f"(+-{half:.1%})"
             + (f"; without all kernels or a latency: {in_words(found.incomplete)}" if found.incomplete else ""),
         )
     if figures:
