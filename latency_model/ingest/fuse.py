@@ -12,7 +12,9 @@ from latency_model.ingest.primitives import (
     Multiply,
     MultiplyScalar,
     Node,
+    OddlyPadded,
     Primitive,
+    SpatialPad,
     View,
 )
 from latency_model.ops import (
@@ -108,6 +110,22 @@ def _fold_channel_constants(graph: _Graph, node: Node) -> bool:
     if before.primitive.output_shape[:2] != node.primitive.shape[:2]:  # a view between them made other channels
         return False
     graph.absorb(before, node, before.primitive)
+    return True
+
+
+def _fold_padding(graph: _Graph, node: Node) -> bool:
+    """Pixels around the image and a layer after them that pads none, or few, of its own are one kernel, whose padding
+    may be uneven: that costs what even padding does."""
+    if not isinstance(node.primitive, OddlyPadded):
+        return False
+    before = graph.sole_producer(node.inputs[0])
+    if before is None or not isinstance(before.primitive, SpatialPad):
+        return False
+    _, _, height, width = before.primitive.input_shape
+    spec = dataclasses.replace(node.primitive.spec, in_height=height, in_width=width)
+    if spec.output_shape != node.primitive.output_shape:
+        return False
+    graph.replace(node, spec, before.inputs, [before])
     return True
 
 
@@ -227,6 +245,7 @@ def _absorb_activation(graph: _Graph, node: Node) -> bool:
 
 _RULES: tuple[Callable[[_Graph, Node], bool], ...] = (
     _drop_view,
+    _fold_padding,
     _fold_channel_constants,
     _recognise_hard_sigmoid,
     _recognise_self_gate,

@@ -19,6 +19,7 @@ from latency_model.ops import (
     Shape,
 )
 
+_Windowed: TypeAlias = ConvSpec | DepthwiseConvSpec | PoolSpec
 _IMAGE_RANK = 4
 _MATRIX_RANK = 2
 
@@ -60,6 +61,21 @@ class Unsupported:
 
     operator: str
     why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpatialPad(Unsupported):
+    """Pixels around the image, which the layer after it may take in: alone it has no spec."""
+
+    input_shape: Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class OddlyPadded(Unsupported):
+    """A layer whose padding of its own gives another size than symmetric padding: ``spec`` is all but that."""
+
+    spec: _Windowed
+    output_shape: Shape
 
 
 Primitive: TypeAlias = OpSpec | View | ChannelConstants | AddScalar | MultiplyScalar | Multiply | Unsupported
@@ -116,7 +132,7 @@ def conv_primitive(
         return image
     in_channels, out_channels = input_shape[1], output_shape[1]
     try:
-        spec: OpSpec
+        spec: _Windowed
         if groups == in_channels == out_channels > 1:
             spec = DepthwiseConvSpec(dilation=window.dilations[0], **image)
         else:
@@ -153,11 +169,15 @@ def global_average_primitive(operator: str, input_shape: Shape, dtype: Dtype) ->
 
 
 def pad_primitive(operator: str, input_shape: Shape, output_shape: Shape, dtype: Dtype) -> OpSpec | Unsupported:
-    """Constant channels beside the given ones; on which side of them, and what they hold, no clock can tell."""
+    """Constant channels beside the given ones, or pixels; on which side of them, and what they hold, no clock can
+    tell."""
     image = image_fields(input_shape, dtype)
+    why = f"it pads {input_shape} to {output_shape}, not channels alone"
+    if image is not None and output_shape[:2] == input_shape[:2]:
+        return SpatialPad(operator=operator, why=why, input_shape=input_shape)
     is_wider = len(output_shape) == _IMAGE_RANK and output_shape[1] > input_shape[1]
     if image is None or not is_wider or input_shape != (output_shape[0], input_shape[1], *output_shape[2:]):
-        return Unsupported(operator=operator, why=f"it pads {input_shape} to {output_shape}, not channels alone")
+        return Unsupported(operator=operator, why=why)
     return PadChannelsSpec(out_channels=output_shape[1], **image)
 
 
@@ -189,10 +209,12 @@ def _square_image(
     return {**image, "kernel_size": window.kernel[0], "stride": window.strides[0]}
 
 
-def _of_size(spec: OpSpec, operator: str, output_shape: Shape) -> OpSpec | Unsupported:
+def _of_size(spec: _Windowed, operator: str, output_shape: Shape) -> OpSpec | Unsupported:
     if spec.output_shape == output_shape:
         return spec
-    return Unsupported(
+    return OddlyPadded(
         operator=operator,
         why=f"its padding gives {output_shape}, where symmetric padding would give {spec.output_shape}",
+        spec=spec,
+        output_shape=output_shape,
     )

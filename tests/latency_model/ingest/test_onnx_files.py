@@ -208,3 +208,13 @@ def test_an_onnx_file_that_contradicts_itself_is_refused_with_what_it_contradict
     nodes = [helper.make_node("Relu", ["x"], ["y"], domain="made.up")]
     with pytest.raises(LatencyModelError, match=r"contradicts itself.*made\.up"):
         ingest_onnx(onnx_model(nodes, [1, 8, 14, 14]))
+
+
+def test_padding_that_stands_before_a_convolution_of_an_onnx_file_is_part_of_its_kernel():
+    pads = helper.make_tensor("pads", TensorProto.INT64, (8,), [0, 0, 0, 0, 0, 0, 1, 1])
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["p"]),
+        helper.make_node("Conv", ["p", "w"], ["y"], strides=[2, 2], group=8),
+    ]
+    (kernel,) = ingest_onnx(onnx_model(nodes, [1, 8, 14, 14], pads, weight("w", 8, 1, 3, 3))).ops
+    assert kernel == DepthwiseConvSpec(in_channels=8, in_height=14, in_width=14, kernel_size=3, stride=2)

@@ -9,8 +9,10 @@ from torch.nn import functional
 
 from latency_model.errors import LatencyModelError, UnsupportedOpsError
 from latency_model.ingest import ingest_exported_program, ingest_module, ingest_network
+from latency_model.ops import ConvSpec, DepthwiseConvSpec
 
 IMAGE = torch.zeros(1, 3, 32, 32)
+PADDED_APART = {"in_channels": 8, "in_height": 16, "in_width": 16}
 
 
 class ConvNorm(nn.Sequential):
@@ -213,3 +215,45 @@ def test_what_stands_under_no_grad_is_read_like_the_rest():
     kernels = ingest_module(Around(frozen_part).eval(), (IMAGE,)).ops
     assert [op.kind for op in kernels] == ["conv", "pool", "linear"]
     assert kernels[0].activation == "hswish"
+
+
+class PaddedApart(nn.Module):
+    """As networks ported from TensorFlow: uneven padding on its own, then a convolution or a pool without any."""
+
+    def __init__(self, layer: nn.Module, padding: tuple[int, ...], is_read_twice: bool = False) -> None:
+        super().__init__()
+        self.layer = layer
+        self.norm = nn.BatchNorm2d(8)
+        self.padding = padding
+        self.is_read_twice = is_read_twice
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        padded = functional.pad(x, self.padding)
+        y = functional.relu(self.norm(self.layer(padded)))
+        return (y, padded) if self.is_read_twice else y
+
+
+@pytest.mark.parametrize(
+    ("layer", "padding", "expected"),
+    [
+        (
+            nn.Conv2d(8, 8, 3, 2),
+            (0, 1, 0, 1),
+            ConvSpec(out_channels=8, stride=2, activation="relu", kernel_size=3, **PADDED_APART),
+        ),
+        (
+            nn.Conv2d(8, 8, 5, groups=8),
+            (2, 2, 2, 2),
+            DepthwiseConvSpec(activation="relu", kernel_size=5, **PADDED_APART),
+        ),
+    ],
+)
+def test_padding_that_stands_before_a_layer_is_part_of_its_kernel(layer, padding, expected):
+    assert ingest_module(PaddedApart(layer, padding).eval(), (torch.zeros(1, 8, 16, 16),)).ops == (expected,)
+
+
+@pytest.mark.parametrize(("padding", "is_read_twice"), [((0, 1, 0, 1), True), ((0, 3, 0, 3), False)])
+def test_padding_that_others_read_or_that_changes_the_size_is_refused_by_name(padding, is_read_twice):
+    module = PaddedApart(nn.Conv2d(8, 8, 3, 2), padding, is_read_twice)
+    with pytest.raises(UnsupportedOpsError, match=r"aten\.pad.*it pads"):
+        ingest_module(module.eval(), (torch.zeros(1, 8, 16, 16),))
