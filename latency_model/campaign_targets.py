@@ -17,11 +17,11 @@ from latency_model.campaign import (
     plan_campaign,
     run_campaign,
 )
-from latency_model.errors import MeasurementError
+from latency_model.errors import MeasurementError, MixedMeasurementsError
 from latency_model.experiment_design import choose_networks
 from latency_model.grain import kernels_run_by
 from latency_model.ingest import NamedKernel
-from latency_model.measurement import OVERHEAD_PROBE, MeasurementSet, paid_ops
+from latency_model.measurement import OVERHEAD_PROBE, DeviceIdentity, MeasurementSet, paid_ops
 from latency_model.measurement_file import read_measurements
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.network_files import NamedNetwork
@@ -132,8 +132,13 @@ def plan_targets(
     """What is left to do, and whether all that is asked for is done: when not, what fits into ``minutes`` is chosen.
 
     What the file holds counts as part of the minutes, so that a finished campaign stays finished.
+
+    Raises:
+        MixedMeasurementsError: the file holds measurements of another device or other settings.
     """
     measured = read_measurements(measurements_path) if measurements_path.is_file() else None
+    if measured is not None and len(measured):
+        _check_settings(measured.identity, device, measurements_path)
     fits = fits_into(targets, device, minutes)
     if fits or minutes is None or not targets.ops:
         return plan_campaign(targets.everything, device.plan, measured, job_seconds(device)), fits
@@ -141,6 +146,20 @@ def plan_targets(
         targets.ops, targets.networks, device, minutes=minutes, measured=measured, always=targets.always
     )
     return left, False
+
+
+def _check_settings(measured: DeviceIdentity, device: Device, path: Path) -> None:
+    """What can be told without opening the device: else a campaign that another device finished would be done."""
+    asked = {
+        "device_name": device.name,
+        "thread_count": device.runtime.thread_count,
+        "accelerator": device.runtime.accelerator,
+    }
+    if differing := [f"{name} {value}" for name, value in asked.items() if getattr(measured, name) != value]:
+        raise MixedMeasurementsError(
+            f"{path} holds measurements of {measured}; {device.source_file} asks for {', '.join(differing)}. Their "
+            "latencies cannot be compared: give another file."
+        )
 
 
 def fits_into(targets: CampaignTargets, device: Device, minutes: float | None) -> bool:

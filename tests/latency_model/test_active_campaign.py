@@ -10,9 +10,10 @@ import pytest
 from latency_model.active_campaign import affordable_count, first_choice, least_sure_ops, run_active_campaign
 from latency_model.campaign import write_model
 from latency_model.campaign_targets import CampaignTargets, plan_targets, run_targets
+from latency_model.errors import MixedMeasurementsError
 from latency_model.experiment_design import choose_ops, spread_rows
 from latency_model.measurement import OVERHEAD_PROBE, paid_ops
-from latency_model.measurement_file import read_measurements
+from latency_model.measurement_file import append_measurement, read_measurements
 from latency_model.network import single_op_network
 from latency_model.ops import ConvSpec, DepthwiseConvSpec
 from profiler_agent.device import Device, LocalLink, RuntimeOptions, TimingPlan
@@ -164,6 +165,26 @@ def test_a_campaign_that_was_stopped_in_its_second_part_goes_on_there_and_once_f
     finished, _ = plan_targets(targets, DEVICE, path, MINUTES)
     assert finished.is_finished
     assert finished.measured_count == len(first) + more + 1
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        ({"name": "another"}, "device_name another"),
+        ({"runtime": RuntimeOptions(name="onnxruntime", thread_count=2)}, "thread_count 2"),
+        ({"runtime": RuntimeOptions(name="onnxruntime", accelerator="cuda")}, "accelerator cuda"),
+    ],
+)
+def test_a_campaign_that_another_device_or_other_settings_finished_is_not_taken_for_done(
+    device, make_networks, tmp_path, other, what
+):
+    networks, path = tuple(make_networks(4)), tmp_path / "m.jsonl"
+    for measurement in device.measure(networks).measurements:
+        append_measurement(path, measurement)
+    targets = CampaignTargets(ops=(), networks=networks, unchained=())
+    assert plan_targets(targets, DEVICE, path, None)[0].is_finished
+    with pytest.raises(MixedMeasurementsError, match=rf"m\.jsonl holds measurements of made-up .*asks for {what}"):
+        plan_targets(targets, dataclasses.replace(DEVICE, **other), path, None)
 
 
 def test_a_network_that_always_fails_does_not_keep_the_second_part_from_its_turn(device, make_networks, tmp_path):
