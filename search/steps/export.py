@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +72,24 @@ def _export(run: Run, left: Sequence[str], console: Console) -> None:
 
 
 def is_exported(run: Run, name: str) -> bool:
-    """Whether all files of a network are there, and hold the weights that it has now."""
+    """Whether all files of a network are there, hold the weights that it has now, and are those that were checked. The
+    plain PyTorch file is its user's to edit: it only has to be there."""
     if not TrainFiles(folder=run.folder.training(name)).weights.exists():
         return False
     known, trained = _known_exports(run).get(name, {}), trained_sha256(run, name)
-    files = [run.folder.exported(name, form.file_suffix) for form in formats_of(name)]
+    beside = [*plain_files(run.folder.exports.parent, name)]
     if run.device.runtime.name == "torch":
-        files.append(run.folder.exported(name, ".pt"))
-    of_now = (known.get(form.key, {}).get("trained_sha256") == trained for form in formats_of(name))
-    return all(of_now) and all(file.exists() for file in files)
+        beside.append(run.folder.exported(name, ".pt"))
+    return all(file.is_file() for file in beside) and all(
+        _is_as_checked(run.folder.exported(name, form.file_suffix), known.get(form.key, {}), trained)
+        for form in formats_of(name)
+    )
+
+
+def _is_as_checked(file: Path, check: Mapping[str, Any], trained: str) -> bool:
+    if check.get("trained_sha256") != trained or not file.is_file():
+        return False
+    return check.get("file_sha256") == file_sha256(file)
 
 
 def trained_sha256(run: Run, name: str) -> str:
@@ -99,7 +108,7 @@ def export_network(
     """Write and check the files of one trained network, and the network itself as plain PyTorch.
 
     Returns:
-        For each format, by its key: error, accuracy, accuracy lost against torch, bytes, path inside the run.
+        For each format, by its key: error, accuracy, accuracy lost against torch, bytes, path inside the run, hash.
     """
     network, name = model.network, model.network.name
     weights, reference = folded_weights(model), reference_of(model, data)
@@ -108,21 +117,28 @@ def export_network(
     for form in formats:
         path = folder / f"{name}{form.file_suffix}"
         write_format(form, network, weights, path, int8=int8, metadata=preprocessing(data))
-        checks[form.key] = {"path": f"{folder.name}/{path.name}", **check_file(path, form.dtype, reference)}
+        check = check_file(path, form.dtype, reference)
+        checks[form.key] = {"path": f"{folder.name}/{path.name}", **check, "file_sha256": file_sha256(path)}
     write_plain_network(model, data, folder)
     return checks
+
+
+def plain_files(folder: Path, name: str) -> tuple[Path, Path, Path]:
+    """The plain network's source, weights and layers."""
+    stem = file_stem(name)
+    return folder / f"{stem}.py", folder / f"{stem}.safetensors", folder / f"{name}.json"
 
 
 def write_plain_network(model: PlainNetwork, data: SplitData, folder: Path) -> None:
     """One Python file that needs torch alone, its weights beside it, and the layers as NAME.json."""
     network = model.network
-    stem = file_stem(network.name)
-    beside = folder / f"{stem}.safetensors.part"
+    source, weights, layers = plain_files(folder, network.name)
+    beside = weights.with_name(f"{weights.name}.part")
     save_file(plain_state(network, model.state_dict()), beside)
-    beside.replace(folder / f"{stem}.safetensors")
-    write_text(folder / f"{stem}.py", plain_source(network, image_facts(data)))
-    write_json(folder / f"{network.name}.json", network_to_json(network))
-    if stem != network.name:  # earlier versions wrote random.py, for which no file beside it could import torch
+    beside.replace(weights)
+    write_text(source, plain_source(network, image_facts(data)))
+    write_json(layers, network_to_json(network))
+    if source.stem != network.name:  # earlier versions wrote random.py, for which no file beside it could import torch
         for suffix in (".py", ".safetensors"):
             (folder / f"{network.name}{suffix}").unlink(missing_ok=True)
 

@@ -37,7 +37,7 @@ def verify(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES) -> 
     derived network that were never timed alone are timed too. A file that was timed already is left alone.
 
     Raises:
-        RunFolderError: a file is not exported yet, or the network was trained anew since.
+        RunFolderError: a file is not exported yet, or the network was trained anew or the file changed since.
         DeviceNotReady: the device is absent or busy.
         DeviceThrottled: a file could be timed only while the device was throttled; all others are timed and kept.
     """
@@ -65,12 +65,12 @@ def exported_file(run: Run, name: str) -> ModelFile:
     """The file that the run's runtime executes.
 
     Raises:
-        RunFolderError: it is not exported yet, or the network was trained anew since.
+        RunFolderError: it is not exported yet, or the network was trained anew or the file changed since.
     """
     if not is_exported(run, name):
         raise RunFolderError(
-            f"{name} is not exported as it is trained now, or was exported by an earlier version that did not keep of "
-            f"which weights; run proxyless export {run.folder.path} first."
+            f"{name} is not exported as it is trained now, or an exported file of it was lost or changed since, or was "
+            f"written by an earlier version that kept less of it; run proxyless export {run.folder.path} first."
         )
     return ModelFile(model_id=name, path=run.folder.exported(name, MODEL_SUFFIX[run.device.runtime.name]))
 

@@ -117,18 +117,43 @@ def test_what_the_files_are_worth_is_said_also_when_all_were_exported_before(run
     assert "random: onnx " in capsys.readouterr().out
 
 
-def test_a_file_that_was_lost_is_written_again(run):
+@pytest.mark.parametrize(
+    "lost", ["random.onnx", "random.tflite", "random_network.py", "random_network.safetensors", "random.json"]
+)
+def test_a_file_that_was_lost_is_written_again(run, lost):
     export(run, CONSOLE, ["random"])
-    run.folder.exported("random", ".tflite").unlink()
+    file = run.folder.exports.parent / lost
+    file.unlink()
+    assert not is_exported(run, "random")
     export(run, CONSOLE, ["random"])
-    assert run.folder.exported("random", ".tflite").exists()
+    assert file.exists() and is_exported(run, "random")
 
 
-def test_a_run_exported_by_an_earlier_version_is_exported_again(run):
+def test_a_file_that_is_not_the_one_that_was_checked_is_neither_timed_nor_left_there(run):
+    export(run, CONSOLE, ["random"])
+    file = run.folder.exported("random", ".onnx")
+    checked = file.read_bytes()
+    file.write_bytes(checked[: len(checked) // 2])
+    with pytest.raises(RunFolderError, match="lost or changed since"):
+        verify(run, CONSOLE, ["random"])
+    export(run, CONSOLE, ["random"])
+    assert file.read_bytes() == checked
+
+
+def test_what_its_user_changed_in_a_plain_file_stays(run):
+    export(run, CONSOLE, ["random"])
+    plain = run.folder.exports.parent / "random_network.py"
+    plain.write_text("# mine")
+    export(run, CONSOLE, ["random"])
+    assert plain.read_text() == "# mine"
+
+
+@pytest.mark.parametrize("unknown", ["trained_sha256", "file_sha256"])
+def test_a_run_exported_by_an_earlier_version_is_exported_again(run, unknown):
     export(run, CONSOLE, ["random"])
     known = read_json(run.folder.exports)
     for check in known["random"].values():
-        del check["trained_sha256"]
+        del check[unknown]
     write_json(run.folder.exports, known)
     with pytest.raises(RunFolderError, match="run proxyless export"):
         verify(run, CONSOLE, ["random"])
