@@ -17,6 +17,7 @@ from search.report.run_folder import NetworkRecord, RunRecord
 _KERNEL_CLASSES = {1: "k1", 3: "k3", 5: "k5", 7: "k7"}
 _LARGEST_EXPANSION = 6.0
 _WORD_WIDTH = 34  # "conv" has to fit
+_THICKEST_TALL = 32  # leaves room for the brackets of neighbours
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def _wide_block(block: Block, x: float, grid: _Grid, most: int) -> str:
 
 def draw_tall(title: str, blocks: Sequence[Block], names: Sequence[str]) -> Markup:
     """Top to bottom and narrow, so that three networks fit side by side on a phone."""
-    grid = _Grid(pitch=34, reach=92, shortest=48, centre=56)
+    grid = _Grid(pitch=36, reach=78, shortest=48, centre=46)
     width, height = 112, grid.pitch * len(names) + 6
     most = max(block.out_channels for block in blocks)
     by_name = {block.name: block for block in blocks}
@@ -100,10 +101,14 @@ def _tall_block(block: Block, y: float, grid: _Grid, most: int) -> str:
         box = f'<rect class="pill" x="{grid.centre - 18}" y="{y - 9:.1f}" width="36" height="18" rx="9"/>'
         return _group(block, box + text)
     length = _length(block, grid, most)
-    thickness = max(_thickness(block) * grid.pitch, 16)
+    thickness = max(_thickness(block) * _THICKEST_TALL, 16)
     left, top = grid.centre - length / 2, y - thickness / 2
     shape = f'<rect x="{left:.1f}" y="{top:.1f}" width="{length:.1f}" height="{thickness:.1f}" rx="3"/>'
-    return _group(block, shape + text)
+    if block.has_residual:
+        ends = (top - 2.5, top + thickness + 2.5)
+        path = f"M{grid.centre} {ends[0]:.1f} H{left - 4:.1f} V{ends[1]:.1f} H{grid.centre}"
+        shape += f'<path class="residual" d="{path}"/>'
+    return _group(block, f'{shape}{text}<text class="width" x="111" y="{y + 3.8:.1f}">{block.out_channels}</text>')
 
 
 def _length(block: Block, grid: _Grid, most: int) -> float:

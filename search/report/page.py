@@ -51,7 +51,7 @@ def write_report(run_folder: Path) -> Path:
         ReportError: no run folder, a file in it that cannot be read, or no space for the page.
     """
     run = read_run(run_folder)
-    charts = [*search_charts(run), *_present(judged_chart(run))]
+    charts, judged = search_charts(run), judged_chart(run)
     records = [(network_title(name), network_colour(name), record) for name, record in run.networks.items()]
     trade_off = trade_off_chart(records, run.target_ms, label_all=True)
     training = training_chart(run)
@@ -66,6 +66,7 @@ def write_report(run_folder: Path) -> Path:
         "drawings": network_drawings({title: run.networks[name] for name, title in NETWORK_TITLES.items()})
         or leading_drawing(run),
         "trade_off": trade_off,
+        "judged": judged,
         "recipe": recipe_sentence(results),
         "starts": starts_sentence({name: start_of(result) for name, result in results.items()}),
         "rows": rows,
@@ -87,7 +88,7 @@ def write_report(run_folder: Path) -> Path:
         out,
         "page.html",
         context,
-        [*charts, *_present(trade_off, training, predictor)],
+        [*charts, *_present(trade_off, judged, training, predictor)],
         frames=paths.frames if paths else (),
     )
     return out

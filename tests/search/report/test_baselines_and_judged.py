@@ -36,6 +36,11 @@ def test_baselines_that_were_added_follow_the_runs_own_the_random_ones_first(tmp
     assert {network_colour(name) for name in found if name.startswith("handmade")} == {"--series-2"}
 
 
+def test_the_best_of_each_latency_stand_beside_the_measured_networks_and_the_baselines(run_folder):
+    part = section(write_report(run_folder.finish()).read_text(), "trade-off")
+    assert 'id="plot-trade-off"' in part and 'id="plot-judged"' in part and 'id="network-handmade"' in part
+
+
 def test_of_equally_fast_judged_networks_only_the_best_is_on_the_line(run_folder):
     points = [(0.10, 0.70), (0.10, 0.74), (0.11, 0.72), (0.12, 0.75)]
     judged = [{"predicted_ms": ms, "held_out_accuracy": accuracy} for ms, accuracy in points]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -249,6 +250,16 @@ def test_the_drawing_says_in_words_what_it_shows():
         assert drawing.count('class="block ') == 5
         assert 'class="block skip"' in drawing and 'class="block k5"' in drawing
     assert "skipped: the input passes on" in describe_network(blocks)
+
+
+def test_each_drawing_shows_the_channels_of_a_block_and_its_residual_as_the_legend_says():
+    residual = replace(MBCONV, in_channels=24, stride=1, expand_channels=72, has_residual=True)
+    blocks = [block_of("b1", MBCONV), block_of("b2", residual)]
+
+    for draw in (draw_wide, draw_tall):
+        drawing = draw("Derived network", blocks, ["b1", "b2"])
+        assert re.findall(r'<text class="width"[^>]*>(\d+)<', drawing) == ["24", "24"]
+        assert drawing.count('class="residual"') == 1
 
 
 def test_probabilities_of_candidates_stand_in_the_column_of_their_label(run_folder):
