@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from latency_model.kernels import macs, parameter_count
@@ -28,6 +28,7 @@ from search.settings import TrainSettings
 from search.trainer import CHECKPOINT_EVERY_S, LOG_EVERY_STEPS, cosine
 from search.warm_start import fingerprint
 from search.weight_average import averaging_copy, follow
+from search.weights_file import write_weights
 from search.workers import ALONE, Workers
 
 TEST_BATCH = 500
@@ -178,10 +179,7 @@ class NetworkTrainer:
         if accuracy >= self.best_accuracy:
             self.best_accuracy = accuracy
             if self.workers.is_first:
-                self.files.folder.mkdir(parents=True, exist_ok=True)
-                beside = self.files.weights.with_name("weights.part")
-                save_file({name: value.contiguous() for name, value in self.average.state_dict().items()}, beside)
-                beside.replace(self.files.weights)
+                write_weights(self.files.weights, self.average.state_dict())
         return accuracy
 
     def _finish(self, seconds: float) -> dict[str, Any]:

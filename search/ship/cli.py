@@ -25,7 +25,7 @@ from search.cli_options import (
 if TYPE_CHECKING:
     from search.run import Run
 
-MODEL_FILES = {".onnx", ".tflite"}
+MODEL_FILES = {".onnx", ".tflite", ".pt"}
 RECIPE_OPTIONS = ("epochs", "batch_size", "learning_rate", "dropout", "ema_decay", "mixup_alpha")
 NETWORK_OPTIONS = ("data", "out", *RECIPE_OPTIONS, "image_size", "limit", "seed")
 
@@ -110,7 +110,7 @@ def export_command(run_folder: RunArgument, name: NameOption = "all") -> None:
 
 
 def verify_command(  # noqa: PLR0913, PLR0917 - one option each
-    run_or_file: Annotated[Path, typer.Argument(help="A run folder, or an exported .onnx or .tflite file.")],
+    run_or_file: Annotated[Path, typer.Argument(help="A run folder, or an exported file: .onnx, .tflite or .pt.")],
     name: NameOption = "all",
     device: Annotated[Path | None, typer.Option("--device", help="For a file: the device file to time it on.")] = None,
     target_ms: TargetMsOption = None,
@@ -132,6 +132,7 @@ def verify_command(  # noqa: PLR0913, PLR0917 - one option each
         _refuse_given({"a network's name": None if name == "all" else name}, f"a run folder; {run_or_file} is a file")
         _verify_file(run_or_file, device, target_ms, (predictor, network, measurements))
         return
+    _refuse_other_files(run_or_file)
     given = {"--device": device, "--target-ms": target_ms, "--predictor": predictor}
     given |= {"--network": network, "--measurements": measurements}
     _refuse_given(given, f"a file such as {run_or_file}/export/derived.onnx; a run was given its own when it began")
@@ -225,6 +226,14 @@ def _refuse_given(options: Mapping[str, object], belongs_to: str) -> None:
 
     if given := [option for option, value in options.items() if value is not None]:
         raise RunFolderError(f"Leave out {', '.join(given)}: only for {belongs_to}.")
+
+
+def _refuse_other_files(path: Path) -> None:
+    from search.errors import RunFolderError
+
+    if path.is_file():
+        kinds = ", ".join(sorted(MODEL_FILES))
+        raise RunFolderError(f"{path} is neither a run folder nor a model file ({kinds}): nothing in it can be timed.")
 
 
 def _verify_file(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from safetensors.torch import save_file
 
 from latency_model.lowering.torchscript import write_torchscript
 from latency_model.network import network_to_json
@@ -31,6 +30,7 @@ from search.progress import progress
 from search.run import NETWORK_NAMES, Run
 from search.steps.train import require_trained
 from search.train_network import TrainFiles, load_trained
+from search.weights_file import write_weights
 
 
 def formats_of(name: str) -> tuple[ExportFormat, ...]:
@@ -133,9 +133,7 @@ def write_plain_network(model: PlainNetwork, data: SplitData, folder: Path) -> N
     """One Python file that needs torch alone, its weights beside it, and the layers as NAME.json."""
     network = model.network
     source, weights, layers = plain_files(folder, network.name)
-    beside = weights.with_name(f"{weights.name}.part")
-    save_file(plain_state(network, model.state_dict()), beside)
-    beside.replace(weights)
+    write_weights(weights, plain_state(network, model.state_dict()))
     write_text(source, plain_source(network, image_facts(data)))
     write_json(layers, network_to_json(network))
     if source.stem != network.name:  # earlier versions wrote random.py, for which no file beside it could import torch
@@ -147,6 +145,7 @@ def describe_losses(name: str, checks: dict[str, Any]) -> str:
     """What smaller numbers cost: "derived: onnx 96.1 %, onnx-int8 95.7 % (-0.4 points), ..."."""
     parts = []
     for key, check in checks.items():
-        lost = f" ({-100 * check['accuracy_loss']:+.1f} points)" if check["dtype"] == "int8" else ""
+        points = round(-100 * check["accuracy_loss"], 1) + 0.0  # never -0.0
+        lost = f" ({points:+.1f} points)" if check["dtype"] == "int8" else ""
         parts.append(f"{key} {100 * check['accuracy']:.1f} %{lost}")
     return f"{name}: {', '.join(parts)} of {next(iter(checks.values()))['accuracy_images']} test images"

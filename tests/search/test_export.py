@@ -102,7 +102,8 @@ def test_labels_preprocessing_and_the_network_itself_travel_in_every_file(model,
         assert metadata["proxyless.channels"] == "grey"
         assert metadata["proxyless.resize"] == "cut the centred square, scale it to 8x8 (bilinear, antialiased)"
         assert network_in_file(tmp_path / check["path"].partition("/")[2]) == with_dtype(model.network, check["dtype"])
-        assert json.loads(metadata["proxyless.mean"]) == pytest.approx(data.mean.tolist(), abs=1e-6)
+        assert torch.equal(torch.tensor(json.loads(metadata["proxyless.mean"])), data.mean)
+        assert torch.equal(torch.tensor(json.loads(metadata["proxyless.std"])), data.std)
 
 
 @pytest.mark.parametrize("write, suffix", [(write_onnx, ".onnx"), (write_tflite, ".tflite")])
@@ -173,6 +174,23 @@ def test_the_plain_file_needs_torch_alone_and_gives_the_same_logits(model, data,
         expected = torch.cat([model(batch) for batch, _ in data.test_batches(1000)])
     found = torch.load(tmp_path / "logits.pt")
     np.testing.assert_allclose(found.numpy(), expected.numpy(), atol=1e-6 * float(expected.abs().max()), rtol=0)
+
+
+def test_the_plain_file_scales_pixels_by_the_very_numbers_of_the_training(model, data, tmp_path):
+    odd = replace(data, mean=torch.tensor([0.30620465]), std=torch.tensor([0.31898873]))
+    export_network(model, odd, tmp_path, (), seed=0)
+    run_alone(
+        tmp_path,
+        "derived",
+        "assert torch.equal(torch.tensor(derived.MEAN), torch.tensor([0.30620465])), derived.MEAN\n"
+        "assert torch.equal(torch.tensor(derived.STD), torch.tensor([0.31898873])), derived.STD",
+    )
+
+
+def test_weights_are_readable_to_whom_the_other_files_are(model, data, tmp_path):
+    export_network(model, data, tmp_path, (), seed=0)
+    modes = {path.suffix: path.stat().st_mode for path in tmp_path.iterdir()}
+    assert modes[".safetensors"] == modes[".py"] == modes[".json"]
 
 
 def test_the_plain_file_describes_itself_when_run(model, data, tmp_path):

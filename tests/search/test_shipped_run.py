@@ -23,7 +23,7 @@ from search.plain_network import PlainNetwork
 from search.run import NETWORK_NAMES, start_run
 from search.run_settings import RunSettings, parse_target
 from search.ship.verify_file import verify_file
-from search.steps.export import export, is_exported
+from search.steps.export import describe_losses, export, is_exported
 from search.steps.timing import ATTEMPTS
 from search.steps.verify import verify
 from search.train_network import TrainFiles
@@ -84,6 +84,13 @@ def train_anew(run, name, seed=0):
     model = PlainNetwork(run.read_network(name), seeded_generator(seed, "test"))
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, files.weights)
     write_json(files.result, {"accuracy": 0.875})
+
+
+def test_a_loss_of_nothing_is_said_without_a_minus():
+    check = {"accuracy": 0.9, "accuracy_images": 10, "dtype": "int8"}
+    for loss in (0.0, 0.0004, -0.0004):
+        assert "90.0 % (+0.0 points)" in describe_losses("derived", {"onnx-int8": {**check, "accuracy_loss": loss}})
+    assert "(-0.3 points)" in describe_losses("derived", {"onnx-int8": {**check, "accuracy_loss": 0.003}})
 
 
 def verify_on(run, session, names=("random",)):
@@ -251,6 +258,12 @@ def test_an_option_that_is_for_files_is_refused_for_a_run(capsys, tmp_path, opti
 def test_a_networks_name_is_refused_for_a_file(capsys, tmp_path):
     code, _, err = command(capsys, "verify", str(tmp_path / "derived.onnx"), "random")
     assert code == 2 and "only for a run folder" in err
+
+
+def test_a_file_that_no_runtime_executes_is_refused_as_such(capsys, tmp_path, device):
+    (tmp_path / "derived.py").write_text("")
+    code, _, err = command(capsys, "verify", str(tmp_path / "derived.py"), "--device", str(device.source_file))
+    assert code == 2 and "derived.py is neither a run folder nor a model file (.onnx, .pt, .tflite)" in err
 
 
 @pytest.mark.parametrize("budget", ["nan", "0", "-1", "inf"])

@@ -9,12 +9,14 @@ import pytest
 from latency_model.errors import MixedMeasurementsError, PredictorMismatchError
 from latency_model.fit import fit_network_latency
 from latency_model.lowering import Int8Options, nominal_ranges, random_weights, write_onnx
+from latency_model.lowering.torchscript import write_torchscript
 from latency_model.measurement import paid_ops
 from latency_model.measurement_file import append_measurement, read_measurements
 from latency_model.network import network_to_json, single_op_network, with_dtype
 from latency_model.predictors import TablePredictor
 from profiler_agent.device import load_device
 from profiler_agent.stability import StabilityReport
+from search import cli
 from search.errors import BudgetMissed, RunFolderError
 from search.export_formats import ALL_FORMATS, write_format
 from search.files import write_json
@@ -56,6 +58,18 @@ def test_any_exported_file_is_timed_on_a_device(exported, device):
     verified = verify_file(exported, device)
     assert 0 < verified.report.latency_ms < 1000
     assert verified.predicted is None and "derived.onnx on quick_cpu: measured" in str(verified)
+
+
+def test_an_exported_torchscript_file_is_timed_on_a_device_that_runs_torch(space, tmp_path, capsys):
+    network = space.network((1, 0), "derived")
+    write_torchscript(network, random_weights(network), tmp_path / "derived.pt")
+    (tmp_path / "torch.yaml").write_text(QUICK_DEVICE.replace("name: onnxruntime", "name: torch"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["verify", str(tmp_path / "derived.pt"), "--device", str(tmp_path / "torch.yaml")])
+    words = capsys.readouterr()
+    assert ended.value.code == 0 and "derived.pt on quick_cpu: measured" in words.out, words.err
+    with pytest.raises(RunFolderError, match="TorchScript file, which does not say what network it holds"):
+        known_network(tmp_path / "derived.pt", None)
 
 
 @pytest.mark.parametrize("key, dtype", [("onnx", "fp32"), ("onnx-int8", "int8")])
