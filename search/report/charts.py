@@ -11,6 +11,8 @@ from search.report.run_folder import Json, NetworkRecord, RunRecord, number
 
 _POINT_LIMIT = 240
 _TABLE_ROWS = 10
+_WIDE_SPAN = 5.0
+"""Latencies of several devices that differ by more than this factor would crowd on an even scale."""
 NETWORK_TITLES = {"derived": "Derived", "random": "Random", "handmade": "Hand-made"}
 Points = tuple[float | None, ...]
 
@@ -31,7 +33,8 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """One plot. ``bands`` shade stretches of x, ``levels`` are of y, ``walls`` of x; ``note`` stands below."""
+    """One plot. ``bands`` shade stretches of x, ``levels`` are of y, ``walls`` of x; ``note`` stands below. With
+    ``x_log`` equal factors of x are equally far apart."""
 
     id: str
     title: str
@@ -39,6 +42,7 @@ class Chart:
     y_title: str
     series: tuple[Series, ...]
     y_percent: bool = False
+    x_log: bool = False
     is_square: bool = False
     walls: tuple[tuple[float, str], ...] = ()
     levels: tuple[tuple[float, str], ...] = ()
@@ -135,13 +139,16 @@ def trade_off_chart(
     if not points:
         return None
     walls = ((target_ms, "budget"),) if target_ms is not None else ()
+    latencies = [x for point in points for x in point.x if x is not None]
+    x_log = 0 < _WIDE_SPAN * min(latencies) < max(latencies)
     return Chart(
         "trade-off",
         "Accuracy against measured latency",
-        "measured latency, ms",
+        "measured latency, ms" + (" (logarithmic)" if x_log else ""),
         "test accuracy",
         tuple(points),
         y_percent=True,
+        x_log=x_log,
         walls=walls,
     )
 

@@ -4,9 +4,11 @@
   const root = document.documentElement;
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
+  const onAxis = (chart, x) => chart.x_log && x !== null ? Math.log10(x) : x;
+
   // A label stands on the far side of its point from the nearest other point.
   const labelPlace = (chart, index) => {
-    const [xs, ys] = ["x", "y"].map((axis) => chart.series.map((series) => series[axis][0]));
+    const xs = chart.series.map((series) => onAxis(chart, series.x[0])), ys = chart.series.map((series) => series.y[0]);
     const [width, height] = [xs, ys].map((values) => Math.max(...values) - Math.min(...values) || 1);
     const gap = (other) => Math.hypot((xs[other] - xs[index]) / width, (ys[other] - ys[index]) / height);
     const others = xs.map((_, other) => other).filter((other) => other !== index);
@@ -47,7 +49,7 @@
     }
     for (const [wall, text] of chart.walls) {
       shapes.push({ type: "line", xref: "x", yref: "paper", x0: wall, x1: wall, y0: 0, y1: 1, line: { color: ink, width: 1.5, dash: "dash" } });
-      note(text, { xref: "x", x: wall, xanchor: "left", yref: "paper", y: 0, yanchor: "bottom", xshift: 4 });
+      note(text, { xref: "x", x: onAxis(chart, wall), xanchor: "left", yref: "paper", y: 0, yanchor: "bottom", xshift: 4 });
     }
     if (chart.diagonal) {
       const [low, high] = chart.diagonal;
@@ -78,9 +80,11 @@
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", font: { size: 12 } },
       xaxis: axis(chart.x_title), yaxis: axis(chart.y_title), ...marks(chart),
     };
+    if (chart.x_log) Object.assign(result.xaxis, { type: "log", dtick: "D2", tickformat: ",~g" });
     if (chart.y_percent) result.yaxis.tickformat = ".1%";
     if (chart.series[0].style === "points") {
-      result.xaxis.range = padded([...chart.series.flatMap((series) => series.x), ...chart.walls.map(([wall]) => wall)]);
+      const places = [...chart.series.flatMap((series) => series.x), ...chart.walls.map(([wall]) => wall)];
+      result.xaxis.range = padded(places.map((x) => onAxis(chart, x)));
       result.yaxis.range = padded(chart.series.flatMap((series) => series.y));
     }
     return result;

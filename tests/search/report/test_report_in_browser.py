@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 
 import pytest
@@ -85,6 +86,37 @@ def test_runs_stand_side_by_side(make_run_folder, browser, tmp_path):
         summary = run.summary()
         assert f'<data value="{summary["measured_ms"]}">' in page.dom
         assert f'<data value="{summary["accuracy"]["derived"]}">' in page.dom
+
+
+POINTS = "[...inner.querySelectorAll('#plot-trade-off .points path.point')]"
+PLACES = f"{POINTS}.map((one) => one.getBoundingClientRect()).map((box) => (box.left + box.right) / 2)"
+
+
+@pytest.mark.slow
+def test_latencies_of_unlike_devices_do_not_crowd_on_the_page(make_run_folder, browser, tmp_path):
+    runs = [make_run_folder("one"), make_run_folder("two", seed=2, device="quick"), make_run_folder("three")]
+    for run, factor in zip(runs, (1, 2, 20)):
+        run.measured_ms = {name: factor * value for name, value in run.measured_ms.items()}
+        run.finish()
+    path = write_comparison([run.folder for run in runs], tmp_path / "all.html")
+
+    page = browser.open_framed(path, width=390, ready=READY, probe=PLACES)
+
+    assert page.console == [] and "measured latency, ms (logarithmic)" in path.read_text()
+    derived = page.probed[::3]
+    assert derived[2] - derived[1] == pytest.approx((derived[1] - derived[0]) * math.log(10) / math.log(2), rel=0.02)
+
+
+@pytest.mark.slow
+def test_a_budget_stands_at_its_place_among_latencies_that_differ_by_much(run_folder, browser):
+    run_folder.measured_ms["handmade"] = 0.9
+    label = "inner.querySelector('#plot-trade-off .annotation').getBoundingClientRect().left"
+    page = browser.open_framed(
+        write_report(run_folder.finish()), width=390, ready=READY, probe=f"[...{PLACES}, {label}]"
+    )
+
+    derived, random, handmade, budget = page.probed
+    assert derived < random <= budget < handmade
 
 
 @pytest.mark.slow
