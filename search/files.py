@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from search.errors import RunFolderError
+
+NUMBER = (int, float)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -39,6 +41,25 @@ def read_json(path: Path) -> Any:
         raise RunFolderError(f"{path} is not there; run the step that writes it first.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RunFolderError(f"{path} is not JSON ({error}); remove it and run its step again.") from error
+
+
+def read_record(path: Path, fields: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+    """Read a JSON object that must hold these fields.
+
+    Args:
+        fields: what kind of value each must be.
+    Raises:
+        RunFolderError: there is no such file, or it holds something else.
+    """
+    data = read_json(path)
+    if not isinstance(data, dict):
+        raise RunFolderError(f"{path} holds no JSON object; remove it and run its step again.")
+    if wrong := [name for name, kind in fields.items() if not isinstance(data.get(name), kind)]:
+        raise RunFolderError(
+            f"{path} was changed or damaged: {', '.join(wrong)} is missing in it or of another kind. Remove it and run "
+            f"its step again."
+        )
+    return data
 
 
 def append_json_line(path: Path, data: Any) -> None:

@@ -10,9 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latency_model.network import NetworkSpec, network_from_json, network_to_json
+from latency_model.network import NetworkSpec, network_to_json
 from search.errors import RunFolderError, TargetError
-from search.files import read_json, write_json
+from search.files import NUMBER, read_record, write_json
+from search.network_file import read_network_file
 from search.presets import Preset, find_preset
 from search.run_settings import RunSettings, Target, keep_settings, read_settings, require_same
 from search.started_elsewhere import require_in_reach
@@ -221,7 +222,12 @@ class Run:
         return load_network_latency(self.folder.predictor)
 
     def read_network(self, name: str) -> NetworkSpec:
-        return network_from_json(read_json(self.folder.network(name)))
+        """One of the run's networks.
+
+        Raises:
+            RunFolderError: it is not there yet, or the file was damaged.
+        """
+        return read_network_file(self.folder.network(name))
 
     def write_network(self, network: NetworkSpec) -> None:
         write_json(self.folder.network(network.name), network_to_json(network))
@@ -259,8 +265,17 @@ class Run:
         return _read_seconds(self.folder.device_seconds)
 
 
+def read_target(folder: RunFolder) -> dict[str, Any]:
+    """The budget in milliseconds as the search fixed it, and what it is a fraction of.
+
+    Raises:
+        RunFolderError: it has not yet, or the file was damaged.
+    """
+    return read_record(folder.target, {"target_ms": NUMBER})
+
+
 def _read_seconds(path: Path) -> dict[str, Any]:
-    return dict(read_json(path)) if path.exists() else {}
+    return read_record(path, {}) if path.exists() else {}
 
 
 def _add_seconds(path: Path, step: str, more_s: float) -> None:

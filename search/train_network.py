@@ -20,7 +20,7 @@ from search.batches import SplitData
 from search.checkpoint import read_checkpoint, write_checkpoint
 from search.data.batches import seeded_generator
 from search.errors import RunFolderError, TrainingDiverged
-from search.files import append_json_line, keep_json_lines_before, read_json, write_json
+from search.files import NUMBER, append_json_line, keep_json_lines_before, read_record, write_json
 from search.identity import Identity, settings_parts
 from search.mixup import mix
 from search.plain_network import PlainNetwork
@@ -271,8 +271,12 @@ def load_trained(network: NetworkSpec, files: TrainFiles) -> PlainNetwork:
 
 
 def read_result(files: TrainFiles) -> dict[str, Any]:
-    result: dict[str, Any] = read_json(files.result)
-    return result
+    """What a finished training came to.
+
+    Raises:
+        RunFolderError: it is not finished, or the file was damaged.
+    """
+    return read_record(files.result, {"accuracy": NUMBER})
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from latency_model.measurement import paid_ops
 from latency_model.network import NetworkSpec
 from search.errors import TargetError
-from search.files import read_json
+from search.files import NUMBER, read_record
 from search.networks import reference_network
 from search.report.run_folder import added_baselines
 from search.run import Run
@@ -84,7 +84,7 @@ def _choose(run: Run, count: int) -> list[NetworkSpec]:
     """Networks that the predictor puts just under the budget and that the device finds within it, as drawn."""
     targets = fix_targets(run)
     target_ms = targets[0].target_ms
-    corrected_ms = read_json(run.folder.derivation)["corrected_target_ms"]
+    corrected_ms = read_record(run.folder.derivation, {"corrected_target_ms": NUMBER})["corrected_target_ms"]
     added = [name for name in added_baselines(run.folder.path) if name.startswith("random")]
     known = [run.read_network(name) for name in ("derived", "random", *added)]
     seen = {paid_ops(network) for network in known}

@@ -273,9 +273,9 @@ def _names(name: str) -> tuple[str, ...]:
 
 def _describe_verification(run: Run, name: str) -> str:
     from latency_model.network_latency import LatencyEstimate
-    from search.files import read_json
+    from search.steps.verify import read_verification
 
-    record = read_json(run.folder.verification(name))
+    record = read_verification(run, name)
     predicted = "not predicted"
     if record["predicted_ms"] is not None:
         predicted = f"predicted {LatencyEstimate(record['predicted_ms'], *record['predicted_interval_ms'])}"

@@ -17,10 +17,9 @@ from profiler_agent.timing import Timing
 from search.errors import RunFolderError
 from search.export_formats import ALL_FORMATS, calibrated, write_format
 from search.file_metadata import preprocessing
-from search.files import read_json
 from search.plain_network import folded_weights
 from search.progress import Update
-from search.run import Run, RunFolder, open_run
+from search.run import Run, RunFolder, open_run, read_target
 from search.ship.matrix import Matrix
 from search.steps.export import is_exported
 from search.steps.report import write_card
@@ -185,7 +184,7 @@ def _budget_ms(run: Run, column: Column) -> float | None:
     """What a run was allowed on a device; it was given a budget for its own, in single precision."""
     if column.label != run.device.name or not run.folder.target.exists():
         return None
-    return float(read_json(run.folder.target)["target_ms"])
+    return float(read_target(run.folder)["target_ms"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,14 @@ from typing import Any
 
 from rich.console import Console
 
-from latency_model.network import NetworkSpec, network_from_json, network_to_json
+from latency_model.network import NetworkSpec, network_to_json
 from search.batches import split_data
 from search.data.image_data import ImageData
 from search.data.load import load_dataset
 from search.errors import RunFolderError
-from search.files import read_json, write_json
+from search.files import write_json
 from search.live_curves import live_curves
+from search.network_file import read_network_file
 from search.parent import while_parent_lives
 from search.progress import progress
 from search.settings import TrainSettings
@@ -78,21 +79,6 @@ def _network_and_images(network: str, images: ImageChoice) -> tuple[NetworkSpec,
     if images.image_size is None and min(data.image_shape[1:]) < SMALLEST_PIXELS:
         data = images.load(SMALLEST_PIXELS)
     return build_network(network, data.image_shape, data.class_count), data
-
-
-def read_network_file(path: Path) -> NetworkSpec:
-    """A network as a run writes it under networks/.
-
-    Raises:
-        RunFolderError: no such file, or no network in it.
-    """
-    data = read_json(path)
-    try:
-        return network_from_json(data)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RunFolderError(
-            f"{path} holds no network ({error}); give one such as RUN/networks/derived.json."
-        ) from error
 
 
 def require_fit(network: NetworkSpec, image_shape: tuple[int, int, int], class_count: int) -> None:

@@ -22,8 +22,8 @@ from profiler_agent.session import ModelFile, open_session
 from profiler_agent.stability import StabilityReport, judge_timing
 from search.errors import BudgetMissed, RunFolderError
 from search.file_metadata import network_in_file
+from search.network_file import read_network_file
 from search.progress import Update
-from search.ship.train_any import read_network_file
 from search.steps.verify import MODEL_SUFFIX, TOLERANCE, may_be_noise, usable_timings
 
 

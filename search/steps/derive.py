@@ -13,16 +13,16 @@ from rich.console import Console
 from latency_model.measurement import Measurement, paid_ops
 from latency_model.network import NetworkSpec
 from profiler_agent.session import Session
-from search.architecture import Architecture, write_architecture
+from search.architecture import Architecture, read_architecture, write_architecture
 from search.architecture_step import LatencyTarget
 from search.budget import best_under_budget, latency_range_ms
 from search.data.errors import name_a_few
 from search.derive import Derivation, Judged, Judging, derive, derive_among_widths, rank
-from search.errors import TargetError
+from search.errors import RunFolderError, TargetError
 from search.files import write_json
 from search.networks import reference_network
 from search.progress import progress
-from search.run import Run
+from search.run import NETWORK_NAMES, Run
 from search.space import Choices, SearchSpace
 from search.steps.handmade import by_usual_widths, nearest_handmade, nearest_under
 from search.steps.search import finished_trainer, fix_targets, own_states
@@ -53,9 +53,10 @@ def derive_networks(run: Run, console: Console) -> None:
 
     Raises:
         TargetError: no network of the shortlist meets the budget on the device.
-        RunFolderError: the search is not finished.
+        RunFolderError: the search is not finished, or a baseline's file was lost since.
     """
     if run.folder.architecture.exists():
+        restore_lost_networks(run)
         return
     trainer = finished_trainer(run)
     with run.timed("derive"), run.open_device("derive") as session:
@@ -80,6 +81,25 @@ def derive_networks(run: Run, console: Console) -> None:
     console.print(f"derived: {', '.join(architecture.labels)}", highlight=False)
     space = run.space.widths[chosen.derived.width]
     console.print(describe_margins(space, derivation.margin), highlight=False, soft_wrap=True)
+
+
+def restore_lost_networks(run: Run) -> None:
+    """Write a derived network's file again that was lost since: it follows from the architecture. The baselines' do
+    not.
+
+    Raises:
+        RunFolderError: a baseline's was lost.
+        SpaceError: the architecture is of another space.
+    """
+    if not run.folder.network("derived").exists():
+        run.write_network(read_architecture(run.folder.architecture).network(run.space))
+    for name in NETWORK_NAMES:
+        if not run.folder.network(name).exists():
+            copy = run.folder.exported(name, ".json")
+            raise RunFolderError(
+                f"{run.folder.network(name)} is gone. Once the network was exported, {copy} holds the same: copy it "
+                f"there. To derive anew instead, remove {run.folder.architecture} and {run.folder.path / 'train'}."
+            )
 
 
 def describe_margins(space: SearchSpace, margins: Sequence[float]) -> str:

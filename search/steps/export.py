@@ -23,7 +23,7 @@ from search.export_formats import (
     write_format,
 )
 from search.file_metadata import image_facts, preprocessing
-from search.files import read_json, write_json, write_text
+from search.files import read_record, write_json, write_text
 from search.plain_network import PlainNetwork, folded_weights
 from search.plain_source import file_stem, plain_source, plain_state
 from search.progress import progress
@@ -99,7 +99,7 @@ def trained_sha256(run: Run, name: str) -> str:
 
 
 def _known_exports(run: Run) -> dict[str, Any]:
-    return dict(read_json(run.folder.exports)) if run.folder.exports.exists() else {}
+    return read_record(run.folder.exports, {}) if run.folder.exports.exists() else {}
 
 
 def export_network(

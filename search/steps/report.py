@@ -15,11 +15,12 @@ from search.report import write_report
 from search.report.recipe import start_of
 from search.report.run_folder import network_names
 from search.report.terminal import summary_table
-from search.run import NETWORK_NAMES, Run
+from search.run import NETWORK_NAMES, Run, read_target
 from search.run_settings import read_started
 from search.shared_search import seen_from, share_of
 from search.smoothing import MISJUDGED_SHARE, smoothed_losses
 from search.steps.device_loop import VISITS
+from search.steps.verify import read_verification
 from search.train_network import TrainFiles, read_result
 from search.trainer import SearchFiles
 
@@ -40,7 +41,7 @@ def report(run: Run, console: Console) -> None:
 def write_card(run: Run) -> None:
     """What the run is about: space, device, data, target, seed, versions."""
     settings, data = run.settings, run.data
-    target = read_json(run.folder.target) if run.folder.target.exists() else {"target_ms": None, "reference_ms": None}
+    target = read_target(run.folder) if run.folder.target.exists() else {"target_ms": None, "reference_ms": None}
     identity = run.predictor.provenance.identity if run.folder.predictor.is_dir() else None
     card = {
         "schema": 1,
@@ -150,7 +151,7 @@ def make_summary(run: Run) -> dict[str, Any]:
 def network_figures(run: Run) -> dict[str, Any]:
     """What the last table shows: a run's own networks, all of which are verified, and added baselines that are."""
     verified = {
-        name: read_json(run.folder.verification(name))
+        name: read_verification(run, name)
         for name in network_names(run.folder.path)
         if name in NETWORK_NAMES or _is_finished(run, name)
     }

@@ -17,11 +17,11 @@ from search.batches import SplitData
 from search.budget import latency_range_ms
 from search.device_loop import DeviceLoop
 from search.errors import RunFolderError, TargetError
-from search.files import read_json, write_json
+from search.files import write_json
 from search.live_curves import live_curves
 from search.networks import reference_network
 from search.progress import progress
-from search.run import Run
+from search.run import Run, read_target
 from search.run_settings import keep_settings
 from search.search_choices import keep_search_choices
 from search.shared_cost import shared_cost
@@ -75,7 +75,7 @@ def fix_targets(run: Run) -> list[LatencyTarget]:
     """
     if not run.folder.target.exists():
         write_json(run.folder.target, target_in_reach(run))
-    target_ms = float(read_json(run.folder.target)["target_ms"])
+    target_ms = float(read_target(run.folder)["target_ms"])
     return [target for target in targets_by_width(run, target_ms) if _is_in_reach(target)]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from search.allocator import keep_freed_memory
 from search.errors import RunFolderError
-from search.files import read_json, read_json_lines
+from search.files import read_json_lines, read_record
 from search.live_curves import live_curves
 from search.parent import PARENT, while_parent_lives
 from search.progress import Update, progress
@@ -150,7 +150,7 @@ def derived_start(run: Run) -> dict[str, Tensor]:
     Raises:
         RunFolderError: nothing was derived yet.
     """
-    derived = read_json(run.folder.derivation)["derived"]
+    derived = read_record(run.folder.derivation, {"derived": dict})["derived"]
     trainer = finished_trainer(run)
     space = run.space.widths[derived["width"]]
     return supernet_weights(space, tuple(derived["choices"]), trainer.supernet.state_dict())

@@ -19,10 +19,10 @@ from profiler_agent.session import ModelFile, Session
 from profiler_agent.stability import StabilityReport, Verdict, judge_timing
 from profiler_agent.timing import Timing
 from search.errors import BudgetMissed, RunFolderError
-from search.files import read_json, write_json
+from search.files import NUMBER, read_record, write_json
 from search.networks import layer_labels
 from search.progress import Update, progress
-from search.run import NETWORK_NAMES, Run
+from search.run import NETWORK_NAMES, Run, read_target
 from search.steps.export import is_exported
 from search.steps.timing import ATTEMPTS, throttled_each_time
 
@@ -77,9 +77,21 @@ def exported_file(run: Run, name: str) -> ModelFile:
 
 def is_verified(run: Run, file: ModelFile) -> bool:
     """Whether this very file was timed, and while the device was not throttled."""
-    path = run.folder.verification(file.model_id)
-    record = read_json(path) if path.exists() else {}
+    if not run.folder.verification(file.model_id).exists():
+        return False
+    record = read_verification(run, file.model_id)
     return record.get("file_sha256") == file_sha256(file.path) and record["verdict"] != "throttled"
+
+
+def read_verification(run: Run, name: str) -> dict[str, Any]:
+    """What the device said of a network.
+
+    Raises:
+        RunFolderError: nothing yet, or the file was damaged.
+    """
+    numbers = dict.fromkeys(("target_ms", "measured_ms", "spread"), NUMBER)
+    predicted = {"predicted_ms": (*NUMBER, type(None)), "predicted_interval_ms": (list, type(None))}
+    return read_record(run.folder.verification(name), {**numbers, **predicted, "verdict": str})
 
 
 def usable_timings(session: Session, files: Sequence[ModelFile], update: Update | None = None) -> Iterator[Timing]:
@@ -112,7 +124,7 @@ def require_budget(run: Run, name: str = "derived") -> None:
     Raises:
         BudgetMissed: it does.
     """
-    record = read_json(run.folder.verification(name))
+    record = read_verification(run, name)
     if record["measured_ms"] > (1 + TOLERANCE) * record["target_ms"]:
         mend = "Search with a lower target."
         if may_be_noise(record["measured_ms"], record["target_ms"], record["spread"], record["verdict"]):
@@ -132,7 +144,7 @@ def may_be_noise(measured_ms: float, target_ms: float, spread: float, verdict: V
 
 
 def _record(run: Run, network: NetworkSpec, measurement: Measurement) -> dict[str, Any]:
-    target = read_json(run.folder.target)
+    target = read_target(run.folder)
     estimate = _estimate(run, network)
     return {
         "schema": 1,

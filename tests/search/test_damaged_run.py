@@ -1,0 +1,81 @@
+"""A run folder of which a file was edited, damaged or lost: what is wrong is said, and how to mend it; no traceback."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from search.architecture import Architecture, write_architecture
+from search.errors import RunFolderError
+from search.network_file import read_network_file
+from search.run import NETWORK_NAMES, read_target
+from search.steps.derive import derive_networks, restore_lost_networks
+from search.steps.export import is_exported
+from search.steps.verify import read_verification
+from search.train_network import TrainFiles, read_result
+from tests.search.made_up_runs import QUIET, make_run
+
+VERIFICATION = {"target_ms": 1.0, "measured_ms": 0.9, "spread": 0.01, "verdict": "accepted"}
+VERIFICATION |= {"predicted_ms": None, "predicted_interval_ms": None}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run that has derived its networks."""
+    run = make_run(tmp_path / "run")
+    choices = (0,) * len(run.space.positions)
+    for name in NETWORK_NAMES:
+        run.write_network(run.space.network(choices, name))
+    write_architecture(run.folder.architecture, Architecture.of(run.space, choices))
+    return run
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+@pytest.mark.parametrize("content", ["[]", "5", '{"schema": 1}', '{"schema": 1, "layers": [3]}', '{"layers": {}}'])
+def test_a_network_file_that_holds_no_network_is_named(run, content):
+    write(run.folder.network("random"), content)
+    with pytest.raises(RunFolderError, match=r"random\.json holds no network .*proxyless derive"):
+        run.read_network("random")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", json.dumps(VERIFICATION | {"measured_ms": "fast"})])
+def test_a_verification_that_was_edited_is_named(run, content):
+    write(run.folder.verification("derived"), content)
+    with pytest.raises(RunFolderError, match=r"verify/derived\.json .*; remove it|verify/derived\.json .* Remove it"):
+        read_verification(run, "derived")
+
+
+def test_a_verification_as_it_was_written_is_read(run):
+    write(run.folder.verification("derived"), json.dumps(VERIFICATION))
+    assert read_verification(run, "derived") == VERIFICATION
+
+
+def test_a_damaged_budget_result_or_list_of_exports_is_named(run):
+    for path in (run.folder.target, TrainFiles(folder=run.folder.training("derived")).result, run.folder.exports):
+        write(path, "[]")
+    write(TrainFiles(folder=run.folder.training("derived")).weights, "")
+    with pytest.raises(RunFolderError, match=r"target\.json holds no JSON object"):
+        read_target(run.folder)
+    with pytest.raises(RunFolderError, match=r"result\.json holds no JSON object"):
+        read_result(TrainFiles(folder=run.folder.training("derived")))
+    with pytest.raises(RunFolderError, match=r"export\.json holds no JSON object"):
+        is_exported(run, "derived")
+
+
+def test_a_derived_network_whose_file_was_lost_is_written_again_by_derive(run):
+    before = run.folder.network("derived").read_text()
+    run.folder.network("derived").unlink()
+    derive_networks(run, QUIET)
+    assert run.folder.network("derived").read_text() == before
+
+
+def test_a_baseline_whose_file_was_lost_is_no_silent_success_of_derive(run):
+    run.folder.network("random").unlink()
+    with pytest.raises(RunFolderError, match=r"random\.json is gone.*export/random\.json holds the same"):
+        restore_lost_networks(run)
+    assert read_network_file(run.folder.network("derived")).name == "derived"
