@@ -223,13 +223,15 @@ class NetworkTrainer:
         write_checkpoint(self.files.checkpoint, self.identity, state)
 
     def resume(self) -> None:
-        """Take up the last checkpoint; without one, stay at the start.
+        """Take up the last checkpoint; without one, or where the best weights so far were lost, stay at the start: the
+        same draws lead to the same weights.
 
         Raises:
             CheckpointError: the folder holds the training of another network, data set or settings.
         """
         state = read_checkpoint(self.files.checkpoint, self.identity)
-        if state is not None:
+        is_lost = state is not None and state["best_accuracy"] >= 0 and not self.files.weights.exists()
+        if state is not None and not is_lost:
             self.step, self.seconds_before = state["step"], state["seconds"]
             self.best_accuracy = state["best_accuracy"]
             self.model.load_state_dict(state["model"])

@@ -59,7 +59,8 @@ def train(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES, *, f
 
 
 def is_trained(run: Run, name: str) -> bool:
-    return TrainFiles(folder=run.folder.training(name)).result.exists()
+    files = TrainFiles(folder=run.folder.training(name))
+    return files.result.exists() and files.weights.exists()
 
 
 def require_trained(run: Run, name: str) -> None:

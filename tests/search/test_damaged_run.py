@@ -12,6 +12,7 @@ from search.network_file import read_network_file
 from search.run import NETWORK_NAMES, read_target
 from search.steps.derive import derive_networks, restore_lost_networks
 from search.steps.export import is_exported
+from search.steps.train import is_trained
 from search.steps.verify import read_verification
 from search.train_network import TrainFiles, read_result
 from tests.search.made_up_runs import QUIET, make_run
@@ -65,6 +66,14 @@ def test_a_damaged_budget_result_or_list_of_exports_is_named(run):
         read_result(TrainFiles(folder=run.folder.training("derived")))
     with pytest.raises(RunFolderError, match=r"export\.json holds no JSON object"):
         is_exported(run, "derived")
+
+
+def test_a_training_whose_weights_were_lost_is_not_called_finished(run):
+    files = TrainFiles(folder=run.folder.training("derived"))
+    write(files.result, '{"accuracy": 0.9}')
+    assert not is_trained(run, "derived")
+    write(files.weights, "")
+    assert is_trained(run, "derived")
 
 
 def test_a_derived_network_whose_file_was_lost_is_written_again_by_derive(run):

@@ -123,6 +123,21 @@ def test_a_finished_training_is_not_trained_again(network, data, tmp_path):
     assert {**again, "seconds": 0} == {**first, "seconds": 0}
 
 
+@pytest.mark.parametrize("steps", [12, None])
+def test_a_training_whose_best_weights_were_lost_makes_the_same_again(network, data, tmp_path, monkeypatch, steps):
+    make(network, data, tmp_path / "whole").run()
+    if steps is None:
+        make(network, data, tmp_path / "lost").run()
+    else:
+        monkeypatch.setattr("search.train_network.CHECKPOINT_EVERY_S", 0.0)
+        stop_after(make(network, data, tmp_path / "lost"), steps)
+    (tmp_path / "lost" / "weights.safetensors").unlink()
+    make(network, data, tmp_path / "lost").run()
+    expected, found = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "lost"))
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert comparable(tmp_path / "whole") == comparable(tmp_path / "lost")
+
+
 def test_a_checkpoint_of_other_settings_is_refused_by_name(network, data, tmp_path):
     make(network, data, tmp_path).run()
     other = make(network, data, tmp_path, dataclasses.replace(SETTINGS, learning_rate=0.2))
