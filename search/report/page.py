@@ -32,7 +32,7 @@ from search.report.errors import ReportError
 from search.report.headline import headline
 from search.report.heat_map import heat_map
 from search.report.layers import layer_table
-from search.report.missing import Missing, missing, unpredicted_note
+from search.report.missing import Missing, missing, outdated_note, unpredicted_note
 from search.report.network_figure import leading_drawing, network_drawings
 from search.report.path_map import path_map
 from search.report.recipe import recipe_sentence, start_of, starts_sentence
@@ -63,6 +63,7 @@ def write_report(run_folder: Path) -> Path:
         "title": run_title(run),
         "run": run,
         "headline": headline(run),
+        "outdated": outdated_note([network_title(name) for name in run.run.get("outdated") or ()], run.folder),
         "drawings": network_drawings({title: run.networks[name] for name, title in NETWORK_TITLES.items()})
         or leading_drawing(run),
         "trade_off": trade_off,

@@ -20,7 +20,7 @@ from search.run_settings import read_started
 from search.shared_search import seen_from, share_of
 from search.smoothing import MISJUDGED_SHARE, smoothed_losses
 from search.steps.device_loop import VISITS
-from search.steps.verify import read_verification
+from search.steps.verify import is_outdated, read_verification
 from search.train_network import TrainFiles, read_result
 from search.trainer import SearchFiles
 
@@ -73,6 +73,7 @@ def write_card(run: Run) -> None:
         "preset": settings.preset,
         "search": search_card(run),
         "training": asdict(run.train_settings),
+        "outdated": [name for name in network_names(run.folder.path) if is_outdated(run, name)],
         "seed": settings.seed,
         "started": read_started(run.folder.settings),
         "versions": versions(),

@@ -83,6 +83,13 @@ def is_verified(run: Run, file: ModelFile) -> bool:
     return record.get("file_sha256") == file_sha256(file.path) and record["verdict"] != "throttled"
 
 
+def is_outdated(run: Run, name: str) -> bool:
+    """Whether a network was timed, and is not now what it was then: trained anew since, or a file changed or lost."""
+    if not run.folder.verification(name).exists():
+        return False
+    return not is_exported(run, name) or not is_verified(run, exported_file(run, name))
+
+
 def read_verification(run: Run, name: str) -> dict[str, Any]:
     """What the device said of a network.
 

@@ -25,7 +25,7 @@ from search.run_settings import RunSettings, parse_target
 from search.ship.verify_file import verify_file
 from search.steps.export import describe_losses, export, is_exported
 from search.steps.timing import ATTEMPTS
-from search.steps.verify import verify
+from search.steps.verify import is_outdated, verify
 from search.train_network import TrainFiles
 from tests.search.made_up_session import MadeUpSession
 from tests.search.quick_device import QUICK_DEVICE
@@ -180,6 +180,19 @@ def test_a_file_is_timed_once_and_again_when_it_changed(run, device):
     export(run, CONSOLE, ["random"])
     verify_on(run, session)
     assert session.timed == ["random"] * 2 and len(read_measurements(run.measurements)) == 2
+
+
+def test_a_network_that_was_trained_anew_since_it_was_timed_is_known_as_outdated(run, device):
+    assert not is_outdated(run, "random")
+    export(run, CONSOLE, ["random"])
+    verify_on(run, MadeUpSession(device))
+    assert not is_outdated(run, "random")
+    train_anew(run, "random", seed=1)
+    assert is_outdated(run, "random")
+    export(run, CONSOLE, ["random"])
+    assert is_outdated(run, "random")
+    verify_on(run, MadeUpSession(device))
+    assert not is_outdated(run, "random")
 
 
 def test_a_file_timed_while_the_device_was_throttled_is_timed_again_in_the_same_session(run, device):

@@ -216,6 +216,14 @@ def test_a_page_that_cannot_be_written_is_explained(run_folder, make_run_folder,
         write_comparison([run_folder.folder, make_run_folder("two").folder], tmp_path / "nowhere" / "out.html")
 
 
+def test_a_network_that_changed_since_it_was_timed_is_named_at_the_top(run_folder):
+    run_folder.finish()
+    assert 'id="outdated"' not in write_report(run_folder.folder).read_text()
+    run_folder.write("run.json", run_folder.run_facts(0) | {"outdated": ["derived"]})
+    page = write_report(run_folder.folder).read_text()
+    assert "Derived changed since it was timed" in page and f"proxyless export {run_folder.folder}" in page
+
+
 MBCONV = MBConvSpec(
     in_channels=16, in_height=8, in_width=8, out_channels=24, kernel_size=5, stride=2, expand_channels=96
 )
