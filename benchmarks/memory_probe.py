@@ -1,7 +1,7 @@
 """One configuration in its own process, for a clean peak: ``python -m benchmarks.memory_probe small 6 full [batch]``.
 
 Prints one JSON object: bytes that the step adds to the resident set at its peak, the whole peak, and the bytes that
-autograd saved for backward.
+autograd keeps for backward, at most at a time.
 """
 
 from __future__ import annotations
@@ -40,20 +40,39 @@ def resident_bytes() -> int:
 
 
 def saved_bytes(step: Callable[[], None]) -> int:
-    """Bytes of distinct storages that autograd keeps for backward, parameters left out."""
-    seen: dict[int, int] = {}
+    """The most bytes of distinct storages that autograd keeps for backward at a time, parameters left out."""
+    holders: dict[int, int] = {}
+    now = most = 0
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if not isinstance(tensor, torch.nn.Parameter):
-            storage = tensor.untyped_storage()
-            seen[storage.data_ptr()] = storage.nbytes()
-            alive.append(tensor)  # a freed storage's address would be used again
-        return tensor
+    class Kept:
+        """Lives as long as autograd keeps the tensor."""
 
-    alive: list[torch.Tensor] = []
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        def __init__(self, tensor: torch.Tensor) -> None:
+            nonlocal now, most
+            self.tensor, self.storage = (
+                tensor.detach(),
+                tensor.untyped_storage(),
+            )  # attached, it would keep its own graph
+            self.place = self.storage.data_ptr()
+            holders[self.place] = holders.get(self.place, 0) + 1
+            now += self.storage.nbytes() if holders[self.place] == 1 else 0
+            most = max(most, now)
+
+        def __del__(self) -> None:
+            nonlocal now
+            holders[self.place] -= 1
+            now -= self.storage.nbytes() if holders[self.place] == 0 else 0
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor | Kept:
+        return tensor if isinstance(tensor, torch.nn.Parameter) else Kept(tensor)
+
+    def give(kept: torch.Tensor | Kept) -> torch.Tensor:
+        return kept.tensor if isinstance(kept, Kept) else kept
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, give):
         step()
-    return sum(seen.values())
+    assert now == 0, f"{now} bytes are still kept"
+    return most
 
 
 if __name__ == "__main__":

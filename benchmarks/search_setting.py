@@ -25,7 +25,7 @@ from search.settings import Estimator, SearchSettings
 from search.space import Candidate, Position, SearchSpace
 from search.spaces.imagenet import imagenet_space
 from search.spaces.small import small_space
-from search.supernet import SuperNet
+from search.supernet import SuperNet, build_supernet
 from search.trainer import SearchFiles, SearchTrainer
 
 Outline = Literal["small", "imagenet"]
@@ -99,7 +99,7 @@ def make_step(setting: Setting, kind: StepKind) -> Callable[[], None]:
     if kind == "full-default-batch":
         larger = SearchSettings(warmup_steps=0, search_steps=1).architecture_batch_size
         return make_step(dataclasses.replace(setting, batch_size=larger), "full")
-    supernet = SuperNet(setting.space, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
+    supernet = build_supernet(setting.space, torch.Generator().manual_seed(0))
     match kind:
         case "full" | "two-path":
             return _architecture_step(setting, supernet, kind, batch)

@@ -1,4 +1,5 @@
-"""Keeps freed memory in the process, so that each training step finds its buffers where the last one left them."""
+"""What becomes of freed memory: it is kept in the process, so that each training step finds its buffers where the last
+one left them, or handed back to the system, once something large is built."""
 
 from __future__ import annotations
 
@@ -20,3 +21,15 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError):
         return False
     return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, NEVER))
+
+
+def hand_back_freed_memory() -> bool:
+    """Give the system what is free now; False where the C library cannot, or had nothing to give.
+
+    Building a supernet leaves holes that no activation fits into: 102 of 513 MB in the paper's space with 12 candidates
+    of 160 MB.
+    """
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (AttributeError, OSError):
+        return False

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from latency_model.ops import OpSpec
 from latency_model.wiring import steps_of, walk
+from search.allocator import hand_back_freed_memory
+from search.gated_paths import gated
 from search.modules import Zero, batch_statistics_norm, build_module, initialise
 from search.narrow_modules import narrow_module
 from search.paths import PathSample, PositionPaths
@@ -29,46 +31,13 @@ class MixedOp(nn.Module):
 
     def forward(self, x: Tensor, paths: PositionPaths) -> Tensor:
         active = self.candidates[paths.active]
-        if paths.gates is None:
-            if isinstance(active, Zero):
-                return x
-            y = active(x)
+        if paths.gates is not None:
+            y = gated(x, self.candidates, paths)
+        elif isinstance(active, Zero):
+            return x
         else:
-            y = _gated(active(x), paths.gates, x.detach(), self, paths)
-        return cast(Tensor, y + x if self.has_shortcut else y)
-
-
-class _GatedPaths(torch.autograd.Function):
-    """The active candidate's output, with dL/dg_j = sum(dL/dy * o_j(x)) for every gate.
-
-    Candidates that did not run are run in backward, one at a time and without grad, so memory stays that of one
-    path. Zero's output is 0, and so is its gate gradient.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, y: Tensor, gates: Tensor, x: Tensor, mixed_op: MixedOp, paths: PositionPaths) -> Tensor:
-        ctx.save_for_backward(x, y)
-        ctx.mixed_op, ctx.paths, ctx.gate_options = mixed_op, paths, gates.new_empty(0)
-        return y.view_as(y)
-
-    @staticmethod
-    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        x, y = ctx.saved_tensors
-        gate_gradients = []
-        with torch.no_grad():
-            for index in ctx.paths.indices:
-                candidate = ctx.mixed_op.candidates[index]
-                if isinstance(candidate, Zero):
-                    gate_gradients.append(grad_y.new_zeros(()))
-                else:
-                    output = y if index == ctx.paths.active else candidate(x)
-                    gate_gradients.append(torch.sum(grad_y * output))
-        # Gates are on the logits' device (the CPU), activations may be on a GPU.
-        return grad_y, torch.stack(gate_gradients).to(ctx.gate_options), None, None, None
-
-
-def _gated(y: Tensor, gates: Tensor, x: Tensor, mixed_op: MixedOp, paths: PositionPaths) -> Tensor:
-    return cast(Tensor, _GatedPaths.apply(y, gates, x, mixed_op, paths))  # type: ignore[no-untyped-call]
+            y = active(x)
+        return y + x if self.has_shortcut else y
 
 
 class SuperNet(nn.Module):
@@ -151,6 +120,13 @@ def _modules(ops: Sequence[OpSpec], wide: nn.Sequential | nn.ModuleList | None =
     if wide is None:
         return [build_module(op, batch_statistics_norm) for op in ops]
     return [narrow_module(op, module) for op, module in zip(ops, wide, strict=True)]
+
+
+def build_supernet(space: SearchSpace, generator: torch.Generator, device: torch.device | None = None) -> SuperNet:
+    """A new supernet in channels_last, on its device (None: the CPU), in no more memory than it needs."""
+    supernet: SuperNet = SuperNet(space, generator).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    hand_back_freed_memory()
+    return supernet
 
 
 @contextmanager

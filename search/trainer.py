@@ -25,7 +25,7 @@ from search.identity import Identity, settings_parts, targets_parts, targets_who
 from search.paths import PathSample, fair_paths, sample_paths
 from search.settings import SearchSettings
 from search.space import SearchSpace
-from search.supernet import SuperNet
+from search.supernet import build_supernet
 from search.weight_optimizer import WeightOptimizer
 from search.workers import ALONE, Workers
 
@@ -76,8 +76,7 @@ class SearchTrainer:
         targets = agreed_targets(workers, space, data, settings, targets)
         self.space, self.data, self.settings, self.files = space, data, settings, files
         self.workers, self.device_loop = workers, device_loop
-        supernet = SuperNet(space, seeded_generator(settings.seed, "supernet"))
-        self.supernet: SuperNet = supernet.to(device=workers.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.supernet = build_supernet(space, seeded_generator(settings.seed, "supernet"), workers.device)
         self.first_targets = tuple(targets)
         self.states = [TargetState(space, target, settings, len(targets)) for target in targets]
         begin_alike(workers, self.supernet, self.states)
