@@ -40,8 +40,10 @@ def read_checkpoint(path: Path, identity: Identity) -> dict[str, Any] | None:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(f"{path} cannot be read ({error}). Remove it to start this step again.") from error
-    if saved.get("schema") != SCHEMA:
-        raise CheckpointError(f"{path} has schema {saved.get('schema')!r}; this version reads {SCHEMA}.")
+    if not isinstance(saved, dict) or "schema" not in saved:
+        raise CheckpointError(f"{path} is no checkpoint of a search or a training. Remove it to start this step again.")
+    if saved["schema"] != SCHEMA:
+        raise CheckpointError(f"{path} has schema {saved['schema']!r}; this version reads {SCHEMA}.")
     kept: Mapping[str, str] = saved.get("parts", {})
     _require_same(path, kept, {name: value for name, value in identity.parts.items() if name in kept})
     _require_same(path, saved["identity"], identity.whole)

@@ -187,6 +187,14 @@ def test_a_damaged_checkpoint_is_an_error_that_names_the_mend(space, data, tmp_p
         make(space, data, tmp_path).resume()
 
 
+@pytest.mark.parametrize("content", [torch.zeros(3), {"weights": torch.zeros(3)}])
+def test_tensors_that_are_no_checkpoint_are_an_error_that_names_the_mend(space, data, tmp_path, content):
+    trainer = make(space, data, tmp_path)
+    torch.save(content, trainer.files.folder / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match=r"checkpoint.pt is no checkpoint .* Remove it"):
+        trainer.resume()
+
+
 SEARCH_IN_A_PROCESS = """
     import sys
     from pathlib import Path
