@@ -41,14 +41,14 @@ BEGIN = """
         settings = dataclasses.replace(settings, seed=4)
     if is_other and differ == "last digits":
         target = target.with_latencies([ms * (1 + 1e-15) for ms in target.path_latency_ms], target.fixed_ms)
-        exact = module.SuperNet
-        def rounded_otherwise(space, generator):
-            supernet = exact(space, generator)
+        exact = module.build_supernet
+        def rounded_otherwise(*arguments):
+            supernet = exact(*arguments)
             with torch.no_grad():
                 for weight in supernet.parameters():
                     weight.mul_(1 + 1e-6)
             return supernet
-        module.SuperNet = rounded_otherwise
+        module.build_supernet = rounded_otherwise
     with join_workers() as workers:
         try:
             trainer = module.SearchTrainer(space, data, [target], settings, module.SearchFiles(folder=folder), workers)
