@@ -28,6 +28,7 @@ from search.batches import split_data
 from search.data.image_data import ImageData
 from search.data.load import load_dataset
 from search.networks import reference_network
+from search.parent import PARENT, while_parent_lives
 from search.run import Run, start_run
 from search.run_settings import RunSettings, Target
 from search.settings import TrainSettings
@@ -209,6 +210,7 @@ def train_all(contest: Contest, found: Sequence[Entrant], latency_ms: dict[str, 
 
 
 def _alone() -> None:
+    os.environ[PARENT] = str(os.getppid())
     torch.set_num_threads(1)
     keep_freed_memory()
 
@@ -226,5 +228,5 @@ def _train(contest: Contest, network: NetworkSpec, seed: int) -> float:
     if not files.result.exists():
         images = _images(contest.data, contest.image_size, contest.image_count)
         data = split_data(images, held_out_fraction=settings.held_out_fraction, seed=seed)
-        NetworkTrainer(network, data, settings, files).run()
+        NetworkTrainer(network, data, settings, files).run(while_parent_lives(None, worker_count=1))
     return float(read_result(files)["accuracy"])
