@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from latency_model.kernels import macs, parameter_count
 from latency_model.ops import OpSpec
+from search.gated_paths import MANY
 from search.settings import Estimator
 from search.space import SearchSpace
 
@@ -94,8 +95,8 @@ def weight_step_macs(space: SearchSpace) -> float:
 
 def architecture_step_macs(space: SearchSpace, estimator: Estimator) -> float:
     """Of one image in an architecture step, paths sampled uniformly. The active path runs forward and backward without
-    gradients of weights; in ``full`` every other candidate runs forward once, in ``two-path`` one other of each
-    position does.
+    gradients of weights; in ``full`` every other candidate runs forward once, and of many the active one again; in
+    ``two-path`` one other of each position does.
 
     Raises:
         ValueError: an estimator that runs no inactive candidates.
@@ -104,7 +105,10 @@ def architecture_step_macs(space: SearchSpace, estimator: Estimator) -> float:
     searched = active - sum(macs(op) for _, op in space.fixed_layers)
     match estimator:
         case "full":
-            others = sum(sum(costs) * (len(costs) - 1) / len(costs) for costs in _candidate_costs(space, macs))
+            others = sum(
+                sum(costs) * (1 if len(costs) > MANY else (len(costs) - 1) / len(costs))
+                for costs in _candidate_costs(space, macs)
+            )
         case "two-path":
             others = searched
         case "reinforce":

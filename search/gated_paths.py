@@ -10,16 +10,18 @@ from torch import Tensor, nn
 from search.modules import Zero
 from search.paths import PositionPaths
 
+MANY = 4
+"""Inactive paths, beside which running the active one again costs little."""
 
 def gated(x: Tensor, candidates: nn.ModuleList, paths: PositionPaths) -> Tensor:
     """The active candidate's output; backward gives every gate dL/dg_j = sum(dL/dy * o_j(x)), and x its gradient.
 
-    Candidates that did not run are run in backward, one at a time and without grad. With one of them (two paths) what
-    the active one needs for its gradient is kept meanwhile. With more (full gates) only x is, and the active one is
-    run again as well: twice as many images fit into memory, for a twentieth of the step's time, where with two paths it
-    would be a fifth. Weights are frozen in such a step: with more than one inactive path they get no gradient.
+    Candidates that did not run are run in backward, one at a time and without grad. With few of them what the active
+    one needs for its gradient is kept meanwhile. From ``MANY`` on only x is, and the active one is run again as well:
+    twice as many images fit into memory, for a twentieth of the step's time, where with two paths it would be a fifth.
+    Weights are frozen in such a step: with many inactive paths they get no gradient.
     """
-    if len(paths.inactive) > 1:
+    if len(paths.inactive) >= MANY:
         return cast(Tensor, _RunAgain.apply(x, paths.gates, candidates, paths))  # type: ignore[no-untyped-call]
     y = candidates[paths.active](x)
     return cast(Tensor, _Kept.apply(y, paths.gates, x.detach(), candidates, paths))  # type: ignore[no-untyped-call]
