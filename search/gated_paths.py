@@ -13,6 +13,7 @@ from search.paths import PositionPaths
 MANY = 4
 """Inactive paths, beside which running the active one again costs little."""
 
+
 def gated(x: Tensor, candidates: nn.ModuleList, paths: PositionPaths) -> Tensor:
     """The active candidate's output; backward gives every gate dL/dg_j = sum(dL/dy * o_j(x)), and x its gradient.
 
