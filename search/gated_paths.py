@@ -20,11 +20,12 @@ def gated(x: Tensor, candidates: nn.ModuleList, paths: PositionPaths) -> Tensor:
     Candidates that did not run are run in backward, one at a time and without grad. With few of them what the active
     one needs for its gradient is kept meanwhile. From ``MANY`` on only x is, and the active one is run again as well:
     twice as many images fit into memory, for a twentieth of the step's time, where with two paths it would be a fifth.
-    Weights are frozen in such a step: with many inactive paths they get no gradient.
+    That gives weights no gradient, so it is done of frozen ones alone, as they are in an architecture step.
     """
-    if len(paths.inactive) >= MANY:
+    active = candidates[paths.active]
+    if len(paths.inactive) >= MANY and not any(weight.requires_grad for weight in active.parameters()):
         return cast(Tensor, _RunAgain.apply(x, paths.gates, candidates, paths))  # type: ignore[no-untyped-call]
-    y = candidates[paths.active](x)
+    y = active(x)
     return cast(Tensor, _Kept.apply(y, paths.gates, x.detach(), candidates, paths))  # type: ignore[no-untyped-call]
 
 

@@ -81,6 +81,14 @@ def test_gates_and_input_have_the_gradient_of_the_weighted_sum_of_all_drawn_path
         assert torch.allclose(one, other, rtol=1e-6, atol=1e-12)
 
 
+def test_weights_that_are_not_frozen_have_their_gradient_beside_many_paths_too(many, x):
+    many.requires_grad_(True)
+    weights = list(many[0].parameters())
+    expected = torch.autograd.grad(many[0](x).square().sum(), weights)
+    found = torch.autograd.grad(gated(x, many, with_gates(0, *range(1, 6))).square().sum(), weights)
+    assert all(torch.allclose(one, other) for one, other in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize("inactive", [(0, 2), (0, 2, 3, 4, 5)])
 def test_an_input_without_gradient_gives_the_gates_theirs(many, x, inactive):
     both = []
