@@ -66,7 +66,7 @@ def full(data_folder: Path) -> Contest:
         preset="standard",
         image_count=20_000,
         budget=BUDGET,
-        epochs=6,
+        epochs=10,
         search_seeds=(0,),
         train_seeds=(0, 1, 2),
         multiples=(0.8, 1, 1.3, 1.8),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from latency_model.errors import LatencyModelError
+from latency_model.ingest.fx_node import arguments_of, name_of, operator_of, shape_of, sources_of, value_of
 from latency_model.ingest.primitives import (
     AddScalar,
     ChannelConstants,
@@ -32,7 +32,7 @@ from latency_model.ingest.primitives import (
     pool_primitive,
 )
 from latency_model.ingest.torch_dtype import dtype_of_program
-from latency_model.ops import Activation, ActivationSpec, AddSpec, Dtype, PoolKind, Shape
+from latency_model.ops import Activation, ActivationSpec, AddSpec, Dtype, PoolKind
 
 _SPATIAL_AXES = {2, 3}
 
@@ -80,7 +80,7 @@ def torch_primitives(module: nn.Module, example_inputs: Sequence[Tensor]) -> tup
 
 def program_primitives(program: torch.export.ExportedProgram) -> tuple[list[Node], list[str]]:
     """Nodes and graph outputs of an exported program."""
-    if any(_operator(node).startswith("wrap_with_") for node in program.graph.nodes if node.op == "call_function"):
+    if any(operator_of(node).startswith("wrap_with_") for node in program.graph.nodes if node.op == "call_function"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch warns about torch
             program = program.run_decompositions({})  # puts in line what stands under torch.no_grad() and its like
@@ -100,15 +100,15 @@ class _Reader:
                 self._read(node)
 
     def _read(self, node: fx.Node) -> None:
-        inputs = tuple(name for name in _sources(node) if name in self._activations)
-        if not inputs or not isinstance(_value(node), Tensor):  # constants, sizes, or a check that computes nothing
+        inputs = tuple(name for name in sources_of(node) if name in self._activations)
+        if not inputs or not isinstance(value_of(node), Tensor):  # constants, sizes, or a check that computes nothing
             return
         self._activations.add(node.name)
         primitive = self._primitive(node)
-        self.nodes.append(Node(name=_name(node), primitive=primitive, inputs=inputs, output=node.name))
+        self.nodes.append(Node(name=name_of(node), primitive=primitive, inputs=inputs, output=node.name))
 
     def _primitive(self, node: fx.Node) -> Primitive:
-        name = _operator(node)
+        name = operator_of(node)
         if name in _VIEWS:
             return View()
         if name in _ACTIVATIONS:
@@ -120,7 +120,7 @@ class _Reader:
 
     def clamp(self, node: fx.Node) -> Primitive:
         low, high = (*node.args[1:3], None, None)[:2]
-        if _operator(node) == "hardtanh":
+        if operator_of(node) == "hardtanh":
             low, high = (-1.0 if low is None else low), (1.0 if high is None else high)
         if (low, high) == (0, 6):
             return _activation(node, "relu6", self._dtype)
@@ -129,12 +129,12 @@ class _Reader:
         return Unsupported(operator=str(node.target), why=f"limits {low} and {high} are none of relu and relu6")
 
     def conv(self, node: fx.Node) -> Primitive:
-        arguments = _arguments(node)
+        arguments = arguments_of(node)
         if arguments.get("transposed", False):
             return Unsupported(operator=str(node.target), why="a transposed convolution")
         if not self._is_constant(arguments["weight"]):
             return Unsupported(operator=str(node.target), why="its weight is computed from the input")
-        weight = _shape(arguments["weight"])
+        weight = shape_of(arguments["weight"])
         rank = len(weight) - 2
         window = Window(
             operator=str(node.target),
@@ -143,7 +143,7 @@ class _Reader:
             dilations=_pair(arguments.get("dilation"), rank),
         )
         x = arguments.get("input")
-        return conv_primitive(window, _shape(x), _shape(node), groups=arguments.get("groups", 1), dtype=self._dtype)
+        return conv_primitive(window, shape_of(x), shape_of(node), groups=arguments.get("groups", 1), dtype=self._dtype)
 
     def linear(self, node: fx.Node) -> Primitive:
         return self._linear(node, *node.args[:2])
@@ -156,20 +156,20 @@ class _Reader:
     def _linear(self, node: fx.Node, x: Any, weight: Any) -> Primitive:
         if not self._is_constant(weight):
             return Unsupported(operator=str(node.target), why="a product of two activations")
-        return linear_primitive(str(node.target), _shape(x), _shape(node), self._dtype)
+        return linear_primitive(str(node.target), shape_of(x), shape_of(node), self._dtype)
 
     def batch_norm(self, node: fx.Node) -> Primitive:
-        if _arguments(node).get("training", False):
+        if arguments_of(node).get("training", False):
             return Unsupported(operator=str(node.target), why="in training mode: call eval() on the module")
-        return ChannelConstants(_shape(node))
+        return ChannelConstants(shape_of(node))
 
     def dropout(self, node: fx.Node) -> Primitive:
-        if _arguments(node)["train"]:
+        if arguments_of(node)["train"]:
             return Unsupported(operator=str(node.target), why="in training mode: call eval() on the module")
         return View()
 
     def pool(self, node: fx.Node, pool: PoolKind) -> Primitive:
-        arguments = _arguments(node)
+        arguments = arguments_of(node)
         kernel = _pair(arguments["kernel_size"], 2)
         strides = _pair(arguments.get("stride") or kernel, 2)
         dilations = _pair(arguments.get("dilation"), 2)
@@ -177,42 +177,42 @@ class _Reader:
         window = Window(
             operator=str(node.target), kernel=kernel, strides=strides, dilations=dilations, is_padded=is_padded
         )
-        return pool_primitive(window, _shape(node.args[0]), _shape(node), pool=pool, dtype=self._dtype)
+        return pool_primitive(window, shape_of(node.args[0]), shape_of(node), pool=pool, dtype=self._dtype)
 
     def adaptive_pool(self, node: fx.Node) -> Primitive:
-        if _shape(node) == _shape(node.args[0]):
+        if shape_of(node) == shape_of(node.args[0]):
             return View()
-        if _shape(node)[2:] != (1, 1):
-            return Unsupported(operator=str(node.target), why=f"to {_shape(node)[2:]}, not to one pixel")
-        return global_average_primitive(str(node.target), _shape(node.args[0]), self._dtype)
+        if shape_of(node)[2:] != (1, 1):
+            return Unsupported(operator=str(node.target), why=f"to {shape_of(node)[2:]}, not to one pixel")
+        return global_average_primitive(str(node.target), shape_of(node.args[0]), self._dtype)
 
     def mean(self, node: fx.Node) -> Primitive:
-        shape = _shape(node.args[0])
+        shape = shape_of(node.args[0])
         axes = node.args[1] if len(node.args) > 1 else None
         if not isinstance(axes, Sequence) or {int(str(axis)) % len(shape) for axis in axes} != _SPATIAL_AXES:
             return Unsupported(operator=str(node.target), why=f"over the axes {axes}, not over all pixels")
         return global_average_primitive(str(node.target), shape, self._dtype)
 
     def pad(self, node: fx.Node) -> Primitive:
-        if (mode := _arguments(node).get("mode", "constant")) != "constant":
+        if (mode := arguments_of(node).get("mode", "constant")) != "constant":
             return Unsupported(operator=str(node.target), why=f"its mode is {mode!r}, not 'constant'")
-        return pad_primitive(str(node.target), _shape(node.args[0]), _shape(node), self._dtype)
+        return pad_primitive(str(node.target), shape_of(node.args[0]), shape_of(node), self._dtype)
 
     def add(self, node: fx.Node) -> Primitive:
         left, right = node.args[:2]
-        sign = 1 if _operator(node) == "add" else -1
+        sign = 1 if operator_of(node) == "add" else -1
         if isinstance(right, int | float):
             return AddScalar(sign * right)
         if self._is_constant(left) or self._is_constant(right):
             return self._with_constant(node)
-        image = image_fields(_shape(left), self._dtype)
-        if sign == 1 and _shape(left) == _shape(right) and image is not None:
+        image = image_fields(shape_of(left), self._dtype)
+        if sign == 1 and shape_of(left) == shape_of(right) and image is not None:
             return AddSpec(**image)
-        return Unsupported(operator=str(node.target), why=f"of {_shape(left)} and {_shape(right)}")
+        return Unsupported(operator=str(node.target), why=f"of {shape_of(left)} and {shape_of(right)}")
 
     def multiply(self, node: fx.Node) -> Primitive:
         left, right = node.args[:2]
-        is_product = _operator(node) == "mul"
+        is_product = operator_of(node) == "mul"
         if isinstance(right, int | float):
             return MultiplyScalar(right if is_product else 1 / right)
         if self._is_constant(right) or (is_product and self._is_constant(left)):
@@ -222,7 +222,7 @@ class _Reader:
     def _with_constant(self, node: fx.Node) -> Primitive:
         left, right = node.args[:2]
         activation, constant = (right, left) if self._is_constant(left) else (left, right)
-        return constant_primitive(str(node.target), _shape(activation), _shape(constant))
+        return constant_primitive(str(node.target), shape_of(activation), shape_of(constant))
 
     def _is_constant(self, argument: Any) -> bool:
         return isinstance(argument, fx.Node) and argument.name not in self._activations
@@ -256,54 +256,13 @@ _HANDLERS: Mapping[str, Callable[[_Reader, fx.Node], Primitive]] = {
 }
 
 
-def _sources(node: fx.Node) -> list[str]:
-    """The values that a node reads, each as often as it reads it."""
-    names: list[str] = []
-    fx.node.map_arg((node.args, node.kwargs), lambda source: names.append(source.name))
-    return names
-
-
-def _operator(node: fx.Node) -> str:
-    """ "hardtanh" for aten.hardtanh_.default: in place or not costs the same."""
-    if node.target is operator.getitem:
-        return "getitem"
-    parts = str(node.target).split(".")
-    return (parts[1] if len(parts) > 1 else parts[0]).removesuffix("_")
-
-
-def _name(node: fx.Node) -> str:
-    """The path of the submodule that the node stems from, and the node's own name."""
-    stack = list(node.meta.get("nn_module_stack", {}).values())
-    path = stack[-1][0] if stack else ""
-    return f"{path}:{node.name}" if path else node.name
-
-
 def _activation(node: fx.Node, activation: Activation, dtype: Dtype) -> ActivationSpec:
-    image = image_fields(_shape(node), dtype)
+    image = image_fields(shape_of(node), dtype)
     if image is None:  # on a vector: only as part of the linear layer before it
-        batch, *features = _shape(node)
+        batch, *features = shape_of(node)
         channels = math.prod(features)
         image = {"batch": batch, "dtype": dtype, "in_channels": channels, "in_height": 1, "in_width": 1}
     return ActivationSpec(activation=activation, **image)
-
-
-def _arguments(node: fx.Node) -> dict[str, Any]:
-    """Arguments by the names in the operator's schema."""
-    names = [argument.name for argument in node.target._schema.arguments]  # type: ignore[union-attr]
-    arguments: dict[str, Any] = dict(zip(names, node.args, strict=False)) | node.kwargs
-    if "self" in arguments:
-        arguments["input"] = arguments.pop("self")
-    return arguments
-
-
-def _value(node: fx.Node) -> Any:
-    """What a node gives, of several values the first."""
-    value = node.meta.get("val")
-    return value[0] if isinstance(value, tuple | list) and value else value
-
-
-def _shape(node: Any) -> Shape:
-    return tuple(int(side) for side in _value(node).shape)
 
 
 def _pair(sides: Any, rank: int) -> list[int]:

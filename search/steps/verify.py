@@ -77,17 +77,21 @@ def exported_file(run: Run, name: str) -> ModelFile:
 
 def is_verified(run: Run, file: ModelFile) -> bool:
     """Whether this very file was timed, and while the device was not throttled."""
-    if not run.folder.verification(file.model_id).exists():
-        return False
-    record = read_verification(run, file.model_id)
-    return record.get("file_sha256") == file_sha256(file.path) and record["verdict"] != "throttled"
+    return _was_timed(run, file) and read_verification(run, file.model_id)["verdict"] != "throttled"
 
 
 def is_outdated(run: Run, name: str) -> bool:
     """Whether a network was timed, and is not now what it was then: trained anew since, or a file changed or lost."""
     if not run.folder.verification(name).exists():
         return False
-    return not is_exported(run, name) or not is_verified(run, exported_file(run, name))
+    return not is_exported(run, name) or not _was_timed(run, exported_file(run, name))
+
+
+def _was_timed(run: Run, file: ModelFile) -> bool:
+    """Whether the last timing of this network is of this very file."""
+    if not run.folder.verification(file.model_id).exists():
+        return False
+    return read_verification(run, file.model_id).get("file_sha256") == file_sha256(file.path)
 
 
 def read_verification(run: Run, name: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from search.run_settings import RunSettings, parse_target
 from search.ship.verify_file import verify_file
 from search.steps.export import describe_losses, export, is_exported
 from search.steps.timing import ATTEMPTS
-from search.steps.verify import is_outdated, verify
+from search.steps.verify import exported_file, is_outdated, is_verified, verify
 from search.train_network import TrainFiles
 from tests.search.made_up_session import MadeUpSession
 from tests.search.quick_device import QUICK_DEVICE
@@ -193,6 +193,15 @@ def test_a_network_that_was_trained_anew_since_it_was_timed_is_known_as_outdated
     assert is_outdated(run, "random")
     verify_on(run, MadeUpSession(device))
     assert not is_outdated(run, "random")
+
+
+def test_a_file_that_an_earlier_version_kept_as_throttled_is_the_one_that_was_timed(run, device):
+    export(run, CONSOLE, ["random"])
+    verify_on(run, MadeUpSession(device))
+    file = run.folder.verification("random")
+    write_json(file, read_json(file) | {"verdict": "throttled"})
+    assert not is_outdated(run, "random")
+    assert not is_verified(run, exported_file(run, "random"))
 
 
 def test_a_file_timed_while_the_device_was_throttled_is_timed_again_in_the_same_session(run, device):
