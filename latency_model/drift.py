@@ -139,6 +139,14 @@ def canary_ms(measurement: Measurement) -> float | None:
     return float(np.median(values)) if values else None
 
 
+def pace_since(earlier: MeasurementSet, measurement: Measurement) -> float | None:
+    """How slow the device was at a measurement: its canary over the median of the earlier ones'. None where a canary
+    is missing."""
+    now_ms = canary_ms(measurement)
+    then_ms = [value for one in earlier.measurements if (value := canary_ms(one)) is not None]
+    return None if now_ms is None or not then_ms else float(now_ms / np.median(then_ms))
+
+
 def correct_drift(measurements: MeasurementSet) -> tuple[MeasurementSet, DriftReport]:
     """Divide each latency by how slow the canary was beside it, if the canary drifted (``canary_level``).
 

@@ -29,11 +29,12 @@ from search.report.charts import (
 from search.report.comparability import comparison_notes
 from search.report.comparison import comparison_rows, run_title, titled_runs
 from search.report.errors import ReportError
-from search.report.headline import headline
+from search.report.headline import headline, measured
 from search.report.heat_map import heat_map
 from search.report.layers import layer_table
 from search.report.missing import Missing, missing, outdated_note, unpredicted_note
 from search.report.network_figure import leading_drawing, network_drawings
+from search.report.pace import pace_note
 from search.report.path_map import path_map
 from search.report.recipe import recipe_sentence, start_of, starts_sentence
 from search.report.run_folder import RunRecord, read_run
@@ -64,6 +65,10 @@ def write_report(run_folder: Path) -> Path:
         "run": run,
         "headline": headline(run),
         "outdated": outdated_note([network_title(name) for name in run.run.get("outdated") or ()], run.folder),
+        "pace": pace_note(
+            {network_title(name): one.verification.pace for name, one in run.networks.items() if one.verification},
+            {network_title(name): measured(run, name) for name in run.networks},
+        ),
         "drawings": network_drawings({title: run.networks[name] for name, title in NETWORK_TITLES.items()})
         or leading_drawing(run),
         "trade_off": trade_off,

@@ -54,6 +54,7 @@ class Verification:
     measured_median_ms: float | None
     spread: float | None
     verdict: str | None
+    pace: float | None
     layers: tuple[LayerLatency, ...]
 
 
@@ -263,6 +264,7 @@ def _read_verification(path: Path) -> Verification | None:
         measured_median_ms=number(data, "measured_median_ms"),
         spread=number(data, "spread"),
         verdict=data.get("verdict"),
+        pace=number(data, "pace"),
         layers=tuple(
             LayerLatency(
                 name=str(layer["name"]),

@@ -12,6 +12,7 @@ from search.report.charts import NETWORK_TITLES, network_title
 from search.report.headline import TOLERANCE
 from search.report.missing import unpredicted_note
 from search.report.numbers import MISSING, format_change, format_ms, format_percent, relative_gap
+from search.report.pace import pace_note
 from search.report.recipe import starts_note
 from search.report.run_folder import number
 
@@ -72,6 +73,10 @@ def _notes(
         f"Up to {100 * TOLERANCE:.0f} % over the budget is within the noise of timings and counts as met."
         if gap is not None and 0 < gap <= TOLERANCE
         else None,
+        pace_note(
+            {network_title(name): number(summary.get("pace") or {}, name) for name in measured_ms},
+            {network_title(name): ms for name, ms in measured_ms.items()},
+        ),
         starts_note(summary.get("start") or {}),
     ]
     return "\n".join(note for note in notes if note) or None

@@ -281,5 +281,13 @@ def _describe_verification(run: Run, name: str) -> str:
         predicted = f"predicted {LatencyEstimate(record['predicted_ms'], *record['predicted_interval_ms'])}"
     return (
         f"{name}: measured {record['measured_ms']:.4g} ms ({record['verdict']}, spread {record['spread']:.1%}), "
-        f"{predicted}, budget {record['target_ms']:.4g} ms"
+        f"{predicted}, budget {record['target_ms']:.4g} ms{_describe_pace(record.get('pace'))}"
     )
+
+
+def _describe_pace(pace: float | None) -> str:
+    from search.report.pace import LEAST_CHANGE
+
+    if pace is None or abs(pace - 1) <= LEAST_CHANGE:
+        return ""
+    return f"; the device ran {abs(pace - 1):.1%} {'slower' if pace > 1 else 'faster'} than when it was profiled"

@@ -170,6 +170,7 @@ def network_figures(run: Run) -> dict[str, Any]:
         "start": {name: start_of(result) for name, result in trained.items()},
         "measured_ms_baselines": {name: record["measured_ms"] for name, record in baselines.items()},
         "verdict": {name: record["verdict"] for name, record in verified.items()},
+        "pace": {name: record.get("pace") for name, record in verified.items()},
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from latency_model.campaign import CANARY, identity_of, run_campaign, write_model
+from latency_model.drift import pace_since
 from latency_model.errors import UnknownOpError
 from latency_model.measurement import Measurement, measurement_of, paid_ops
 from latency_model.measurement_file import append_measurement, read_measurements
@@ -24,6 +25,7 @@ from search.networks import layer_labels
 from search.progress import Update, progress
 from search.run import NETWORK_NAMES, Run, read_target
 from search.steps.export import is_exported
+from search.steps.profile import planned_measurements
 from search.steps.timing import ATTEMPTS, throttled_each_time
 
 MODEL_SUFFIX = {"onnxruntime": ".onnx", "litert": ".tflite", "torch": ".pt"}
@@ -166,6 +168,7 @@ def _record(run: Run, network: NetworkSpec, measurement: Measurement) -> dict[st
         "measured_median_ms": measurement.median_ms,
         "spread": measurement.spread,
         "verdict": measurement.verdict,
+        "pace": _pace(run, measurement),
         "layers": _layers(run, network, known=estimate["predicted_ms"] is not None),
     }
 
@@ -177,6 +180,16 @@ def _estimate(run: Run, network: NetworkSpec) -> dict[str, Any]:
     except UnknownOpError:
         return {"predicted_ms": None, "predicted_interval_ms": None}
     return {"predicted_ms": estimate.latency_ms, "predicted_interval_ms": [estimate.low_ms, estimate.high_ms]}
+
+
+def _pace(run: Run, measurement: Measurement) -> float | None:
+    """How slow the device was now over how slow it was at the profile that the prediction stands on; None for a
+    predictor that was fitted elsewhere."""
+    try:
+        profiled = planned_measurements(run)
+    except RunFolderError:
+        return None
+    return pace_since(profiled, measurement)
 
 
 def _layers(run: Run, network: NetworkSpec, *, known: bool) -> list[dict[str, Any]]:

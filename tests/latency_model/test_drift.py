@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from latency_model.drift import canary_ms, correct_drift, describe_drift, detect_drift, local_level
+from latency_model.drift import canary_ms, correct_drift, describe_drift, detect_drift, local_level, pace_since
 from latency_model.measurement import MeasurementSet
 
 
@@ -159,3 +159,18 @@ def test_without_a_canary_beside_every_network_drift_is_not_known(device, make_n
 
 def test_the_canary_of_a_measurement_is_that_of_the_sessions_it_stands_on(device, make_networks):
     assert canary_ms(device.measure(make_networks(1)).measurements[0]) == pytest.approx(0.1)
+
+
+def test_the_pace_since_a_profile_is_that_of_the_canary(device, make_networks):
+    profiled = device.measure(make_networks(5))
+    later = with_canaries(profiled, np.full(5, 0.93)).measurements[0]
+    assert pace_since(profiled, later) == pytest.approx(0.93)
+
+
+def test_without_a_canary_no_pace_is_known(device, make_networks):
+    profiled = device.measure(make_networks(2))
+    first = profiled.measurements[0]
+    sessions = tuple(dataclasses.replace(session, canary_ms=()) for session in first.timing.sessions)
+    alone = dataclasses.replace(first, timing=dataclasses.replace(first.timing, sessions=sessions))
+    assert pace_since(profiled, alone) is None
+    assert pace_since(MeasurementSet((alone,)), first) is None

@@ -25,7 +25,7 @@ from search.run_settings import RunSettings, parse_target
 from search.ship.verify_file import verify_file
 from search.steps.export import describe_losses, export, is_exported
 from search.steps.timing import ATTEMPTS
-from search.steps.verify import exported_file, is_outdated, is_verified, verify
+from search.steps.verify import exported_file, is_outdated, is_verified, read_verification, verify
 from search.train_network import TrainFiles
 from tests.search.made_up_session import MadeUpSession
 from tests.search.quick_device import QUICK_DEVICE
@@ -180,6 +180,18 @@ def test_a_file_is_timed_once_and_again_when_it_changed(run, device):
     export(run, CONSOLE, ["random"])
     verify_on(run, session)
     assert session.timed == ["random"] * 2 and len(read_measurements(run.measurements)) == 2
+
+
+def test_a_verification_tells_the_pace_of_the_device_since_its_profile(run, device, monkeypatch):
+    export(run, CONSOLE, ["random", "derived"])
+    verify_on(run, MadeUpSession(device))
+    assert read_verification(run, "random")["pace"] is None  # nothing was profiled
+    profiled = read_measurements(run.measurements)
+    monkeypatch.setattr("search.steps.verify.planned_measurements", lambda run: profiled)
+    session = MadeUpSession(device)
+    session.canary_ms = 0.08
+    verify_on(run, session, ["derived"])
+    assert read_verification(run, "derived")["pace"] == pytest.approx(0.8)
 
 
 def test_a_network_that_was_trained_anew_since_it_was_timed_is_known_as_outdated(run, device):
