@@ -148,8 +148,7 @@ def describe(predictor: NetworkLatency, card: dict[str, Any] | None = None) -> s
         if "ops_coverage_note" in card:
             lines.append(f"    ({card['ops_coverage_note']})")
         lines += coverage_lines(card["ops_by_kind"] | card["ops_by_size"])
-    if "drift" in card:
-        lines.append(f"  {card['drift']}")
+    lines += [f"  {card[about]}" for about in ("drift", "noise") if about in card]
     return "\n".join(lines)
 
 

@@ -28,6 +28,7 @@ from latency_model.level_check import check_level
 from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
 from latency_model.network_latency import NetworkLatency, Provenance, check_predictor_matches
+from latency_model.noise import describe_noise
 from latency_model.op_timings import OpTimings, check_units
 from latency_model.other_confidence import KeptScores, hidden_factor
 from latency_model.predictors import (
@@ -98,6 +99,7 @@ def fit_predictor(
         fitted = fit_network_latency(predictor, networks, confidence=confidence, seed=seed)
     card |= op_card(predictor, measurements.op_timings())
     card |= {"model": predictor.kind, "model_reason": reason, "drift": describe_drift(drift)}
+    card["noise"] = describe_noise(measurements)
     return dataclasses.replace(fitted, provenance=_provenance(measurements, networks), report_card=card)
 
 

@@ -63,7 +63,9 @@ def report_page(card: Mapping[str, Any], provenance: Provenance, formula: str) -
     if "ops" in card:
         sections += [_figures_table("ops", _rows_of(card, "ops")), _worst_table("Worst ops", card["worst_ops"])]
     if "drift" in card:
-        sections += ["<h2>Drift</h2>", f"<p>{_text(card['drift'])}</p>"]
+        sections += ["<h2>Drift and noise</h2>", f"<p>{_text(card['drift'])}</p>"]
+    if "noise" in card:
+        sections.append(f"<p>{_text(card['noise'])}</p>")
     body = "\n".join(sections)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Latency predictor: report card</title>'

@@ -50,6 +50,7 @@ def save_predictor(run: Run, predictor: NetworkLatency) -> None:
 
 
 def describe_card(predictor: NetworkLatency) -> str:
-    """How wrong the predictor was on whole networks, in two lines."""
+    """How wrong the predictor was on whole networks, and how noisy the timings that it stands on."""
     card = predictor.report_card
-    return f"{summarize('predictor', card['networks'])}\n  ({card['method']}; {card['model']}: {card['model_reason']})"
+    lines = [summarize("predictor", card["networks"]), f"  ({card['method']}; {card['model']}: {card['model_reason']})"]
+    return "\n".join([*lines, f"  {card['noise']}"] if "noise" in card else lines)

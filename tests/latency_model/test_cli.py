@@ -72,6 +72,15 @@ def test_what_the_canary_said_of_drift_stands_on_the_card_and_on_the_page(run, f
     assert drift in (files / "card.html").read_text()
 
 
+def test_how_noisy_the_timings_are_stands_on_the_card_and_on_the_page(run, files):
+    text = run("fit", files / "measurements.jsonl", "--out", files / "predictor", "--model", "table")
+    run("evaluate", files / "predictor", "--html", files / "card.html")
+    noise = json.loads((files / "predictor" / "report_card.json").read_text())["noise"]
+    assert noise.startswith("noise: the sessions of all ")
+    assert noise in text
+    assert noise in (files / "card.html").read_text()
+
+
 def test_measurements_of_another_device_do_not_judge(run, files):
     run("fit", files / "measurements.jsonl", "--out", files / "predictor")
     foreign = files / "fresh.jsonl"

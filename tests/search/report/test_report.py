@@ -303,3 +303,9 @@ def test_small_layers_are_shown_in_microseconds_and_skipped_ones_not_at_all():
     assert (table.unit, table.text(0.0125)) == ("µs", "12.5")
     assert table.predicted_total_ms == pytest.approx(0.03)
     assert table.measured_total_ms is None
+
+
+def test_how_noisy_the_predictors_timings_are_stands_beside_how_wrong_it_is(run_folder):
+    run_folder.finish()
+    page = write_report(run_folder.folder).read_text()
+    assert "Noise: the sessions of all 64 timings agree within 3% (0.6% in the median, 2.1% at most)." in page
