@@ -19,6 +19,6 @@ def describe_noise(measurements: MeasurementSet) -> str:
     if noisy == 0:
         return f"noise: the sessions of all {len(timed)} timings agree within {limit:.0%} ({apart})"
     return (
-        f"noise: {noisy} of {len(timed)} timings are noisy (sessions differ by {apart}; {limit:.0%} are allowed), as on "
-        "a busy or shared device; no prediction is surer than that"
+        f"noise: {noisy} of {len(timed)} timings are noisy (sessions differ by {apart}; {limit:.0%} are allowed), as "
+        "on a busy or shared device; no prediction is surer than that"
     )
