@@ -191,4 +191,5 @@ class MeasurementSet:
             )
             for m in self.measurements
         ]
-        return pd.DataFrame(rows, columns=list(columns))
+        table: pd.DataFrame = pd.DataFrame(rows, columns=list(columns))
+        return table

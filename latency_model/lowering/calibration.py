@@ -56,7 +56,8 @@ class _Seen:
 
 def _thinned(numbers: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     stride = -(-numbers.size // count) | 1  # odd, so that it does not walk along an axis
-    return numbers[::stride].copy()
+    thinned: NDArray[np.float32] = numbers[::stride].copy()
+    return thinned
 
 
 class _Judged:

@@ -28,7 +28,8 @@ class PredictedLatency:
         half = (self.high_ms - self.low_ms) / 2
         safe = self.mean_ms.copy()
         safe[safe == 0] = 1.0
-        return half / safe
+        relative: FloatArray = half / safe
+        return relative
 
 
 @runtime_checkable

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import assert_never
 
 from profiler_agent.device import BenchmarkModelRunner, Device, NativeRunner, PythonRunner
 from profiler_agent.runner import JobSeconds, Runner, one_process_s
@@ -25,8 +24,6 @@ def make_runner(device: Device, folder: Path) -> Runner:
             from profiler_agent.runners.native import NativeHostRunner  # noqa: PLC0415
 
             return NativeHostRunner.build(device)
-        case _:
-            assert_never(device.runner)
 
 
 def job_seconds(device: Device) -> JobSeconds:
@@ -38,5 +35,3 @@ def job_seconds(device: Device) -> JobSeconds:
             from profiler_agent.runners.benchmark_model import process_per_round_s  # noqa: PLC0415
 
             return partial(process_per_round_s, device.runtime)
-        case _:
-            assert_never(device.runner)

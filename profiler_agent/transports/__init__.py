@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import assert_never
-
 from profiler_agent.device import AdbLink, Link, LocalLink, SshLink
 from profiler_agent.transport import Transport
 
@@ -23,5 +21,3 @@ def open_transport(link: Link) -> Transport:
             from profiler_agent.transports.ssh import SshTransport  # noqa: PLC0415
 
             return SshTransport(link)
-        case _:
-            assert_never(link)
