@@ -68,11 +68,11 @@ def full(data_folder: Path) -> Contest:
         budget=BUDGET,
         epochs=10,
         search_seeds=(0,),
-        train_seeds=(0, 1, 2),
+        train_seeds=(0, 1),
         multiples=(0.8, 1, 1.3, 1.8),
-        other_blocks=5,
+        other_blocks=3,
         other_block_seeds=(0, 1),
-        random_count=4,
+        random_count=3,
     )
 
 
