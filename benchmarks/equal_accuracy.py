@@ -69,7 +69,7 @@ def full(data_folder: Path) -> Contest:
         epochs=10,
         search_seeds=(0,),
         train_seeds=(0, 1),
-        multiples=(0.8, 1, 1.3, 1.8),
+        multiples=(0.8, 1, 1.3, 1.8, 2.5),
         other_blocks=3,
         other_block_seeds=(0, 1),
         random_count=3,
