@@ -67,7 +67,7 @@ def full(data_folder: Path) -> Contest:
         image_count=20_000,
         budget=BUDGET,
         epochs=10,
-        search_seeds=(0,),
+        search_seeds=(0, 1),
         train_seeds=(0, 1),
         multiples=(0.8, 1, 1.3, 1.8, 2.5),
         other_blocks=3,
