@@ -7,6 +7,7 @@ images, and gradients are averaged. So all replicas stay equal to the last bit, 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,6 +107,9 @@ def join_workers() -> Iterator[Workers]:
         yield Workers(device=device)
         return
     _require_restarts_that_work()
+    # Optimizers import it at their first step, and it keeps the group that it finds: destroying the group would then
+    # leave gloo's threads, and one that frees a tensor while the interpreter ends aborts the process (exit code -6).
+    importlib.import_module("torch._dynamo")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")

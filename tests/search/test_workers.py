@@ -61,6 +61,20 @@ SEARCH = """
 """
 
 
+ONE_STEP = """
+    import os, sys
+    from pathlib import Path
+    import torch
+    from search.workers import join_workers
+
+    with join_workers() as workers:
+        weight = torch.nn.Parameter(torch.ones(3))
+        weight.sum().backward()
+        workers.average_([weight.grad])
+        torch.optim.Adam([weight]).step()
+    threads = [Path(f"/proc/self/task/{task}/comm").read_text() for task in os.listdir("/proc/self/task")]
+    Path(sys.argv[1], f"threads{workers.rank}").write_text("".join(threads))
+"""
 NEVER = -1
 SEPARATE_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
@@ -160,3 +174,13 @@ def test_alone_nothing_is_averaged():
     tensor = torch.tensor([1.0, 2.0])
     ALONE.average_([tensor])
     assert tensor.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux tells the names of threads")
+def test_no_thread_of_the_group_is_left_that_could_abort_a_worker_as_it_ends(tmp_path):
+    (script := tmp_path / "one_step.py").write_text(textwrap.dedent(ONE_STEP))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    subprocess.run([*launcher, str(script), str(tmp_path)], check=True, timeout=120, env=environment())
+    threads = "".join((tmp_path / f"threads{rank}").read_text() for rank in range(2))
+    assert threads and "gloo" not in threads, threads
