@@ -63,22 +63,20 @@ def test_the_page_is_written_into_a_folder_that_is_not_there_yet(run, files):
     assert "</html>" in (files / "pages" / "today" / "card.html").read_text()
 
 
-def test_what_the_canary_said_of_drift_stands_on_the_card_and_on_the_page(run, files):
+@pytest.mark.parametrize(
+    ("about", "beginning"),
+    [
+        ("drift", "no drift seen: the canary took 0.0% longer"),
+        ("noise", "noise: the sessions of all "),
+    ],
+)
+def test_drift_and_noise_of_the_timings_stand_on_the_card_and_on_the_page(run, files, about, beginning):
     text = run("fit", files / "measurements.jsonl", "--out", files / "predictor", "--model", "table")
     run("evaluate", files / "predictor", "--html", files / "card.html")
-    drift = json.loads((files / "predictor" / "report_card.json").read_text())["drift"]
-    assert drift.startswith("no drift seen: the canary took 0.0% longer")
-    assert drift in text
-    assert drift in (files / "card.html").read_text()
-
-
-def test_how_noisy_the_timings_are_stands_on_the_card_and_on_the_page(run, files):
-    text = run("fit", files / "measurements.jsonl", "--out", files / "predictor", "--model", "table")
-    run("evaluate", files / "predictor", "--html", files / "card.html")
-    noise = json.loads((files / "predictor" / "report_card.json").read_text())["noise"]
-    assert noise.startswith("noise: the sessions of all ")
-    assert noise in text
-    assert noise in (files / "card.html").read_text()
+    said = json.loads((files / "predictor" / "report_card.json").read_text())[about]
+    assert said.startswith(beginning)
+    assert said in text
+    assert said in (files / "card.html").read_text()
 
 
 def test_measurements_of_another_device_do_not_judge(run, files):

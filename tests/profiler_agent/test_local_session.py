@@ -123,7 +123,7 @@ def test_a_check_reports_latency_noise_and_state_as_json(real_runner, runtime):
     report = check_device(real_runner(runtime))
     data = json.loads(json.dumps(check_to_json(report)))
     assert data["runtime_name"] == runtime
-    assert data["latency_ms"].keys() == {"canary", "check"} and min(data["latency_ms"].values()) > 0
+    assert 0 < data["latency_ms"]["canary"] < data["latency_ms"]["check"]
     assert data["stability"]["verdict"] in ("accepted", "noisy", "throttled")
     assert data["seconds"] < 20
 
