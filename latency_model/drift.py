@@ -15,7 +15,7 @@ import numpy.typing as npt
 from latency_model.features import FloatArray
 from latency_model.measurement import Measurement, MeasurementSet
 from profiler_agent.device import TimingPlan
-from profiler_agent.stability import agreeing_sessions, quantile_of
+from profiler_agent.stability import agreeing_sessions, session_canary_ms
 
 BoolArray = npt.NDArray[np.bool_]
 LEAST_LENGTH = 20
@@ -131,11 +131,8 @@ def _upper_tail(statistic: float) -> float:
 def canary_ms(measurement: Measurement) -> float | None:
     """The canary in the sessions that the measurement's figure stands on; None where there was none."""
     plan = measurement.plan
-    values = [
-        quantile_of(session.canary_ms, plan.low_quantile)
-        for session in agreeing_sessions(measurement.timing.sessions, plan)
-        if session.canary_ms
-    ]
+    sessions = agreeing_sessions(measurement.timing.sessions, plan)
+    values = [value for session in sessions if (value := session_canary_ms(session, plan)) is not None]
     return float(np.median(values)) if values else None
 
 

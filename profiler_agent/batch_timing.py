@@ -15,10 +15,10 @@ from profiler_agent.deploy import DeviceFolder
 from profiler_agent.device import Device, TimingPlan
 from profiler_agent.errors import AgentFailed
 from profiler_agent.job_queue import JobQueue
+from profiler_agent.quantile import quantile_of
 from profiler_agent.readiness import wait_until_ready
 from profiler_agent.runner import Batch, Runner
 from profiler_agent.schedule import BatchSchedule, Group, reason_of
-from profiler_agent.stability import quantile_of
 from profiler_agent.timing import SessionSamples, Timing
 
 _MOST_GIVEN_UP_IN_A_ROW = 6

@@ -70,7 +70,7 @@ class TimingPlan:
     round_count: int = 16
     session_count: int = 3
     max_sessions: int = 9
-    low_quantile: float = 0.1
+    low_quantile: float = 0.25
     spread_limit: float = 0.03
     canary_limit: float = 0.10
     rest_ms: float = 0.0

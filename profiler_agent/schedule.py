@@ -12,6 +12,7 @@ from profiler_agent.clocks import clocks_of_facts
 from profiler_agent.device import TimingPlan
 from profiler_agent.errors import AgentFailed
 from profiler_agent.load import load_of_facts
+from profiler_agent.pace import LEAST_MODELS, PaceKeeper
 from profiler_agent.runner import JobSeconds, Refused, one_process_s
 from profiler_agent.stability import judge_timing
 from profiler_agent.timing import SessionSamples, Timing
@@ -21,6 +22,7 @@ JOBS_PER_RUN = 24
 _FEWEST_PER_JOB = 8  # a job has a canary beside them
 _RUN_S = 60.0  # about; between two runs the host looks whether the device is hot
 _MAX_LONELY_FAILURES = 2
+_CANARY = ""  # its name beside those of models
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,11 @@ class BatchSchedule:
     _suspects: list[tuple[str, ...]] = field(default_factory=list)
     _judged: dict[str, tuple[int, bool]] = field(default_factory=dict)  # after how many sessions, and whether settled
     _group_count: int = 0
+    _jobs: dict[str, list[int]] = field(default_factory=dict)  # of each model's sessions, as the pace knows them
+    _failed_company: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._pace = PaceKeeper(self.plan.low_quantile)
 
     def next_groups(self) -> list[Group]:
         """The groups to run now, in one agent run of about a minute; empty when every model is settled or has
@@ -59,7 +66,8 @@ class BatchSchedule:
         wanted = list(self._suspects)
         self._suspects.clear()
         for turn in range(max(sessions_left.values(), default=0)):
-            wanted += mixed_parts([m for m, left in sessions_left.items() if left > turn], self._models_per_job)
+            parts = mixed_parts([m for m, left in sessions_left.items() if left > turn], self._models_per_job)
+            wanted += [self._in_company(part) for part in parts]
         groups: list[Group] = []
         seconds = 0.0
         for index, model_ids in enumerate(wanted):
@@ -81,26 +89,45 @@ class BatchSchedule:
         """Those that the plan asks of every model, then one at a time."""
         return max(self.plan.session_count - len(self.sessions.get(model_id, ())), 1)
 
+    def _in_company(self, model_ids: tuple[str, ...]) -> tuple[str, ...]:
+        """With settled models beside them where they alone are too few to tell the pace of a round."""
+        missing = max(LEAST_MODELS - 1 - len(model_ids), 0)  # one is the canary
+        company = [m for m in self.model_ids if self._is_company(m) and m not in self._failed_company]
+        return (*model_ids, *company[:missing])
+
+    def _is_company(self, model_id: str) -> bool:
+        """Whether the model is there for others' sake alone."""
+        return model_id not in self.failures and self.is_settled(model_id)
+
     def succeeded(self, group: Group, sessions: Sequence[SessionSamples | Refused], result: JobResult) -> None:
         clocks = clocks_of_facts(result.facts_before, result.facts_after)
         load = load_of_facts(result.facts_before, result.facts_after)
+        job = self._pace.add(_by_model(group, sessions))
         for model_id, samples in zip(group.model_ids, sessions, strict=True):
+            if self._is_company(model_id):
+                continue
             if isinstance(samples, Refused):
                 self.failures[model_id] = samples.reason
-                self.sessions.pop(model_id, None)
+                self._forget(model_id)
                 continue
             self.sessions.setdefault(model_id, []).append(replace(samples, clocks=clocks, load=load))
+            self._jobs.setdefault(model_id, []).append(job)
             first = self.facts.get(model_id)
             self.facts[model_id] = (first[0] if first else result.facts_before, result.facts_after)
 
     def failed(self, group: Group, culprit: int | None, reason: str) -> None:
         """A model that fails alone twice is given up; the others of its job are run again without it. When the
         job does not tell which model it was, it is halved. A canary that fails twice ends all: it is in every job.
+        Settled models that kept others company are not asked to do so again.
 
         Raises:
             AgentFailed: the canary is what fails.
         """
         ids = group.model_ids
+        company = {model_id for model_id in ids if self._is_company(model_id)}
+        self._failed_company |= company
+        if company and (culprit is None or (culprit < len(ids) and ids[culprit] in company)):
+            return  # the others' turn comes again, without it
         if culprit == len(ids):
             self._canary_failures += 1
             if self._canary_failures >= _MAX_LONELY_FAILURES:
@@ -113,7 +140,7 @@ class BatchSchedule:
             count = self._lonely_failures[ids[0]] = self._lonely_failures.get(ids[0], 0) + 1
             if count >= _MAX_LONELY_FAILURES:
                 self.failures[ids[0]] = reason
-                self.sessions.pop(ids[0], None)
+                self._forget(ids[0])
             return
         if culprit is not None and culprit < len(ids):
             self._suspect((ids[culprit],))
@@ -122,11 +149,18 @@ class BatchSchedule:
         self._suspect(ids[:half])
         self._suspect(ids[half:])
 
+    def _forget(self, model_id: str) -> None:
+        self.sessions.pop(model_id, None)
+        self._jobs.pop(model_id, None)
+
     def timing(self, model_id: str) -> Timing:
         before, after = self.facts[model_id]
         return Timing(
             model_id=model_id,
-            sessions=tuple(self.sessions[model_id]),
+            sessions=tuple(
+                replace(session, pace=self._pace.of(job))
+                for session, job in zip(self.sessions[model_id], self._jobs[model_id], strict=True)
+            ),
             facts_before=dict(before),
             facts_after=dict(after),
             thread_count=self.thread_count,
@@ -134,10 +168,11 @@ class BatchSchedule:
         )
 
     def is_settled(self, model_id: str) -> bool:
-        """Whether the model needs no more sessions: enough of them agree, or the plan allows no more."""
+        """Whether the model needs no more sessions: enough of them agree, or the plan allows no more. Once settled, it
+        stays so."""
         count = len(self.sessions.get(model_id, ()))
         known = self._judged.get(model_id)
-        if known is None or known[0] != count:
+        if known is None or (known[0] != count and not known[1]):
             known = self._judged[model_id] = (count, self._has_enough(model_id, count))
         return known[1]
 
@@ -160,6 +195,19 @@ class BatchSchedule:
     def _group(self, model_ids: Sequence[str]) -> Group:
         self._group_count += 1
         return Group(model_ids=tuple(model_ids), number=self._group_count)
+
+
+def _by_model(group: Group, sessions: Sequence[SessionSamples | Refused]) -> dict[str, list[float | None]]:
+    """What the samples of a job say of its rounds, the canary's among them; None for a preempted one."""
+    found: dict[str, list[float | None]] = {}
+    for model_id, session in zip(group.model_ids, sessions, strict=True):
+        if isinstance(session, Refused) or len(session.canary_ms) != len(session.samples_ms):
+            continue
+        found[_CANARY] = list(session.canary_ms)
+        found[model_id] = [
+            None if count else ms for ms, count in zip(session.samples_ms, session.involuntary_switches, strict=True)
+        ]
+    return found
 
 
 def mixed_parts(model_ids: Sequence[str], models_per_job: int = MODELS_PER_JOB) -> list[tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +10,13 @@ from typing import Literal, TypeAlias
 from profiler_agent.clocks import clock_complaint
 from profiler_agent.device import TimingPlan
 from profiler_agent.load import SessionLoad, load_of_facts
+from profiler_agent.quantile import quantile_of
 from profiler_agent.timing import SessionSamples, Timing
 
 Verdict: TypeAlias = Literal["accepted", "noisy", "throttled"]
 _MIN_UNDISTURBED = 3
 _CROWDED_PERCENT = 10.0
+_CROWDED_SHARE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +24,11 @@ class StabilityReport:
     """What is known of one model's latency.
 
     Attributes:
-        latency_ms: the low quantile, for the predictor; the median of the agreeing sessions.
-        median_ms: over all rounds of all sessions, for people.
-        spread: relative distance between the ``session_count`` fastest sessions' low quantiles.
-        canary_drift: how much slower the canary was in the slowest of these sessions than in the fastest.
+        latency_ms: for the predictor: the median of the agreeing sessions' ``session_ms``.
+        median_ms: over all rounds of all sessions, as they came, for people.
+        spread: relative distance between the ``session_count`` fastest sessions' ``session_ms``.
+        canary_drift: how much slower the device was in the slowest of these sessions than in the fastest: by all models
+            of a round where enough ran in it, else by the canary.
         preempted_share: rounds with an involuntary context switch; None where no count could be read.
         reason: why the verdict is ``throttled``, or ``noisy`` for other programs' sake; None for the others.
     """
@@ -40,38 +42,45 @@ class StabilityReport:
     reason: str | None = None
 
 
-def low_quantile_ms(samples: SessionSamples, quantile: float = 0.1) -> float:
-    """The low quantile of one session's samples, from those without an involuntary context switch when there
-    are at least three of them: a preempted burst holds another program's time."""
-    undisturbed = [
-        sample for sample, count in zip(samples.samples_ms, samples.involuntary_switches, strict=True) if count == 0
-    ]
-    return quantile_of(undisturbed if len(undisturbed) >= _MIN_UNDISTURBED else samples.samples_ms, quantile)
+def session_ms(session: SessionSamples, plan: TimingPlan) -> float:
+    """What one session says of its model. Where its rounds' pace is known: the median of its samples at a pace of 1,
+    which is a low quantile of the paces. Else the same low quantile of its samples."""
+    if session.pace is None:
+        return quantile_of(undisturbed(session, session.samples_ms), plan.low_quantile)
+    at_pace = [ms / pace for ms, pace in zip(session.samples_ms, session.pace, strict=True)]
+    return statistics.median(undisturbed(session, at_pace))
 
 
-def quantile_of(values: Sequence[float], quantile: float) -> float:
-    """Linear interpolation between the two nearest of the sorted values."""
-    ordered = sorted(values)
-    position = quantile * (len(ordered) - 1)
-    below = math.floor(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+def session_canary_ms(session: SessionSamples, plan: TimingPlan) -> float | None:
+    """The canary of one session, told as its model is; None where it had none."""
+    if not session.canary_ms:
+        return None
+    if session.pace is None:
+        return quantile_of(session.canary_ms, plan.low_quantile)
+    return statistics.median(ms / pace for ms, pace in zip(session.canary_ms, session.pace, strict=True))
+
+
+def undisturbed(session: SessionSamples, values: Sequence[float]) -> Sequence[float]:
+    """Those of a session's rounds without an involuntary context switch when there are at least three of them: a
+    preempted burst holds another program's time."""
+    kept = [value for value, count in zip(values, session.involuntary_switches, strict=True) if count == 0]
+    return kept if len(kept) >= _MIN_UNDISTURBED else values
 
 
 def judge_timing(timing: Timing, plan: TimingPlan) -> StabilityReport:
-    """Judge one model. Noise only ever adds time, so the fastest ``session_count`` sessions are compared: when
-    they agree, their floor was reached; slower sessions are kept in the data but not in the figure. The canary and the
-    clocks of those that count must have been the same, too."""
+    """Judge one model. Its noise only ever adds time, so the fastest ``session_count`` sessions are compared: when
+    they agree, their floor was reached; slower sessions are kept in the data but not in the figure. The device's pace
+    and the clocks of those that count must have been the same, too."""
     chosen = agreeing_sessions(timing.sessions, plan)
-    lows_ms = [low_quantile_ms(session, plan.low_quantile) for session in chosen]
-    spread = (max(lows_ms) - min(lows_ms)) / min(lows_ms)
-    canaries_ms = [quantile_of(session.canary_ms, plan.low_quantile) for session in chosen if session.canary_ms]
-    canary_drift = max(canaries_ms) / min(canaries_ms) - 1.0 if canaries_ms else 0.0
+    found_ms = [session_ms(session, plan) for session in chosen]
+    spread = (max(found_ms) - min(found_ms)) / min(found_ms)
+    slowness = _slowness(chosen, plan)
+    canary_drift = max(slowness) / min(slowness) - 1.0 if slowness else 0.0
     throttling = _throttling(chosen, timing.core_mask, canary_drift, plan)
-    crowding = _crowding(timing, chosen, plan)
+    crowding = _crowding(timing, chosen)
     is_noisy = len(timing.sessions) < plan.session_count or spread > plan.spread_limit or crowding is not None
     return StabilityReport(
-        latency_ms=statistics.median(lows_ms),
+        latency_ms=statistics.median(found_ms),
         median_ms=statistics.median(sample for session in timing.sessions for sample in session.samples_ms),
         spread=spread,
         canary_drift=canary_drift,
@@ -82,9 +91,28 @@ def judge_timing(timing: Timing, plan: TimingPlan) -> StabilityReport:
 
 
 def agreeing_sessions(sessions: Sequence[SessionSamples], plan: TimingPlan) -> tuple[SessionSamples, ...]:
-    """The ``session_count`` sessions with the lowest low quantiles, fastest first."""
-    by_speed = sorted(sessions, key=lambda session: low_quantile_ms(session, plan.low_quantile))
-    return tuple(by_speed[: plan.session_count])
+    """The ``session_count`` sessions that are fastest, fastest first, of those in which the device was not throttled
+    where there are enough."""
+    by_speed = sorted(sessions, key=lambda session: session_ms(session, plan))
+    awake = _not_throttled(by_speed, plan)
+    return tuple((awake if len(awake) >= plan.session_count else by_speed)[: plan.session_count])
+
+
+def _not_throttled(sessions: Sequence[SessionSamples], plan: TimingPlan) -> Sequence[SessionSamples]:
+    """Those in which the device was about as fast as in its fastest. Samples at the device's own pace do not show it;
+    as they come they do, and a slow session is none of the fastest."""
+    paces = [None if session.pace is None else statistics.median(session.pace) for session in sessions]
+    fastest = min((pace for pace in paces if pace is not None), default=0.0)
+    limit = (1.0 + plan.canary_limit) * fastest
+    return [session for session, pace in zip(sessions, paces, strict=True) if pace is None or pace <= limit]
+
+
+def _slowness(sessions: Sequence[SessionSamples], plan: TimingPlan) -> list[float]:
+    """How slow the device was in each session, on one scale."""
+    paces = [statistics.median(session.pace) for session in sessions if session.pace is not None]
+    if len(paces) == len(sessions):
+        return paces
+    return [quantile_of(session.canary_ms, plan.low_quantile) for session in sessions if session.canary_ms]
 
 
 def _throttling(
@@ -92,17 +120,18 @@ def _throttling(
 ) -> str | None:
     """Why the device is taken to have slowed itself; None when nothing says so."""
     if canary_drift > plan.canary_limit:
-        return f"the canary model took {canary_drift:.0%} longer in one session than in another"
+        witness = "all models" if all(session.pace is not None for session in sessions) else "the canary model"
+        return f"{witness} took {canary_drift:.0%} longer in one session than in another"
     return clock_complaint([session.clocks for session in sessions], core_mask)
 
 
-def _crowding(timing: Timing, chosen: Sequence[SessionSamples], plan: TimingPlan) -> str | None:
+def _crowding(timing: Timing, chosen: Sequence[SessionSamples]) -> str | None:
     """Why several threads are taken to have waited for other programs: it takes only one of them to make a run late,
     and no statistics tell. Where nothing is known of the device's load, that is the reason."""
     if timing.thread_count == 1:
         return None
     share = _preempted_share(timing)
-    if share is not None and share > plan.low_quantile:
+    if share is not None and share > _CROWDED_SHARE:
         return f"{share:.0%} of the rounds with several threads were preempted"
     known = [load for session in chosen if (load := session.load) is not None]
     loads = known or [load_of_facts({}, timing.facts_after)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,9 @@ from profiler_agent.clocks import SessionClocks, clocks_from_json, clocks_to_jso
 from profiler_agent.errors import AgentOutputError
 from profiler_agent.load import SessionLoad, load_from_json, load_to_json
 
-SCHEMA = 3  # 2: the sessions' clocks and the core mask; 3: the sessions' load; older ones are read without them
-_KNOWN_SCHEMAS = (1, 2, 3)
+SCHEMA = 4  # 2: the sessions' clocks and the core mask; 3: their load; 4: their pace; older ones are read without them
+_KNOWN_SCHEMAS = (1, 2, 3, 4)
+_LATER_FIELDS = {"clocks": 2, "load": 3, "pace": 4}
 _MAX_SAMPLE_MS = 3.6e6  # an hour for one run: nobody waits longer, so a larger number is junk
 
 
@@ -28,6 +29,7 @@ class SessionSamples:
         canary_ms: the canary model's sample of the same rounds.
         clocks: of the device around this session; None where it tells none.
         load: of other programs during this session; None where it was not looked for.
+        pace: how slow the device was in each round, told by all models that ran in it; None where they were few.
     """
 
     samples_ms: tuple[float, ...]
@@ -36,11 +38,14 @@ class SessionSamples:
     canary_ms: tuple[float, ...]
     clocks: SessionClocks | None = None
     load: SessionLoad | None = None
+    pace: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples_ms", "canary_ms"):
             for value in getattr(self, name):
                 _require_time(name, value)
+        if self.pace is not None:
+            _require_paces(self.pace, len(self.samples_ms), len(self.canary_ms))
         if not self.samples_ms or len(self.involuntary_switches) != len(self.samples_ms):
             raise AgentOutputError(
                 f"{len(self.samples_ms)} samples but {len(self.involuntary_switches)} switch counts; "
@@ -86,6 +91,7 @@ def timing_to_json(timing: Timing) -> dict[str, Any]:
                 "canary_ms": list(session.canary_ms),
                 "clocks": clocks_to_json(session.clocks),
                 "load": load_to_json(session.load),
+                "pace": None if session.pace is None else list(session.pace),
             }
             for session in timing.sessions
         ],
@@ -118,9 +124,10 @@ def timing_from_json(data: Mapping[str, Any]) -> Timing:
 
 
 def _session_from_json(data: Any, schema: int) -> SessionSamples:
-    names = {"samples_ms", "runs_per_burst", "involuntary_switches", "canary_ms", "clocks", "load"}
-    later = {1: {"clocks", "load"}, 2: {"load"}}.get(schema, set())
-    fields = _exact_fields(_typed(data, dict, "session"), names - later, "session")
+    names = {"samples_ms", "runs_per_burst", "involuntary_switches", "canary_ms"}
+    names |= {name for name, since in _LATER_FIELDS.items() if schema >= since}
+    fields = _exact_fields(_typed(data, dict, "session"), names, "session")
+    pace = fields.get("pace")
     switches = _typed(fields["involuntary_switches"], list, "involuntary_switches")
     return SessionSamples(
         samples_ms=tuple(_typed(fields["samples_ms"], list, "samples_ms")),
@@ -131,6 +138,7 @@ def _session_from_json(data: Any, schema: int) -> SessionSamples:
         canary_ms=tuple(_typed(fields["canary_ms"], list, "canary_ms")),
         clocks=clocks_from_json(fields.get("clocks")),
         load=load_from_json(fields.get("load")),
+        pace=None if pace is None else tuple(_typed(pace, list, "pace")),
     )
 
 
@@ -147,7 +155,21 @@ def _typed(value: Any, wanted: type, name: str) -> Any:
     return value
 
 
+def _require_paces(pace: Sequence[Any], sample_count: int, canary_count: int) -> None:
+    if not len(pace) == sample_count == canary_count:
+        raise AgentOutputError(
+            f"{len(pace)} paces for {sample_count} samples and {canary_count} of the canary; there is one of each per "
+            "round."
+        )
+    for value in pace:
+        if not _is_number(value) or not 0 < value < math.inf:
+            raise AgentOutputError(f"pace holds {value!r}; a pace is a finite number above 0.")
+
+
 def _require_time(name: str, value: Any) -> None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not 0 < value <= _MAX_SAMPLE_MS:
+    if not _is_number(value) or not 0 < value <= _MAX_SAMPLE_MS:
         raise AgentOutputError(f"{name} holds {value!r}; a time is a finite number of ms above 0 and below an hour.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

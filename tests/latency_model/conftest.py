@@ -62,7 +62,7 @@ class AnalyticDevice:
         sessions = []
         for _ in range(self.plan.session_count):
             base = self.network_ms(network) * (1 + self.noise * self.rng.standard_normal())
-            samples = base * (1 + 0.2 * self.rng.exponential(0.1, rounds))
+            samples = base * (1 + 0.2 * self.rng.exponential(0.04, rounds))
             sessions.append(
                 SessionSamples(
                     samples_ms=tuple(map(float, samples)),

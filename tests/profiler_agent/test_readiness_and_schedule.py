@@ -140,6 +140,57 @@ def test_a_model_that_never_agrees_ends_at_the_largest_number_of_sessions():
     assert len(schedule.timing("wild").sessions) == 4
 
 
+def at_pace(schedule: BatchSchedule, group, pace: float, wild: dict[str, float]) -> list[SessionSamples]:
+    """A job whose models take as long as the device's pace says, the wild ones longer."""
+    return [samples(pace * wild.get(model_id, 1.0), canary_ms=0.1 * pace) for model_id in group.model_ids]
+
+
+def test_sessions_of_a_device_whose_pace_wanders_agree_where_many_models_tell_it():
+    ids = tuple("abcdefgh")
+    schedule = BatchSchedule(ids, PLAN, thread_count=1)
+    for group, pace in zip(schedule.next_groups(), (1.0, 1.08), strict=True):
+        schedule.succeeded(group, at_pace(schedule, group, pace, {}), DONE)
+    assert all(schedule.is_settled(model_id) for model_id in ids)
+    assert [session.pace for session in schedule.timing("a").sessions] == [(1.0,) * 3, pytest.approx((1.08,) * 3)]
+
+
+def test_a_few_unsettled_models_get_settled_ones_for_company_that_take_nothing_from_it():
+    ids = tuple("abcdefgh")
+    schedule = BatchSchedule(ids, PLAN, thread_count=1)
+    for group, factor in zip(schedule.next_groups(), (1.0, 1.5), strict=True):
+        schedule.succeeded(group, at_pace(schedule, group, 1.0, {"h": factor}), DONE)
+    (group,) = schedule.next_groups()
+    assert group.model_ids == ("h", "a", "b", "c", "d")
+    schedule.succeeded(group, at_pace(schedule, group, 1.08, {"h": 1.0, "a": 3.0}), DONE)
+    assert schedule.is_settled("h")
+    assert schedule.timing("h").sessions[2].pace == pytest.approx((1.08,) * 3)
+    assert len(schedule.sessions["a"]) == 2
+    assert not schedule.has_unsettled
+
+
+@pytest.mark.parametrize("culprit", [None, 1])
+def test_company_that_fails_is_left_out_and_never_blamed(culprit):
+    ids = tuple("abcdefgh")
+    schedule = BatchSchedule(ids, PLAN, thread_count=1)
+    for group, factor in zip(schedule.next_groups(), (1.0, 1.5), strict=True):
+        schedule.succeeded(group, at_pace(schedule, group, 1.0, {"h": factor}), DONE)
+    (group,) = schedule.next_groups()
+    schedule.failed(group, culprit, "it crashed")
+    (next_group,) = schedule.next_groups()
+    assert next_group.model_ids == ("h", "e", "f", "g")
+    schedule.succeeded(next_group, [samples(1.0)] * 4, DONE)
+    assert (schedule.failures, schedule.next_groups()) == ({}, [])
+
+
+def test_a_model_that_fails_in_company_is_tried_alone():
+    schedule = BatchSchedule(tuple("abcdefgh"), PLAN, thread_count=1)
+    for group, factor in zip(schedule.next_groups(), (1.0, 1.5), strict=True):
+        schedule.succeeded(group, at_pace(schedule, group, 1.0, {"h": factor}), DONE)
+    (group,) = schedule.next_groups()
+    schedule.failed(group, 0, "it crashed")
+    assert schedule.next_groups()[0].model_ids == ("h",)
+
+
 def test_a_job_that_does_not_tell_its_culprit_is_halved_until_it_is_found():
     schedule = BatchSchedule(tuple("abcdefgh"), PLAN, thread_count=1)
     while groups := schedule.next_groups():

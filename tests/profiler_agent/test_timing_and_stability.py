@@ -11,18 +11,24 @@ from profiler_agent.clocks import SessionClocks
 from profiler_agent.device import RuntimeOptions, TimingPlan
 from profiler_agent.errors import AgentOutputError
 from profiler_agent.load import SessionLoad
-from profiler_agent.stability import judge_timing, low_quantile_ms
+from profiler_agent.stability import judge_timing, session_canary_ms, session_ms
 from profiler_agent.timing import SessionSamples, Timing, timing_from_json, timing_to_json
 
 PLAN = TimingPlan()
 
 
-def session(*samples_ms: float, switches: tuple[int | None, ...] | None = None, canary_ms: float = 0.1):
+def session(
+    *samples_ms: float,
+    switches: tuple[int | None, ...] | None = None,
+    canary_ms: float = 0.1,
+    pace: tuple[float, ...] | None = None,
+):
     return SessionSamples(
         samples_ms=samples_ms,
         runs_per_burst=3,
         involuntary_switches=switches or (0,) * len(samples_ms),
         canary_ms=(canary_ms,) * len(samples_ms),
+        pace=pace,
     )
 
 
@@ -68,14 +74,16 @@ def test_a_core_mask_may_name_any_core_of_a_large_server():
     assert timing(session(1.0), core_mask=core_200).core_mask == core_200
 
 
-def test_clocks_load_and_core_mask_read_back_as_they_were_written():
+def test_clocks_load_pace_and_core_mask_read_back_as_they_were_written():
     load = SessionLoad(pressure_percent=None, others_percent=12.5)
-    whole = timing(replace(session(1.0), clocks=CLOCKS, load=load), core_mask="f0")
+    whole = timing(replace(session(1.0, pace=(1.25,)), clocks=CLOCKS, load=load), core_mask="f0")
     assert timing_from_json(json.loads(json.dumps(timing_to_json(whole)))) == whole
 
 
 def test_a_timing_of_an_earlier_schema_is_read_without_what_it_did_not_have():
     data = timing_to_json(timing(session(1.0)))
+    del data["sessions"][0]["pace"]
+    assert timing_from_json({**data, "schema": 3}) == timing(session(1.0))
     del data["sessions"][0]["load"]
     assert timing_from_json({**data, "schema": 2}) == timing(session(1.0))
     del data["core_mask"], data["sessions"][0]["clocks"]
@@ -96,7 +104,7 @@ def test_a_timing_without_sessions_is_refused():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"schema": 4}, "reads 1, 2, 3"),
+        ({"schema": 5}, "reads 1, 2, 3, 4"),
         ({"schema": 1}, "'core_mask' is unknown"),
         ({"core_mask": "big"}, "core_mask is 'big'"),
         ({"extra": 1}, "'extra' is unknown or missing"),
@@ -127,17 +135,60 @@ def test_clocks_of_another_form_are_refused(clocks):
         timing_from_json(data)
 
 
+@pytest.mark.parametrize("pace", [(0.0,), (-1.0,), (float("nan"),), (float("inf"),), (True,), ("1",), (1.0, 1.0), ()])
+def test_a_pace_that_no_device_has_is_refused(pace):
+    with pytest.raises(AgentOutputError, match="pace"):
+        session(1.0, pace=pace)
+
+
 def test_the_low_quantile_prefers_rounds_that_were_not_preempted():
     preempted = session(0.5, 2.0, 2.0, 2.0, switches=(1, 0, 0, 0))
-    assert low_quantile_ms(preempted) == 2.0
+    assert session_ms(preempted, PLAN) == 2.0
 
 
 def test_the_low_quantile_uses_all_rounds_when_too_few_were_undisturbed():
-    assert low_quantile_ms(session(1.0, 2.0, 2.0, switches=(1, 0, 0))) == pytest.approx(1.2)
+    preempted = session(1.0, 2.0, 2.0, switches=(1, 0, 0))
+    assert session_ms(preempted, replace(PLAN, low_quantile=0.1)) == pytest.approx(1.2)
 
 
 def test_unreadable_switch_counts_are_not_taken_for_zero():
-    assert low_quantile_ms(session(1.0, 1.0, 1.0, 9.0, switches=(None, None, None, 0))) == 1.0
+    assert session_ms(session(1.0, 1.0, 1.0, 9.0, switches=(None, None, None, 0)), PLAN) == 1.0
+
+
+def test_samples_are_brought_to_the_pace_of_their_round():
+    slowing = session(1.0, 1.2, 1.3, 1.3, pace=(1.0, 1.2, 1.3, 1.0))
+    assert session_ms(slowing, PLAN) == pytest.approx(1.0)
+    assert session_canary_ms(replace(slowing, canary_ms=(0.1, 0.12, 0.13, 0.1)), PLAN) == pytest.approx(0.1)
+
+
+def test_a_preempted_round_does_not_count_at_its_pace_either():
+    preempted = session(1.0, 9.0, 1.0, 1.0, 9.0, switches=(0, 1, 0, 0, 1), pace=(1.0,) * 5)
+    assert session_ms(preempted, PLAN) == 1.0
+
+
+def test_sessions_that_differ_by_the_devices_pace_alone_agree():
+    sessions = [session(pace, pace, pace, pace=(pace,) * 3) for pace in (1.0, 1.08, 1.04)]
+    report = judge_timing(timing(*sessions), PLAN)
+    assert (report.verdict, report.latency_ms) == ("accepted", pytest.approx(1.0))
+    assert report.canary_drift == pytest.approx(0.08)
+    assert judge_timing(timing(*(replace(one, pace=None) for one in sessions)), PLAN).verdict == "noisy"
+
+
+def test_a_device_that_slowed_too_far_is_not_corrected_but_throttled():
+    sessions = [session(pace, pace, pace, pace=(pace,) * 3) for pace in (1.0, 1.2, 1.0)]
+    report = judge_timing(timing(*sessions), PLAN)
+    assert (report.verdict, report.reason) == (
+        "throttled",
+        "all models took 20% longer in one session than in another",
+    )
+
+
+def test_a_session_of_a_throttled_device_does_not_count_once_three_others_are_there():
+    quick = [session(1.01, pace=(1.0,)) for _ in range(3)]
+    throttled = session(1.2, pace=(1.3,))
+    assert judge_timing(timing(throttled, *quick), PLAN) == replace(
+        judge_timing(timing(*quick), PLAN), preempted_share=0.0
+    )
 
 
 def test_agreeing_sessions_are_accepted_at_their_median_low_quantile():
