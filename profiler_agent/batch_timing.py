@@ -82,14 +82,15 @@ class BatchTimer:
     start_up_s: float = 0.0
     waited_s: float = 0.0
     _last_canary_ms: float | None = None
-    _canary_baseline_ms: float | None = None
+    _canaries_ms: list[float] = field(default_factory=list)
     _back_off_s: float = _FIRST_BACK_OFF_S
     _given_up_in_a_row: int = 0
 
     def begin(self) -> None:
         """Forget the canary and the failures of an earlier call."""
         self.failures = {}
-        self._last_canary_ms = self._canary_baseline_ms = None
+        self._last_canary_ms = None
+        self._canaries_ms = []
         self._given_up_in_a_row = 0
 
     def time(self, batch: ModelBatch, progress: Progress) -> Iterator[Timing]:
@@ -185,16 +186,17 @@ class BatchTimer:
     def _note_canary(self, canary_ms: Sequence[float], plan: TimingPlan) -> None:
         if not canary_ms:
             return
-        self._last_canary_ms = low_ms = quantile_of(canary_ms, plan.low_quantile)
-        known_ms = self._canary_baseline_ms
-        self._canary_baseline_ms = low_ms if known_ms is None else min(known_ms, low_ms)
+        self._last_canary_ms = quantile_of(canary_ms, plan.low_quantile)
+        self._canaries_ms.append(self._last_canary_ms)
 
     def _back_off(self, plan: TimingPlan) -> None:
         """Rest while the canary of the job that ran last is slower than it was: a hot or busy device gets time,
-        within bounds. What stays slow is then flagged by its verdict."""
-        if self._last_canary_ms is None or self._canary_baseline_ms is None:
+        within bounds. What stays slow is then flagged by its verdict. The canaries of most jobs are slower than what
+        one is held against: where the device's pace wanders, the fastest of many is nobody's measure."""
+        if self._last_canary_ms is None:
             return
-        if self._last_canary_ms <= (1.0 + plan.canary_limit) * self._canary_baseline_ms:
+        usual_ms = quantile_of(self._canaries_ms, plan.low_quantile)
+        if self._last_canary_ms <= (1.0 + plan.canary_limit) * usual_ms:
             self._back_off_s = _FIRST_BACK_OFF_S
             return
         self._wait(self._back_off_s)

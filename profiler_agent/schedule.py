@@ -50,10 +50,12 @@ class BatchSchedule:
     _canary_failures: int = 0
     _lonely_failures: dict[str, int] = field(default_factory=dict)
     _suspects: list[tuple[str, ...]] = field(default_factory=list)
+    _planned: list[tuple[str, ...]] = field(default_factory=list)
     _judged: dict[str, tuple[int, bool]] = field(default_factory=dict)  # after how many sessions, and whether settled
     _group_count: int = 0
     _jobs: dict[str, list[int]] = field(default_factory=dict)  # of each model's sessions, as the pace knows them
     _failed_company: set[str] = field(default_factory=set)
+    _turn_count: int = 0
 
     def __post_init__(self) -> None:
         self._pace = PaceKeeper(self.plan.low_quantile)
@@ -61,22 +63,37 @@ class BatchSchedule:
     def next_groups(self) -> list[Group]:
         """The groups to run now, in one agent run of about a minute; empty when every model is settled or has
         failed. All models get their first session, then all their second: a slow minute meets each of them once."""
-        suspected = {model_id for group in self._suspects for model_id in group}
-        sessions_left = {m: self._sessions_left(m) for m in self._unsettled() if m not in suspected}
-        wanted = list(self._suspects)
-        self._suspects.clear()
-        for turn in range(max(sessions_left.values(), default=0)):
-            parts = mixed_parts([m for m, left in sessions_left.items() if left > turn], self._models_per_job)
-            wanted += [self._in_company(part) for part in parts]
+        wanted = [*self._suspects, *self._planned_parts()]
+        suspect_count = len(self._suspects)
         groups: list[Group] = []
         seconds = 0.0
-        for index, model_ids in enumerate(wanted):
+        for index, part in enumerate(wanted):
+            model_ids = part if index < suspect_count else self._in_company(part)
             seconds += self.expected_job_s(self.plan, len(model_ids) + 1)  # the canary
             if groups and (seconds > _RUN_S or len(groups) == JOBS_PER_RUN):
-                self._suspects += [ids for ids in wanted[index:] if not suspected.isdisjoint(ids)]
                 break
             groups.append(self._group(model_ids))
+        left = wanted[len(groups) :]
+        suspects_left = max(suspect_count - len(groups), 0)
+        self._suspects, self._planned = left[:suspects_left], left[suspects_left:]
         return groups
+
+    def _planned_parts(self) -> list[tuple[str, ...]]:
+        """What is left of the plan, or else a new one; without what is suspected, which is run by itself."""
+        if parts := self._without_suspects(self._planned):
+            return parts
+        sessions_left = {model_id: self._sessions_left(model_id) for model_id in self._unsettled()}
+        planned = []
+        for turn in range(max(sessions_left.values(), default=0)):
+            ids = [model_id for model_id, left in sessions_left.items() if left > turn]
+            planned += mixed_parts(ids, self._models_per_job, self._turn_count)
+            self._turn_count += 1
+        return self._without_suspects(planned)
+
+    def _without_suspects(self, parts: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        gone = {model_id for group in self._suspects for model_id in group} | self.failures.keys()
+        kept = (tuple(model_id for model_id in part if model_id not in gone) for part in parts)
+        return [part for part in kept if part]
 
     @property
     def _models_per_job(self) -> int:
@@ -210,11 +227,15 @@ def _by_model(group: Group, sessions: Sequence[SessionSamples | Refused]) -> dic
     return found
 
 
-def mixed_parts(model_ids: Sequence[str], models_per_job: int = MODELS_PER_JOB) -> list[tuple[str, ...]]:
+def mixed_parts(model_ids: Sequence[str], models_per_job: int = MODELS_PER_JOB, turn: int = 0) -> list[tuple[str, ...]]:
     """Parts of nearly equal size for one job each. Neighbours go to different jobs: the level of a device differs a
-    little from process to process, and no kind of model is to have a process to itself."""
+    little from process to process, and no kind of model is to have a process to itself. Each turn mixes anew: two jobs
+    are compared by the models that were in both."""
     count = math.ceil(len(model_ids) / models_per_job)
-    return [tuple(model_ids[part::count]) for part in range(count)]
+    parts: list[list[str]] = [[] for _ in range(count)]
+    for index, model_id in enumerate(model_ids):
+        parts[(index + turn * (index // count)) % count].append(model_id)
+    return [tuple(part) for part in parts]
 
 
 def reason_of(result: JobResult) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from profiler_agent.pace import LEAST_MODELS, PaceKeeper
+from profiler_agent.schedule import mixed_parts
 
 ROUNDS = 16
 
@@ -62,6 +63,19 @@ def test_jobs_of_other_models_are_on_one_scale_through_those_that_they_share(rng
     whole = keeper.add(job(rng, all_models, [1.0] * ROUNDS, noise=0.0))
     part = keeper.add(job(rng, some, [1.25] * ROUNDS, noise=0.0))
     assert median(keeper.of(part)) / median(keeper.of(whole)) == pytest.approx(1.25, rel=1e-3)
+
+
+def test_jobs_that_mix_their_models_from_turn_to_turn_end_on_one_scale(rng):
+    all_models = models(150)
+    keeper = PaceKeeper(0.25)
+    told, true = [], []
+    for turn in range(3):
+        for part in mixed_parts(list(all_models), 40, turn):
+            true.append(wandering(rng, float(np.exp(0.05 * rng.standard_normal()))))
+            told.append(keeper.add(job(rng, {name: all_models[name] for name in part}, true[-1])))
+    errors = np.log([keeper.of(number) for number in told]) - np.log(true)
+    assert errors.mean(axis=1).std() < 0.005  # jobs of one turn share no model: they differ by 0.05
+    assert errors.std() < 0.015
 
 
 def test_a_model_that_goes_its_own_way_does_not_move_the_others(rng):

@@ -219,7 +219,7 @@ def test_many_models_share_one_run_session_by_session():
     groups = schedule.next_groups()
     assert len(groups) == 6
     assert {m for group in groups[:3] for m in group.model_ids} == set(ids)
-    assert [g.model_ids for g in groups[:3]] == [g.model_ids for g in groups[3:]]
+    assert {m for group in groups[3:] for m in group.model_ids} == set(ids)
     assert max(len(group.model_ids) for group in groups) <= MODELS_PER_JOB
 
 
@@ -227,6 +227,17 @@ def test_neighbours_are_timed_by_different_processes():
     first, second, third = mixed_parts([str(index) for index in range(3 * MODELS_PER_JOB)])
     assert (first[:2], second[:2], third[:2]) == (("0", "3"), ("1", "4"), ("2", "5"))
     assert mixed_parts([]) == []
+
+
+def test_each_turn_mixes_the_jobs_anew():
+    ids = [str(index) for index in range(3 * MODELS_PER_JOB - 5)]
+    turns = [mixed_parts(ids, turn=turn) for turn in range(3)]
+    for turn in turns:
+        assert sorted(m for part in turn for m in part) == sorted(ids)
+        assert max(map(len, turn)) - min(map(len, turn)) <= 2
+    for one in turns[0]:
+        for other in (*turns[1], *turns[2]):
+            assert 10 < len(set(one) & set(other)) < 22
 
 
 def test_a_run_lasts_about_a_minute_and_the_next_ones_do_the_rest():
