@@ -24,7 +24,8 @@ class StabilityReport:
     """What is known of one model's latency.
 
     Attributes:
-        latency_ms: for the predictor: the median of the agreeing sessions' ``session_ms``.
+        latency_ms: for the predictor: the median ``session_ms`` of all sessions at one pace, or of the fastest
+            ``session_count`` where the pace is not known.
         median_ms: over all rounds of all sessions, as they came, for people.
         spread: relative distance between the ``session_count`` fastest sessions' ``session_ms``.
         canary_drift: how much slower the device was in the slowest of these sessions than in the fastest: by all models
@@ -68,9 +69,9 @@ def undisturbed(session: SessionSamples, values: Sequence[float]) -> Sequence[fl
 
 
 def judge_timing(timing: Timing, plan: TimingPlan) -> StabilityReport:
-    """Judge one model. Its noise only ever adds time, so the fastest ``session_count`` sessions are compared: when
-    they agree, their floor was reached; slower sessions are kept in the data but not in the figure. The device's pace
-    and the clocks of those that count must have been the same, too."""
+    """Judge one model. Other programs only ever add time, so the fastest ``session_count`` sessions are compared: when
+    they agree, their floor was reached. The device's pace and the clocks of those that count must have been the same,
+    too."""
     chosen = agreeing_sessions(timing.sessions, plan)
     found_ms = [session_ms(session, plan) for session in chosen]
     spread = (max(found_ms) - min(found_ms)) / min(found_ms)
@@ -80,7 +81,7 @@ def judge_timing(timing: Timing, plan: TimingPlan) -> StabilityReport:
     crowding = _crowding(timing, chosen)
     is_noisy = len(timing.sessions) < plan.session_count or spread > plan.spread_limit or crowding is not None
     return StabilityReport(
-        latency_ms=statistics.median(found_ms),
+        latency_ms=statistics.median(session_ms(session, plan) for session in _counted(timing.sessions, chosen, plan)),
         median_ms=statistics.median(sample for session in timing.sessions for sample in session.samples_ms),
         spread=spread,
         canary_drift=canary_drift,
@@ -91,20 +92,31 @@ def judge_timing(timing: Timing, plan: TimingPlan) -> StabilityReport:
 
 
 def agreeing_sessions(sessions: Sequence[SessionSamples], plan: TimingPlan) -> tuple[SessionSamples, ...]:
-    """The ``session_count`` sessions that are fastest, fastest first, of those in which the device was not throttled
-    where there are enough."""
-    by_speed = sorted(sessions, key=lambda session: session_ms(session, plan))
-    awake = _not_throttled(by_speed, plan)
-    return tuple((awake if len(awake) >= plan.session_count else by_speed)[: plan.session_count])
+    """The ``session_count`` sessions that are fastest, fastest first, of those at one pace where there are enough."""
+    by_speed = sorted(_at_one_pace(sessions, plan) or sessions, key=lambda session: session_ms(session, plan))
+    return tuple(by_speed[: plan.session_count])
 
 
-def _not_throttled(sessions: Sequence[SessionSamples], plan: TimingPlan) -> Sequence[SessionSamples]:
-    """Those in which the device was about as fast as in its fastest. Samples at the device's own pace do not show it;
-    as they come they do, and a slow session is none of the fastest."""
+def _counted(
+    sessions: Sequence[SessionSamples], agreeing: Sequence[SessionSamples], plan: TimingPlan
+) -> Sequence[SessionSamples]:
+    """Those that the figure stands on. What is left of a session's noise at its pace goes both ways, so that the
+    fastest would be too fast, the more so the more there are."""
+    return _at_one_pace(sessions, plan) or agreeing
+
+
+def _at_one_pace(sessions: Sequence[SessionSamples], plan: TimingPlan) -> Sequence[SessionSamples]:
+    """The sessions in which the device was within ``canary_limit`` of the fastest pace that ``session_count`` of them
+    share, and those of unknown pace: a throttled device's figures are not those of an awake one at another pace. None
+    where too few share one."""
     paces = [None if session.pace is None else statistics.median(session.pace) for session in sessions]
-    fastest = min((pace for pace in paces if pace is not None), default=0.0)
-    limit = (1.0 + plan.canary_limit) * fastest
-    return [session for session, pace in zip(sessions, paces, strict=True) if pace is None or pace <= limit]
+    known = sorted(pace for pace in paces if pace is not None)
+    for fastest, enough in zip(known, known[plan.session_count - 1 :], strict=False):
+        limit = (1.0 + plan.canary_limit) * fastest
+        if enough <= limit:
+            both = zip(sessions, paces, strict=True)
+            return [session for session, pace in both if pace is None or fastest <= pace <= limit]
+    return ()
 
 
 def _slowness(sessions: Sequence[SessionSamples], plan: TimingPlan) -> list[float]:

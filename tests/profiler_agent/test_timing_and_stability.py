@@ -186,9 +186,19 @@ def test_a_device_that_slowed_too_far_is_not_corrected_but_throttled():
 def test_a_session_of_a_throttled_device_does_not_count_once_three_others_are_there():
     quick = [session(1.01, pace=(1.0,)) for _ in range(3)]
     throttled = session(1.2, pace=(1.3,))
-    assert judge_timing(timing(throttled, *quick), PLAN) == replace(
-        judge_timing(timing(*quick), PLAN), preempted_share=0.0
-    )
+    assert judge_timing(timing(throttled, *quick), PLAN) == judge_timing(timing(*quick), PLAN)
+
+
+def test_one_moment_of_a_faster_clock_does_not_make_all_others_throttled():
+    usual = [session(ms, pace=(1.0,)) for ms in (1.0, 1.01, 1.02)]
+    report = judge_timing(timing(session(0.7, pace=(0.8,)), *usual), PLAN)
+    assert (report.verdict, report.latency_ms) == ("accepted", 1.01)
+
+
+def test_all_sessions_at_one_pace_count_in_the_figure_and_the_fastest_in_the_verdict():
+    sessions = [session(ms, pace=(1.0,)) for ms in (1.0, 1.01, 1.02, 1.05, 1.06)]
+    report = judge_timing(timing(*sessions), PLAN)
+    assert (report.verdict, report.latency_ms, report.spread) == ("accepted", 1.02, pytest.approx(0.02))
 
 
 def test_agreeing_sessions_are_accepted_at_their_median_low_quantile():
