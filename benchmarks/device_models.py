@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from latency_model.campaign import write_model
+from latency_model.model_files import write_model
 from latency_model.network import single_op_network
 from latency_model.ops import ConvSpec, MBConvSpec
 from profiler_agent.session import ModelFile

@@ -13,8 +13,9 @@ from benchmarks.local_devices import DEVICE_FILES, QUICK_PLAN
 from benchmarks.public_data import DEFAULT_FOLDER
 from benchmarks.scale_fleet import PhoneJob, ProfileClock, RunnerCost, few_shot_share, mean_cost
 from benchmarks.scale_search import path_mean
-from latency_model.campaign import run_campaign, write_model
+from latency_model.campaign import run_campaign
 from latency_model.kernels import macs
+from latency_model.model_files import write_model
 from latency_model.network import NetworkSpec, single_op_network
 from latency_model.ops import OpSpec
 from latency_model.readers import read_yaml_table

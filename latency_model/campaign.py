@@ -22,8 +22,9 @@ from latency_model.measurement import (
     paid_ops,
 )
 from latency_model.measurement_file import append_measurement, read_measurements
-from latency_model.network import NetworkSpec, single_op_network
-from latency_model.ops import MBConvSpec, OpSpec
+from latency_model.model_files import write_model, write_references
+from latency_model.network import NetworkSpec
+from latency_model.ops import OpSpec
 from profiler_agent.device import Device, TimingPlan
 from profiler_agent.errors import ModelsFailed
 from profiler_agent.runner import JobSeconds, one_process_s
@@ -32,18 +33,6 @@ from profiler_agent.timing import Timing
 
 BATCH_SIZE = 48  # with a time limit: about what one process on the device times
 UNHURRIED_BATCH_SIZE = 6 * BATCH_SIZE  # many processes in one run of the agent: the host adds less
-# Ran in every round of every batch, so that a device that slows down is noticed and can be corrected for.
-CANARY = single_op_network(
-    MBConvSpec(
-        in_channels=24,
-        in_height=14,
-        in_width=14,
-        out_channels=24,
-        expand_channels=144,
-        kernel_size=3,
-        has_residual=True,
-    )
-)
 # Seen on a quiet machine; only for `--dry-run` and the time left.
 _USUAL_EXTRA_SESSIONS = 1.3
 
@@ -73,6 +62,7 @@ class TimingSession(Protocol):
         models: Sequence[ModelFile],
         *,
         canary: ModelFile,
+        company: Sequence[ModelFile] = (),
         plan: TimingPlan | None = None,
         on_progress: Progress | None = None,
     ) -> Iterator[Timing]: ...
@@ -241,38 +231,14 @@ def time_networks(
             ModelFile(model_id=model_id, path=write_model(network, runtime, folder / model_id))
             for model_id, network in by_id.items()
         ]
-        canary = ModelFile(model_id="canary", path=write_model(CANARY, runtime, folder / "canary"))
+        canary, company = write_references(runtime, folder)
         try:
-            for timing in session.time_models(models, canary=canary, plan=plan, on_progress=on_progress):
+            for timing in session.time_models(
+                models, canary=canary, company=company, plan=plan, on_progress=on_progress
+            ):
                 yield measurement_of(by_id[timing.model_id], identity, plan, timing)
         except ModelsFailed as error:
             raise ModelsFailed({by_id[key].name: why for key, why in error.failures.items()}) from error
-
-
-def write_model(network: NetworkSpec, runtime: str, path_without_suffix: Path) -> Path:
-    """Write a network with random weights in the format of a runtime.
-
-    Raises:
-        MeasurementError: a runtime that we cannot write models for.
-    """
-    from latency_model import lowering  # noqa: PLC0415 - slow to import
-
-    weights = lowering.random_weights(network)
-    int8 = lowering.Int8Options(ranges=lowering.nominal_ranges())  # used by int8 networks; enough to time them
-    if runtime == "onnxruntime":
-        path = path_without_suffix.with_suffix(".onnx")
-        lowering.write_onnx(network, weights, path, int8=int8)
-    elif runtime == "litert":
-        path = path_without_suffix.with_suffix(".tflite")
-        lowering.write_tflite(network, weights, path, int8=int8)
-    elif runtime == "torch":
-        from latency_model.lowering.torchscript import write_torchscript  # noqa: PLC0415 - torch is slow to import
-
-        path = path_without_suffix.with_suffix(".pt")
-        write_torchscript(network, weights, path)
-    else:
-        raise MeasurementError(f"No model writer for runtime {runtime!r}; use onnxruntime, litert or torch.")
-    return path
 
 
 def identity_of(session: TimingSession) -> DeviceIdentity:

@@ -28,13 +28,19 @@ _LONGEST_BACK_OFF_S = 8.0
 
 @dataclass(frozen=True, kw_only=True)
 class ModelBatch:
-    """Models that are timed together: files by id, and the canary's. ``gone`` are those of a dead host's batch whose
-    files this host does not have."""
+    """Models that are timed together: files by id, and the canary's. ``company`` are models that run beside few others
+    and are not asked for. ``gone`` are those of a dead host's batch whose files this host does not have."""
 
     files: Mapping[str, DeviceFile]
     canary: DeviceFile
     plan: TimingPlan
+    company: Mapping[str, DeviceFile] = field(default_factory=dict)
     gone: frozenset[str] = frozenset()
+
+    @property
+    def all_files(self) -> Mapping[str, DeviceFile]:
+        """Those of the models and of their company, by id."""
+        return {**self.files, **self.company}
 
 
 class BatchGone(Exception):
@@ -102,7 +108,12 @@ class BatchTimer:
         """
         runtime = self.device.runtime
         schedule = BatchSchedule(
-            tuple(batch.files), batch.plan, runtime.thread_count, runtime.core_mask, self.runner.expected_job_s
+            tuple(batch.files),
+            batch.plan,
+            runtime.thread_count,
+            runtime.core_mask,
+            self.runner.expected_job_s,
+            tuple(batch.company),
         )
         used: list[str] = []
         waiting = list(batch.files)
@@ -140,7 +151,7 @@ class BatchTimer:
             lost = [batch.files[m] for m in needed & batch.gone]
             if lost and not self.folder.has(lost, self.models_place):
                 raise BatchGone
-            files = [batch.files[m] for m in batch.files if m in needed - batch.gone]
+            files = [file for m, file in batch.all_files.items() if m in needed - batch.gone]
             self.folder.put([*files, batch.canary], self.models_place)
 
         listed = [job for job, _, _ in jobs.values()]
@@ -148,7 +159,7 @@ class BatchTimer:
         return list(jobs)
 
     def _job_batch(self, group: Group, batch: ModelBatch) -> Batch:
-        files = [*(batch.files[model_id] for model_id in group.model_ids), batch.canary]
+        files = [*(batch.all_files[model_id] for model_id in group.model_ids), batch.canary]
         return Batch(
             model_paths=tuple(f"{self.folder.path}/{self.models_place}/{file.sha256}" for file in files),
             model_ids=(*group.model_ids, "canary"),

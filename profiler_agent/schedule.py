@@ -37,13 +37,15 @@ class Group:
 class BatchSchedule:
     """Pure bookkeeping: hands out groups to run, takes what came of them, and says which models are settled.
 
-    ``expected_job_s(plan, model_count)`` is the runner's: about how long a job takes."""
+    ``expected_job_s(plan, model_count)`` is the runner's: about how long a job takes. ``company``: models that nobody
+    asks for, to run beside those of a batch that are too few to tell the pace of a round."""
 
     model_ids: tuple[str, ...]
     plan: TimingPlan
     thread_count: int
     core_mask: str | None = None
     expected_job_s: JobSeconds = one_process_s
+    company: tuple[str, ...] = ()
     sessions: dict[str, list[SessionSamples]] = field(default_factory=dict)
     facts: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -107,14 +109,15 @@ class BatchSchedule:
         return max(self.plan.session_count - len(self.sessions.get(model_id, ())), 1)
 
     def _in_company(self, model_ids: tuple[str, ...]) -> tuple[str, ...]:
-        """With settled models beside them where they alone are too few to tell the pace of a round."""
+        """With others beside them where they alone are too few to tell the pace of a round."""
         missing = max(LEAST_MODELS - 1 - len(model_ids), 0)  # one is the canary
-        company = [m for m in self.model_ids if self._is_company(m) and m not in self._failed_company]
-        return (*model_ids, *company[:missing])
+        settled = [model_id for model_id in self.model_ids if self._is_company(model_id)]
+        willing = [m for m in (*settled, *self.company) if m not in self._failed_company]
+        return (*model_ids, *willing[:missing])
 
     def _is_company(self, model_id: str) -> bool:
         """Whether the model is there for others' sake alone."""
-        return model_id not in self.failures and self.is_settled(model_id)
+        return model_id in self.company or (model_id not in self.failures and self.is_settled(model_id))
 
     def succeeded(self, group: Group, sessions: Sequence[SessionSamples | Refused], result: JobResult) -> None:
         clocks = clocks_of_facts(result.facts_before, result.facts_after)
@@ -122,6 +125,7 @@ class BatchSchedule:
         job = self._pace.add(_by_model(group, sessions))
         for model_id, samples in zip(group.model_ids, sessions, strict=True):
             if self._is_company(model_id):
+                self._failed_company |= {model_id} if isinstance(samples, Refused) else set()
                 continue
             if isinstance(samples, Refused):
                 self.failures[model_id] = samples.reason
@@ -135,7 +139,7 @@ class BatchSchedule:
     def failed(self, group: Group, culprit: int | None, reason: str) -> None:
         """A model that fails alone twice is given up; the others of its job are run again without it. When the
         job does not tell which model it was, it is halved. A canary that fails twice ends all: it is in every job.
-        Settled models that kept others company are not asked to do so again.
+        Models that kept others company are not asked to do so again.
 
         Raises:
             AgentFailed: the canary is what fails.

@@ -8,7 +8,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -195,11 +195,13 @@ class Session:
         models: Sequence[ModelFile],
         *,
         canary: ModelFile,
+        company: Sequence[ModelFile] = (),
         plan: TimingPlan | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[Timing]:
         """Time every model and yield each once, as soon as it is settled.
 
+        ``company`` runs beside models that are too few to tell the device's pace, and is not yielded.
         ``on_progress(done, total)`` counts models times the plan's sessions; repeats do not count.
 
         Raises:
@@ -208,7 +210,7 @@ class Session:
             DeviceNotReady: the device was lost, filled up, stayed hot, busy, or held by another.
         """
         plan = plan or self.device.plan
-        _require_models(models, canary)
+        _require_models([*models, *company], canary)
         progress = Progress(len(models) * plan.session_count, on_progress)
         canary_file = device_file(canary.path)
         self._timer.begin()
@@ -220,6 +222,7 @@ class Session:
                 batch = ModelBatch(files=files, canary=canary_file, plan=plan)
                 hashes = {model_id: file.sha256 for model_id, file in files.items()}
                 self._store.set_batch(hashes, canary_file.sha256, plan, self._queue.conditions)
+            batch = replace(batch, company={model.model_id: device_file(model.path) for model in company})
             with suppress(BatchGone):  # then what is left of them makes another one
                 for timing in self._use.until_each(self._timer.time(batch, progress)):
                     if todo.pop(timing.model_id, None) is not None:

@@ -9,11 +9,12 @@ from typing import Any
 
 from rich.console import Console
 
-from latency_model.campaign import CANARY, identity_of, run_campaign, write_model
+from latency_model.campaign import identity_of, run_campaign
 from latency_model.drift import pace_since
 from latency_model.errors import UnknownOpError
 from latency_model.measurement import Measurement, measurement_of, paid_ops
 from latency_model.measurement_file import append_measurement, read_measurements
+from latency_model.model_files import write_references
 from latency_model.network import NetworkSpec, single_op_network
 from profiler_agent.bundle import file_sha256
 from profiler_agent.session import ModelFile, Session
@@ -115,11 +116,10 @@ def usable_timings(session: Session, files: Sequence[ModelFile], update: Update 
     """
     left = list(files)
     with tempfile.TemporaryDirectory(prefix="proxyless-") as folder:
-        path = write_model(CANARY, session.device.runtime.name, Path(folder) / "canary")
-        canary = ModelFile(model_id="canary", path=path)
+        canary, company = write_references(session.device.runtime.name, Path(folder))
         for _ in range(ATTEMPTS):
             throttled: dict[str, StabilityReport] = {}
-            for timing in session.time_models(left, canary=canary, on_progress=update):
+            for timing in session.time_models(left, canary=canary, company=company, on_progress=update):
                 report = judge_timing(timing, session.device.plan)
                 if report.verdict == "throttled":
                     throttled[timing.model_id] = report

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from latency_model.active_campaign import affordable_count, first_choice, least_sure_ops, run_active_campaign
-from latency_model.campaign import write_model
 from latency_model.campaign_targets import CampaignTargets, plan_targets, run_targets
 from latency_model.errors import MixedMeasurementsError
 from latency_model.experiment_design import choose_ops, spread_rows
 from latency_model.measurement import OVERHEAD_PROBE, paid_ops
 from latency_model.measurement_file import append_measurement, read_measurements
+from latency_model.model_files import write_model
 from latency_model.network import single_op_network
 from latency_model.ops import ConvSpec, DepthwiseConvSpec
 from profiler_agent.device import Device, LocalLink, RuntimeOptions, TimingPlan
@@ -92,7 +92,7 @@ def test_an_active_campaign_measures_as_much_as_the_time_allows(device, make_net
         )
         facts = SimpleNamespace(fingerprint="f00d", runtime_name="onnxruntime", runtime_version="1.0")
 
-        def time_models(self, models, *, canary, plan=None, on_progress=None):
+        def time_models(self, models, *, canary, company=(), plan=None, on_progress=None):
             for model in models:
                 by_bytes[model.path.read_bytes()] = None
                 yield device.timing(single_op_network(OPS[len(by_bytes) % len(OPS)]), model.model_id)
@@ -116,7 +116,7 @@ class StoppableSession:
             for network in (OVERHEAD_PROBE, *map(single_op_network, OPS), *networks)
         }
 
-    def time_models(self, models, *, canary, plan=None, on_progress=None):
+    def time_models(self, models, *, canary, company=(), plan=None, on_progress=None):
         failed = {}
         for model in models:
             if self.stop_after is not None and len(self.timed) >= self.stop_after:

@@ -48,7 +48,7 @@ class FakeSession:
         )
         self.facts = SimpleNamespace(fingerprint="f00d", runtime_name="onnxruntime", runtime_version="1.0")
 
-    def time_models(self, models, *, canary, plan=None, on_progress=None):
+    def time_models(self, models, *, canary, company=(), plan=None, on_progress=None):
         assert canary.path.is_file()
         for number, model in enumerate(models):
             assert model.path.stat().st_size > 0

@@ -10,6 +10,7 @@ from profiler_agent.batch_timing import BatchTimer, ModelBatch, Progress
 from profiler_agent.bundle import DeviceFile
 from profiler_agent.device import TimingPlan
 from profiler_agent.runner import BatchSamples
+from profiler_agent.stability import judge_timing
 from profiler_agent.timing import SessionSamples
 
 PLAN = TimingPlan(session_count=2, max_sessions=5)
@@ -121,3 +122,37 @@ def test_waiting_for_a_hot_device_is_counted(time_two, local_device):
     )
     assert pauses_s == [timer.waited_s]
     assert timer.waited_s > 0
+
+
+def test_company_runs_beside_few_models_and_is_not_yielded(local_device, tmp_path):
+    asked = []
+
+    class Asked(FakeRunner):
+        def read(self, output, batch):
+            asked.append(batch.model_ids)
+            return super().read(output, batch)
+
+    def file(name):
+        return DeviceFile(sha256=name, path=tmp_path / name)
+
+    pushed = []
+    timer = BatchTimer(
+        device=local_device,
+        folder=SimpleNamespace(
+            path="/d", put=lambda files, place: pushed.extend(files), remove_place=lambda place: None
+        ),
+        runner=Asked(lambda model, job: 1.0 + 0.05 * job, lambda job: 1.0 + 0.05 * job),
+        queue=FakeQueue(),
+        models_place="models",
+        read_state=dict,
+        sleep=lambda seconds: None,
+    )
+    company = {f"company{index}": file(f"company{index}") for index in range(5)}
+    batch = ModelBatch(files={"net": file("net")}, canary=file("canary"), plan=PLAN, company=company)
+    timer.begin()
+    (timing,) = timer.time(batch, Progress(2, None))
+    assert timing.model_id == "net"
+    assert timer.failures == {}
+    assert set(asked[0]) == {"net", "company0", "company1", "company2", "company3", "canary"}
+    assert {"company0", "net"} <= {file.sha256 for file in pushed}
+    assert judge_timing(timing, PLAN).verdict == "accepted"  # slower from job to job, as all are

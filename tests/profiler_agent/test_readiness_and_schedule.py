@@ -10,7 +10,7 @@ from profiler_agent.bundle import DeviceFile
 from profiler_agent.device import TimingPlan, load_device
 from profiler_agent.errors import DeviceTooBusy, DeviceTooHot
 from profiler_agent.readiness import complaint, wait_until_ready
-from profiler_agent.runner import Batch, one_process_s
+from profiler_agent.runner import Batch, Refused, one_process_s
 from profiler_agent.runners.benchmark_model import BenchmarkModelHostRunner
 from profiler_agent.runners.native import NativeHostRunner
 from profiler_agent.runners.python import PythonHostRunner
@@ -180,6 +180,18 @@ def test_company_that_fails_is_left_out_and_never_blamed(culprit):
     assert next_group.model_ids == ("h", "e", "f", "g")
     schedule.succeeded(next_group, [samples(1.0)] * 4, DONE)
     assert (schedule.failures, schedule.next_groups()) == ({}, [])
+
+
+def test_company_that_is_refused_is_left_out_and_never_blamed():
+    schedule = BatchSchedule(("net",), PLAN, thread_count=1, company=("c0", "c1", "c2", "c3", "c4"))
+    first, second = schedule.next_groups()
+    assert first.model_ids == second.model_ids == ("net", "c0", "c1", "c2", "c3")
+    for group, ms in ((first, 1.0), (second, 1.5)):
+        refused = [Refused(reason="no") if model_id == "c1" else samples(ms) for model_id in group.model_ids]
+        schedule.succeeded(group, refused, DONE)
+    (third,) = schedule.next_groups()
+    assert third.model_ids == ("net", "c0", "c2", "c3", "c4")
+    assert schedule.failures == {}
 
 
 def test_a_model_that_fails_in_company_is_tried_alone():

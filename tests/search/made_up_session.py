@@ -20,7 +20,7 @@ class MadeUpSession:
         self.canary_ms = 0.1
         self.facts = SimpleNamespace(fingerprint="f00d", runtime_name="onnxruntime", runtime_version="1.0")
 
-    def time_models(self, models, *, canary, plan=None, on_progress=None):
+    def time_models(self, models, *, canary, company=(), plan=None, on_progress=None):
         for model in models:
             is_throttled = self.timed.count(model.model_id) < self.throttled.get(model.model_id, 0)
             self.timed.append(model.model_id)

@@ -29,7 +29,7 @@ def settings(tmp_path) -> RunSettings:
 class Stopped(MadeUpSession):
     """A user's interrupt after some models."""
 
-    def time_models(self, models, *, canary, plan=None, on_progress=None):
+    def time_models(self, models, *, canary, company=(), plan=None, on_progress=None):
         for index, timing in enumerate(super().time_models(models, canary=canary)):
             if index == self.stop_after:
                 raise KeyboardInterrupt

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from latency_model.campaign import write_model
 from latency_model.errors import LoweringError
 from latency_model.lowering import (
     Int8Options,
@@ -25,6 +24,7 @@ from latency_model.lowering import (
     tflite_bytes,
 )
 from latency_model.lowering.quantization import params_of_range, quantize_weights
+from latency_model.model_files import write_model
 from latency_model.network import NetworkSpec, single_op_network, with_batch, with_dtype
 from latency_model.ops import ConvSpec, DepthwiseConvSpec, LinearSpec, MBConvSpec, PoolSpec
 
