@@ -1,7 +1,7 @@
 """How well latencies repeat on this machine with every core kept busy by something else.
 
-One thread: the spread between the sessions of a model at the device's pace (and, in the note, as they came), and between
-two runs an opening apart. Two threads: what is let through. What timing costs is in ``benchmarks.host_share``.
+One thread: the spread between the sessions of a model at the device's pace (and, in the note, as they came), and
+between two runs an opening apart. Two threads: what is let through. What timing costs is in ``benchmarks.host_share``.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def repeat_claims(
         sum(spread <= AIM_SPREAD for spread in spreads) / len(spreads),
         AIM_SHARE,
         unit="of blocks",
-        note=f"at the device's pace; median spread {statistics.median(spreads):.2%}, largest {max(spreads):.2%}, {noisy} "
-        f"not accepted; the same sessions as they came: {raw_share:.0%} of blocks",
+        note=f"at the device's pace; median spread {statistics.median(spreads):.2%}, largest {max(spreads):.2%}, "
+        f"{noisy} not accepted; the same sessions as they came: {raw_share:.0%} of blocks",
     )
     changes = [abs(second[name].latency_ms / report.latency_ms - 1) for name, report in first.items()]
     yield at_least(
