@@ -179,7 +179,7 @@ class BatchSchedule:
         return Timing(
             model_id=model_id,
             sessions=tuple(
-                replace(session, pace=self._pace.of(job))
+                replace(session, pace=self._pace_of(job))
                 for session, job in zip(self.sessions[model_id], self._jobs[model_id], strict=True)
             ),
             facts_before=dict(before),
@@ -187,6 +187,10 @@ class BatchSchedule:
             thread_count=self.thread_count,
             core_mask=self.core_mask,
         )
+
+    def _pace_of(self, job: int) -> tuple[float, ...] | None:
+        """None of several threads: other programs that keep them waiting must show."""
+        return self._pace.of(job) if self.thread_count == 1 else None
 
     def is_settled(self, model_id: str) -> bool:
         """Whether the model needs no more sessions: enough of them agree, or the plan allows no more. Once settled, it

@@ -140,7 +140,7 @@ def test_a_model_that_never_agrees_ends_at_the_largest_number_of_sessions():
     assert len(schedule.timing("wild").sessions) == 4
 
 
-def at_pace(schedule: BatchSchedule, group, pace: float, wild: dict[str, float]) -> list[SessionSamples]:
+def at_pace(group, pace: float, wild: dict[str, float]) -> list[SessionSamples]:
     """A job whose models take as long as the device's pace says, the wild ones longer."""
     return [samples(pace * wild.get(model_id, 1.0), canary_ms=0.1 * pace) for model_id in group.model_ids]
 
@@ -149,19 +149,28 @@ def test_sessions_of_a_device_whose_pace_wanders_agree_where_many_models_tell_it
     ids = tuple("abcdefgh")
     schedule = BatchSchedule(ids, PLAN, thread_count=1)
     for group, pace in zip(schedule.next_groups(), (1.0, 1.08), strict=True):
-        schedule.succeeded(group, at_pace(schedule, group, pace, {}), DONE)
+        schedule.succeeded(group, at_pace(group, pace, {}), DONE)
     assert all(schedule.is_settled(model_id) for model_id in ids)
     assert [session.pace for session in schedule.timing("a").sessions] == [(1.0,) * 3, pytest.approx((1.08,) * 3)]
+
+
+def test_the_pace_does_not_excuse_several_threads():
+    ids = tuple("abcdefgh")
+    schedule = BatchSchedule(ids, PLAN, thread_count=2)
+    for group, pace in zip(schedule.next_groups(), (1.0, 1.08), strict=True):
+        schedule.succeeded(group, at_pace(group, pace, {}), DONE)
+    assert {session.pace for session in schedule.timing("a").sessions} == {None}
+    assert not schedule.is_settled("a")
 
 
 def test_a_few_unsettled_models_get_settled_ones_for_company_that_take_nothing_from_it():
     ids = tuple("abcdefgh")
     schedule = BatchSchedule(ids, PLAN, thread_count=1)
     for group, factor in zip(schedule.next_groups(), (1.0, 1.5), strict=True):
-        schedule.succeeded(group, at_pace(schedule, group, 1.0, {"h": factor}), DONE)
+        schedule.succeeded(group, at_pace(group, 1.0, {"h": factor}), DONE)
     (group,) = schedule.next_groups()
     assert group.model_ids == ("h", "a", "b", "c", "d")
-    schedule.succeeded(group, at_pace(schedule, group, 1.08, {"h": 1.0, "a": 3.0}), DONE)
+    schedule.succeeded(group, at_pace(group, 1.08, {"h": 1.0, "a": 3.0}), DONE)
     assert schedule.is_settled("h")
     assert schedule.timing("h").sessions[2].pace == pytest.approx((1.08,) * 3)
     assert len(schedule.sessions["a"]) == 2
@@ -173,7 +182,7 @@ def test_company_that_fails_is_left_out_and_never_blamed(culprit):
     ids = tuple("abcdefgh")
     schedule = BatchSchedule(ids, PLAN, thread_count=1)
     for group, factor in zip(schedule.next_groups(), (1.0, 1.5), strict=True):
-        schedule.succeeded(group, at_pace(schedule, group, 1.0, {"h": factor}), DONE)
+        schedule.succeeded(group, at_pace(group, 1.0, {"h": factor}), DONE)
     (group,) = schedule.next_groups()
     schedule.failed(group, culprit, "it crashed")
     (next_group,) = schedule.next_groups()
@@ -197,7 +206,7 @@ def test_company_that_is_refused_is_left_out_and_never_blamed():
 def test_a_model_that_fails_in_company_is_tried_alone():
     schedule = BatchSchedule(tuple("abcdefgh"), PLAN, thread_count=1)
     for group, factor in zip(schedule.next_groups(), (1.0, 1.5), strict=True):
-        schedule.succeeded(group, at_pace(schedule, group, 1.0, {"h": factor}), DONE)
+        schedule.succeeded(group, at_pace(group, 1.0, {"h": factor}), DONE)
     (group,) = schedule.next_groups()
     schedule.failed(group, 0, "it crashed")
     assert schedule.next_groups()[0].model_ids == ("h",)
