@@ -34,7 +34,7 @@ def test_predict_prints_milliseconds_with_an_interval(run, files, device):
     data = json.loads(run("predict", files / "predictor", files / "network.json", "--json"))
     row = data["networks"][0]
     assert row["low_ms"] < row["latency_ms"] < row["high_ms"]
-    assert text.startswith(f"{row['latency_ms']:.4f}"[:5])
+    assert text.startswith(f"{row['latency_ms']:.3f} ms")
 
 
 def test_evaluate_judges_on_fresh_measurements(run, files):
