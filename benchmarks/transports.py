@@ -1,7 +1,8 @@
 """The same latencies however the device is reached: this machine directly, over a real sshd, and over adb.
 
 Over adb twice: the tests' adbd with the real client and the `python` runner, and the real adbd of Debian trixie in a
-namespace with the `native` runner (where the tests' set-up could build it). Each way is taken in turn, several times.
+namespace with the `native` runner (where the tests' set-up could build it). Each way is taken in turn, several times,
+forwards and backwards: a machine that grows slower or faster meanwhile does so to all of them.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def measure(options: Options) -> Iterator[Claim]:
                 reasons[name] = way
             else:
                 ways[name] = way
-        block_count, repeat_count = (4, 1) if options.quick else (16, 3)
+        block_count, repeat_count = (4, 1) if options.quick else (16, 6)
         runs = take_turns(ways, Path(folder), block_count, repeat_count)
         for name in ways:
             if name != "this machine":
@@ -95,8 +96,9 @@ def take_turns(
     files = block_files(folder, "litert", block_count)
     canary = canary_file(folder, "litert")
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
-    for _ in range(repeat_count):
-        for name, device in ways.items():
+    for turn in range(repeat_count):
+        for name in list(ways)[:: -1 if turn % 2 else 1]:
+            device = ways[name]
             with open_session(device) as session:
                 timings = session.time_models(files, canary=canary)
                 runs[name].append({t.model_id: judge_timing(t, device.plan).latency_ms for t in timings})

@@ -110,7 +110,9 @@ class BatchSchedule:
 
     def _in_company(self, model_ids: tuple[str, ...]) -> tuple[str, ...]:
         """With others beside them where they alone are too few to tell the pace of a round."""
-        missing = max(LEAST_MODELS - 1 - len(model_ids), 0)  # one is the canary
+        missing = LEAST_MODELS - 1 - len(model_ids)  # one is the canary
+        if missing <= 0 or self.thread_count > 1:
+            return model_ids
         settled = [model_id for model_id in self.model_ids if self._is_company(model_id)]
         willing = [m for m in (*settled, *self.company) if m not in self._failed_company]
         return (*model_ids, *willing[:missing])

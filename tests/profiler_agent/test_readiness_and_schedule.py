@@ -161,6 +161,8 @@ def test_the_pace_does_not_excuse_several_threads():
         schedule.succeeded(group, at_pace(group, pace, {}), DONE)
     assert {session.pace for session in schedule.timing("a").sessions} == {None}
     assert not schedule.is_settled("a")
+    alone = BatchSchedule(("net",), PLAN, thread_count=2, company=tuple("abcd"))
+    assert [group.model_ids for group in alone.next_groups()] == [("net",)] * 2
 
 
 def test_a_few_unsettled_models_get_settled_ones_for_company_that_take_nothing_from_it():
