@@ -474,7 +474,8 @@ lock=${run%/*}/lock
 mark=${run%/*}/fixed_performance
 shared=''
 for place in "${PROXYLESS_LOCK_DIRECTORY:-/data/local/tmp}" /tmp; do
-    [ -d "$place" ] && [ -w "$place" ] && shared=$place/proxyless.lock && break
+    # Into a folder of that name a link would be made, and lock nothing.
+    [ -d "$place" ] && [ -w "$place" ] && ! [ -d "$place/proxyless.lock" ] && shared=$place/proxyless.lock && break
 done
 cd "$run" || exit 1
 take_locks

@@ -228,3 +228,10 @@ def test_a_device_without_a_shared_place_is_timed_all_the_same(local_device, mod
     monkeypatch.setenv("PROXYLESS_LOCK_DIRECTORY", "/nowhere/either")
     with open_session(local_device) as session:
         assert len(list(session.time_models(models("ok"), canary=models("ok")[0]))) == 1
+
+
+def test_a_folder_where_the_shared_lock_belongs_is_left_alone(local_device, models, locks):
+    (locks / "proxyless.lock").mkdir()
+    with open_session(local_device) as session:
+        assert len(list(session.time_models(models("ok"), canary=models("ok")[0]))) == 1
+    assert list((locks / "proxyless.lock").iterdir()) == []
