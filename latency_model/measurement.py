@@ -67,7 +67,7 @@ class Measurement:
 
     @property
     def latency_ms(self) -> float:
-        """The low quantile: what the network costs when nothing disturbs it."""
+        """What the network costs when nothing disturbs it, at the pace of its batch (``StabilityReport``)."""
         return self.report.latency_ms
 
     @property

@@ -62,6 +62,8 @@ class TimingPlan:
     A session is one fresh runner process. In it each model gets ``warmup_runs``, then one burst of about
     ``burst_ms`` in each of ``round_count`` rounds over shuffled models. Sessions are added from
     ``session_count`` up to ``max_sessions`` until the ``session_count`` fastest agree within ``spread_limit``.
+    ``low_quantile``: which of the rounds' paces stands for the device, and which of a session's samples where no pace
+    is known.
     """
 
     warmup_runs: int = 5
