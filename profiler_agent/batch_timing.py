@@ -143,7 +143,7 @@ class BatchTimer:
         def take(result: JobResult) -> None:
             _, group, job_batch = jobs[result.id]
             self._take_result(result, group, job_batch, schedule)
-            progress.add(len(group.model_ids) if result.return_code == 0 else 0)
+            progress.add(sum(m in batch.files for m in group.model_ids) if result.return_code == 0 else 0)
 
         def make_ready(missing: Sequence[Job]) -> None:
             wait_until_ready(self.device, self.read_state, sleep=self._wait, on_wait=self.on_wait)

@@ -150,7 +150,9 @@ def test_company_runs_beside_few_models_and_is_not_yielded(local_device, tmp_pat
     company = {f"company{index}": file(f"company{index}") for index in range(5)}
     batch = ModelBatch(files={"net": file("net")}, canary=file("canary"), plan=PLAN, company=company)
     timer.begin()
-    (timing,) = timer.time(batch, Progress(2, None))
+    progress = []
+    (timing,) = timer.time(batch, Progress(2, lambda done, total: progress.append(done)))
+    assert progress[:2] == [1, 2]
     assert timing.model_id == "net"
     assert timer.failures == {}
     assert set(asked[0]) == {"net", "company0", "company1", "company2", "company3", "canary"}
