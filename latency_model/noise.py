@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import median
 
-from latency_model.measurement import MeasurementSet
+from latency_model.measurement import Measurement, MeasurementSet
 
 
 def describe_noise(measurements: MeasurementSet) -> str:
@@ -17,8 +18,19 @@ def describe_noise(measurements: MeasurementSet) -> str:
     noisy = sum(one.verdict != "accepted" for one in timed)
     apart = f"{median(spreads):.1%} in the median, {max(spreads):.1%} at most"
     if noisy == 0:
-        return f"noise: the sessions of all {len(timed)} timings agree within {limit:.0%} ({apart})"
-    return (
-        f"noise: {noisy} of {len(timed)} timings are noisy (sessions differ by {apart}; {limit:.0%} are allowed), as "
-        "on a busy or shared device; no prediction is surer than that"
-    )
+        said = f"noise: the sessions of all {len(timed)} timings agree within {limit:.0%} ({apart})"
+    else:
+        said = (
+            f"noise: {noisy} of {len(timed)} timings are noisy (sessions differ by {apart}; {limit:.0%} are allowed), "
+            "as on a busy or shared device; no prediction is surer than that"
+        )
+    return f"{said}{_other_quantiles(timed)}"
+
+
+def _other_quantiles(timed: Sequence[Measurement]) -> str:
+    """Figures of two quantiles have not one level."""
+    quantiles = sorted({one.plan.low_quantile for one in timed})
+    if len(quantiles) == 1:
+        return ""
+    found = " and ".join(f"{quantile:g}" for quantile in quantiles)
+    return f"; some stand on another low quantile than others ({found}), so measure the older ones anew"
