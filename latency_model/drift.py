@@ -129,7 +129,7 @@ def _upper_tail(statistic: float) -> float:
 
 
 def canary_ms(measurement: Measurement) -> float | None:
-    """The canary in the sessions that the measurement's figure stands on; None where there was none."""
+    """The canary in the sessions that the measurement's verdict stands on; None where there was none."""
     plan = measurement.plan
     sessions = agreeing_sessions(measurement.timing.sessions, plan)
     values = [value for session in sessions if (value := session_canary_ms(session, plan)) is not None]

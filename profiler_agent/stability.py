@@ -107,7 +107,7 @@ def _counted(
 
 def _at_one_pace(sessions: Sequence[SessionSamples], plan: TimingPlan) -> Sequence[SessionSamples]:
     """The sessions in which the device was within ``canary_limit`` of the fastest pace that ``session_count`` of them
-    share, and those of unknown pace: a throttled device's figures are not those of an awake one at another pace. None
+    share, and those of unknown pace: a throttled device's figures are not those of an awake one at another pace. Empty
     where too few share one."""
     paces = [None if session.pace is None else statistics.median(session.pace) for session in sessions]
     known = sorted(pace for pace in paces if pace is not None)
