@@ -29,6 +29,8 @@ from latency_model.ops import (
     ZeroSpec,
 )
 from search.depthwise import DepthwiseConv
+from search.expansion import expands, normalised_expansion
+from search.pointwise import PointwiseConv
 from search.relu6 import ReLU6
 from search.ungraded_block import Stages, foldable_limit, folded_block
 
@@ -53,6 +55,12 @@ def batch_statistics_norm(channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels, track_running_stats=False)
 
 
+def _conv_class(op: ConvSpec | DepthwiseConvSpec) -> type[nn.Conv2d]:
+    if isinstance(op, DepthwiseConvSpec):
+        return DepthwiseConv
+    return PointwiseConv if (op.kernel_size, op.stride, op.groups) == (1, 1, 1) else nn.Conv2d
+
+
 class ConvUnit(nn.Module):
     """Convolution without bias, batch norm, activation. Its folded form is one ``conv`` or ``depthwise`` kernel."""
 
@@ -60,7 +68,7 @@ class ConvUnit(nn.Module):
         super().__init__()
         is_depthwise = isinstance(op, DepthwiseConvSpec)
         out_channels = op.output_shape[1]
-        self.conv = (DepthwiseConv if is_depthwise else nn.Conv2d)(
+        self.conv = _conv_class(op)(
             op.in_channels,
             out_channels,
             op.kernel_size,
@@ -74,7 +82,10 @@ class ConvUnit(nn.Module):
         self.activation = _ACTIVATIONS[op.activation]()
 
     def forward(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.activation(self.bn(self.conv(x))))
+        norm = cast(nn.BatchNorm2d, self.bn)
+        if expands(x, self.conv, norm):
+            return cast(Tensor, self.activation(normalised_expansion(x, self.conv.weight, norm)))
+        return cast(Tensor, self.activation(norm(self.conv(x))))
 
 
 class SqueezeExcite(nn.Module):

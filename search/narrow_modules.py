@@ -30,6 +30,7 @@ from search.modules import (
     batch_statistics_norm,
     build_module,
 )
+from search.pointwise import PointwiseConv, pointwise_conv
 
 
 class NarrowConvUnit(nn.Module):
@@ -48,7 +49,10 @@ class NarrowConvUnit(nn.Module):
         conv, norm = self.wide[0].conv, cast(nn.BatchNorm2d, self.wide[0].bn)
         inputs = 1 if self.groups > 1 else x.shape[1]
         weight = conv.weight[: self.out_channels, :inputs]
-        y = functional.conv2d(x, weight, None, conv.stride, conv.padding, conv.dilation, self.groups)
+        if isinstance(conv, PointwiseConv):
+            y = pointwise_conv(x, weight)
+        else:
+            y = functional.conv2d(x, weight, None, conv.stride, conv.padding, conv.dilation, self.groups)
         scale, shift = norm.weight[: self.out_channels], norm.bias[: self.out_channels]
         y = functional.batch_norm(y, None, None, scale, shift, training=True, eps=norm.eps)
         return cast(Tensor, self.wide[0].activation(y))

@@ -1,9 +1,8 @@
 """An inverted block on the batch's own statistics where nobody asks for a gradient: fewer passes over its widest maps.
 
-The statistics of a 1x1 convolution's output follow from the covariance of its few input channels, so the first batch
-norm becomes part of the first convolution. That behind the depthwise convolution becomes limits of the clipping and
-part of the last convolution: relu6(a y + b) = a clip(y, -b/a, (6 - b)/a) + b, and the last batch norm takes any
-constant away.
+The first batch norm becomes part of the first convolution (``search.expansion``). That behind the depthwise convolution
+becomes limits of the clipping and part of the last convolution: relu6(a y + b) = a clip(y, -b/a, (6 - b)/a) + b, and
+the last batch norm takes any constant away.
 """
 
 from __future__ import annotations
@@ -13,9 +12,10 @@ from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from latency_model.ops import FusedMBConvSpec, MBConvSpec
+from search.expansion import affine, normalised_expansion
+from search.pointwise import pointwise_conv
 
 _LARGEST = {"relu": float("inf"), "relu6": 6.0}
 
@@ -42,36 +42,15 @@ def folded_block(x: Tensor, stages: Stages, largest: float) -> Tensor:
         largest: the limit of its activation.
     """
     if "expand" in stages:
-        weight, bias = _expansion(x, stages["expand"])
-        x = functional.conv2d(x, weight, bias).clamp_(0.0, largest)
+        expand = stages["expand"]
+        x = normalised_expansion(x, expand.conv.weight, expand.bn).clamp_(0.0, largest)
     depthwise, project = stages["depthwise"], stages["project"]
     y = cast(Tensor, depthwise.conv(x))
     mean, variance = torch.batch_norm_update_stats(y, None, None, 0.0)
-    scale, shift = _affine(depthwise.bn, mean, variance)
+    scale, shift = affine(depthwise.bn, mean, variance)
     low, high = _limits(scale, shift, largest)
     y.clamp_(low.view(-1, 1, 1), high.view(-1, 1, 1))
-    return cast(Tensor, project.bn(functional.conv2d(y, project.conv.weight * scale.view(-1, 1, 1))))
-
-
-def _expansion(x: Tensor, stage: Stage) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a 1x1 convolution that does its batch norm's work too.
-
-    mean(W x) = W mean(x), cov(W x) = W cov(x) W^T.
-    """
-    matrix = stage.conv.weight.flatten(1)
-    places = x.permute(0, 2, 3, 1).flatten(0, 2)
-    mean = places.mean(0)
-    centred = places - mean
-    covariance = centred.T @ centred / len(places)
-    variance = ((matrix @ covariance) * matrix).sum(1)
-    scale, shift = _affine(stage.bn, matrix @ mean, variance)
-    return stage.conv.weight * scale.view(-1, 1, 1, 1), shift
-
-
-def _affine(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Factor and constant per channel of a batch norm with these statistics."""
-    scale = norm.weight * torch.rsqrt(variance + norm.eps)
-    return scale, norm.bias - mean * scale
+    return cast(Tensor, project.bn(pointwise_conv(y, project.conv.weight * scale.view(-1, 1, 1))))
 
 
 def _limits(scale: Tensor, shift: Tensor, largest: float) -> tuple[Tensor, Tensor]:
