@@ -1,6 +1,6 @@
 """Our search as a program that takes turns with a peer's: ``python -m benchmarks.peers_ours full skip-7``.
 
-One turn is one weight and one architecture step of ``SearchTrainer`` with its event log. Batches are made beforehand:
+A step is one weight and one architecture step of ``SearchTrainer`` with its event log. Batches are made beforehand:
 the peer's steps are timed without loading theirs, and it augments none.
 """
 
