@@ -1,7 +1,7 @@
 """NNI 3.0's ProxylessNAS beside ours, same networks, batch and data: ``python -m benchmarks.peers [--quick] [--json]``.
 
 A step is one weight and one architecture step, batch 64 at 32 pixels, one thread. The programs take turns, so that a
-busy machine slows all alike; a turn is four steps, as in a search one follows the other, and the first is not counted:
+busy machine slows all alike; a turn is six steps, as in a search one follows the other, and the first two are not counted:
 after a pause of seconds a virtual machine has to find its memory again (on one, half a second of CPU time, whatever
 the program). CPU time, medians; a spread is the quartiles of the ratio turn by turn. Neither's steps include loading or
 augmenting their batches; ours include the event log.
@@ -32,8 +32,8 @@ from types import TracebackType
 from benchmarks.claims import Claim, Options, at_least, at_most, not_measured, run_benchmark
 from benchmarks.peers_environment import BUILD_LIMIT_S, QUICK_BUILD_LIMIT_S, PeersUnavailable, peers_python
 
-WARM_UPS, TURNS, QUICK_TURNS = 1, 10, 3
-UNCOUNTED_STEPS, COUNTED_STEPS = 1, 3
+WARM_UPS, TURNS, QUICK_TURNS = 1, 9, 2
+UNCOUNTED_STEPS, COUNTED_STEPS = 2, 4
 EQUAL_LAYOUT_AIM = {7: 2.5, 13: 3.5}
 AS_SHIPPED_AIM = 5.0
 NNI_OPTIONS: dict[str, list[str]] = {

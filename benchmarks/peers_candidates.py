@@ -27,7 +27,7 @@ from benchmarks.peers_environment import (
 
 COUNTS, QUICK_COUNTS = (3, 6, 9, 15, 27), (3, 6)
 JUDGED_COUNT = 15
-TURNS, QUICK_TURNS = 4, 1
+TURNS, QUICK_TURNS = 3, 1
 TIME_AIM, MEMORY_AIM = 10.0, 8.0
 OURS = ("full", "two-path")
 OUR_ALL_PATHS = "our all paths"
