@@ -1,7 +1,7 @@
 """NNI 3.0's ProxylessNAS beside ours, same networks, batch and data: ``python -m benchmarks.peers [--quick] [--json]``.
 
 A step is one weight and one architecture step, batch 64 at 32 pixels, one thread. The programs take turns, so that a
-busy machine slows all alike; a turn is six steps, as in a search one follows the other, and the first two are not counted:
+busy machine slows all alike; a turn is six steps, as in a search one follows the other. The first two are not counted:
 after a pause of seconds a virtual machine has to find its memory again (on one, half a second of CPU time, whatever
 the program). CPU time, medians; a spread is the quartiles of the ratio turn by turn. Neither's steps include loading or
 augmenting their batches; ours include the event log.
@@ -9,8 +9,8 @@ augmenting their batches; ours include the event log.
 Like for like is our ``full``: NNI draws one path and runs every other candidate in backward, without grad, for the
 gradient of all gates (in weight steps too, where nothing uses it). ``two-path`` is the paper's cheaper estimator, which
 NNI has not. NNI is timed as shipped and with channels_last, its candidates made of torch's own modules as its users
-write them; and with channels_last, our allocator setting and our quicker modules (``search.depthwise``, ``relu6`` and
-``ungraded_block``), which leaves the difference of the two searches alone.
+write them; and with channels_last, our allocator setting and our quicker modules (``search.depthwise``, ``pointwise``,
+``expansion``, ``relu6`` and ``ungraded_block``), which leaves the difference of the two searches alone.
 
 The peers' environment is made in build/peers on first use: up to 15 minutes, in quick mode 100 s, or the rows are not
 measured and say why.
