@@ -44,7 +44,7 @@ def places(x: Tensor) -> Tensor:
 class _Pointwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)  # frozen weights ask for no x
         return _product(x, weight.flatten(1).T, bias)
 
     @staticmethod

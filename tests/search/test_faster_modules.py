@@ -60,6 +60,15 @@ def test_a_pointwise_convolution_has_the_values_and_gradients_of_torch(pixels, h
     assert all(close(*pair) for pair in zip(gradients(found, inputs), gradients(expected, inputs), strict=True))
 
 
+def test_a_pointwise_convolution_of_frozen_weights_does_not_keep_its_input():
+    x, weight = channels_last(3, 6, 5, 5, seed=0).requires_grad_(), channels_last(10, 6, 1, 1, seed=1)
+    kept: list[Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        found = pointwise_conv(x, weight)
+    assert [tensor.shape for tensor in kept] == [weight.shape]
+    assert close(gradients(found, x)[0], gradients(functional.conv2d(x, weight), x)[0])
+
+
 def test_large_and_planar_maps_are_convolved_by_torch():
     weight = channels_last(3, 2, 1, 1, seed=0).requires_grad_()
     for x in (channels_last(1, 2, 1024, 512, seed=1), torch.zeros(2, 2, 3, 3).double()):
