@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from latency_model.measurement import Measurement, paid_ops
+from latency_model.drift import pace_since
+from latency_model.measurement import Measurement, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
 from profiler_agent.session import Session
 from search.architecture import Architecture, read_architecture, write_architecture
@@ -25,6 +26,7 @@ from search.progress import progress
 from search.run import NETWORK_NAMES, Run
 from search.space import Choices, SearchSpace
 from search.steps.handmade import by_usual_widths, nearest_handmade, nearest_under
+from search.steps.profile import profile_if_any
 from search.steps.search import finished_trainer, fix_targets, own_states
 from search.steps.timing import usable_measurements
 
@@ -229,12 +231,23 @@ def random_networks(space: SearchSpace, target: LatencyTarget, rng: random.Rando
 
 
 def measured_ms(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> dict[tuple[Any, ...], float]:
-    """The first usable latency of each, so that a resumed run, or one that shares the file, decides by the same
-    numbers."""
+    """What each takes, for the choice: its first usable latency, so that a resumed run, or one that shares the file,
+    decides by the same numbers.
+
+    A device that runs faster now than at its profile, by the canary, is held to the profile's pace: what only a fast
+    moment lets through would miss its budget when it is verified. One that runs slower is taken as it is.
+    """
     first: dict[tuple[Any, ...], Measurement] = {}
     for measurement in usable_measurements(run, session, networks):
         first.setdefault(measurement.paid_ops, measurement)
-    return {paid_ops(network): first[paid_ops(network)].latency_ms for network in networks}
+    profiled = profile_if_any(run)
+    return {paid_ops(network): cautious_ms(profiled, first[paid_ops(network)]) for network in networks}
+
+
+def cautious_ms(profiled: MeasurementSet | None, measurement: Measurement) -> float:
+    """The latency now, or at the profile's pace, whichever is the longer."""
+    pace = None if profiled is None else pace_since(profiled, measurement)
+    return measurement.latency_ms / min(1.0, pace or 1.0)
 
 
 def derivation_to_json(space: SearchSpace, derivation: Derivation, chosen: Chosen) -> dict[str, Any]:

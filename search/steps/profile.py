@@ -131,6 +131,14 @@ def profile(run: Run, console: Console) -> None:
                 return
 
 
+def profile_if_any(run: Run) -> MeasurementSet | None:
+    """What the run's predictor stands on; None where it was fitted elsewhere."""
+    try:
+        return planned_measurements(run)
+    except RunFolderError:
+        return None
+
+
 def planned_measurements(run: Run) -> MeasurementSet:
     """The measurements of the plan, whatever else the file holds: what a predictor of this run is fitted on.
 

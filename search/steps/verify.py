@@ -26,7 +26,7 @@ from search.networks import layer_labels
 from search.progress import Update, progress
 from search.run import NETWORK_NAMES, Run, read_target
 from search.steps.export import is_exported
-from search.steps.profile import planned_measurements
+from search.steps.profile import profile_if_any
 from search.steps.timing import ATTEMPTS, throttled_each_time
 
 MODEL_SUFFIX = {"onnxruntime": ".onnx", "litert": ".tflite", "torch": ".pt"}
@@ -185,11 +185,8 @@ def _estimate(run: Run, network: NetworkSpec) -> dict[str, Any]:
 def _pace(run: Run, measurement: Measurement) -> float | None:
     """How slow the device was now over how slow it was at the profile that the prediction stands on; None for a
     predictor that was fitted elsewhere."""
-    try:
-        profiled = planned_measurements(run)
-    except RunFolderError:
-        return None
-    return pace_since(profiled, measurement)
+    profiled = profile_if_any(run)
+    return None if profiled is None else pace_since(profiled, measurement)
 
 
 def _layers(run: Run, network: NetworkSpec, *, known: bool) -> list[dict[str, Any]]:

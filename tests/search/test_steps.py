@@ -173,6 +173,14 @@ def test_on_a_device_far_slower_than_predicted_the_budget_is_corrected_until_a_n
     assert chosen.measured_ms["derived"] <= target.target_ms
 
 
+@pytest.mark.parametrize(("pace", "expected_ms"), [(0.8, 2.5), (1.0, 2.0), (1.25, 2.0), (None, 2.0)])
+def test_a_device_that_is_faster_than_at_its_profile_is_held_to_the_profiles_pace(monkeypatch, pace, expected_ms):
+    monkeypatch.setattr(derive_step, "pace_since", lambda profiled, measurement: pace)
+    measurement = SimpleNamespace(latency_ms=2.0)
+    assert derive_step.cautious_ms(object(), measurement) == pytest.approx(expected_ms)
+    assert derive_step.cautious_ms(None, measurement) == 2.0
+
+
 def test_no_budget_below_the_fastest_network_is_tried(space, tmp_path, monkeypatch):
     fastest_ms, _ = latency_range_ms(*reach_of(target_from_macs(space, 0.06)))
     target = target_from_macs(space, 1.1 * fastest_ms)
