@@ -187,7 +187,7 @@ def test_a_verification_tells_the_pace_of_the_device_since_its_profile(run, devi
     verify_on(run, MadeUpSession(device))
     assert read_verification(run, "random")["pace"] is None  # nothing was profiled
     profiled = read_measurements(run.measurements)
-    monkeypatch.setattr("search.steps.verify.planned_measurements", lambda run: profiled)
+    monkeypatch.setattr("search.steps.verify.profile_if_any", lambda run: profiled)
     session = MadeUpSession(device)
     session.canary_ms = 0.08
     verify_on(run, session, ["derived"])
