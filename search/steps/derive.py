@@ -28,7 +28,7 @@ from search.space import Choices, SearchSpace
 from search.steps.handmade import by_usual_widths, nearest_handmade, nearest_under
 from search.steps.profile import profile_if_any
 from search.steps.search import finished_trainer, fix_targets, own_states
-from search.steps.timing import usable_measurements
+from search.steps.timing import measured_networks
 
 SHORTLIST = 8
 RANDOM_CANDIDATES = 8
@@ -231,17 +231,14 @@ def random_networks(space: SearchSpace, target: LatencyTarget, rng: random.Rando
 
 
 def measured_ms(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> dict[tuple[Any, ...], float]:
-    """What each takes, for the choice: its first usable latency, so that a resumed run, or one that shares the file,
-    decides by the same numbers.
+    """What each takes, for the choice.
 
-    A device that runs faster now than at its profile, by the canary, is held to the profile's pace: what only a fast
-    moment lets through would miss its budget when it is verified. One that runs slower is taken as it is.
+    A device that stays faster than at its profile, by the canary, is held to the profile's pace: what only a fast
+    moment lets through would miss its budget when it is verified. One that stays slower is taken as it is.
     """
-    first: dict[tuple[Any, ...], Measurement] = {}
-    for measurement in usable_measurements(run, session, networks):
-        first.setdefault(measurement.paid_ops, measurement)
+    measured = measured_networks(run, session, networks)
     profiled = profile_if_any(run)
-    return {paid_ops(network): cautious_ms(profiled, first[paid_ops(network)]) for network in networks}
+    return {ops: cautious_ms(profiled, measurement) for ops, measurement in measured.items()}
 
 
 def cautious_ms(profiled: MeasurementSet | None, measurement: Measurement) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latency_model.fit import fit_network_latency
-from latency_model.measurement import Measurement, paid_ops
+from latency_model.measurement import paid_ops
 from profiler_agent.session import Session
 from search.architecture_step import LatencyTarget
 from search.device_loop import DeviceAnswer, DeviceLoop
@@ -18,7 +18,7 @@ from search.settings import SearchSettings
 from search.space import Choices
 from search.steps.profile import planned_measurements
 from search.steps.search import latency_target, own_states
-from search.steps.timing import usable_measurements
+from search.steps.timing import measured_networks
 from search.trainer import SearchFiles, SearchTrainer
 
 VISITS = 6
@@ -74,8 +74,7 @@ def _ask_one(
     networks = {
         (width, chosen): widths[width].network(chosen, "derived") for width, chosen in dict.fromkeys([*asked, *now])
     }
-    usable = usable_measurements(run, one.session, list(networks.values()))
-    measured: dict[object, Measurement] = {m.paid_ops: m for m in usable}
+    measured = measured_networks(run, one.session, list(networks.values()))
     known = [measured[key] for key in dict.fromkeys(map(paid_ops, networks.values()))]
     planned = planned_measurements(run).network_measurements()
     corrected = fit_network_latency(run.predictor.op_predictor, [*planned, *known])

@@ -1,35 +1,84 @@
-"""Whole networks timed for a run, until each has a latency that counts."""
+"""Whole networks timed for a run, until each has a latency that counts, at the pace on which its predictions stand."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import median
 
-from latency_model.campaign import run_campaign
-from latency_model.measurement import Measurement, paid_ops
+from latency_model.campaign import run_campaign, time_networks
+from latency_model.drift import pace_since
+from latency_model.measurement import Measurement, MeasurementSet, paid_ops
+from latency_model.measurement_file import append_measurement, read_measurements
 from latency_model.network import NetworkSpec
+from latency_model.ops import OpSpec
 from profiler_agent.device import Device
 from profiler_agent.errors import DeviceThrottled
 from profiler_agent.session import Session
 from profiler_agent.stability import StabilityReport
 from search.run import Run
+from search.steps.profile import profile_if_any
 
 ATTEMPTS = 3
+PACE_ATTEMPTS = 4
+"""How often at most something is timed for the sake of the device's pace."""
+PACE_TOLERANCE = 0.02
+"""How far the device's pace may be from its profile's; the canary itself repeats no better on a busy machine."""
+
+ByOps = Mapping[tuple[OpSpec, ...], Measurement]
 
 
-def usable_measurements(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> tuple[Measurement, ...]:
-    """All usable measurements of the run's file, in order, at least one of each network. What is not there is timed,
-    all in one batch; what the device was throttled for is timed again.
+def measured_networks(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> ByOps:
+    """A usable measurement of each network, by its paid ops, from the run's file. What is not there is timed, all in
+    one batch, and what the device was too fast or slow for is timed again: a device's pace may wander by several per
+    cent in minutes, and predictions are made at that of its profile. Of several measurements, the one nearest to it.
 
     Raises:
         DeviceThrottled: a network was timed only while the device was throttled, each time.
     """
+    distinct = {paid_ops(network): network for network in networks}
+    measured = _usable_measurements(run, session, list(distinct.values()))
+    profiled = profile_if_any(run)
+    while True:
+        nearest = _nearest_to_profile(profiled, [one for one in measured if one.paid_ops in distinct])
+        timed = Counter(one.paid_ops for one in measured)
+        again = [
+            network
+            for ops, network in distinct.items()
+            if pace_distance(profiled, [nearest[ops]]) > PACE_TOLERANCE and timed[ops] < PACE_ATTEMPTS
+        ]
+        if not again:
+            return nearest
+        for measurement in time_networks(session, again):
+            append_measurement(run.measurements, measurement)
+        measured = read_measurements(run.measurements).measurements
+
+
+def pace_distance(profiled: MeasurementSet | None, measurements: Sequence[Measurement]) -> float:
+    """How far the device's pace was from its profile's while these were timed; 0 where nobody knows."""
+    paces = [] if profiled is None else [pace_since(profiled, measurement) for measurement in measurements]
+    known = [pace for pace in paces if pace is not None]
+    return abs(math.log(median(known))) if known else 0.0
+
+
+def _nearest_to_profile(profiled: MeasurementSet | None, measured: Sequence[Measurement]) -> ByOps:
+    """Of the usable; the first of those that are equally near, so that a resumed run decides by the same numbers."""
+    by_ops: dict[tuple[OpSpec, ...], list[Measurement]] = {}
+    for measurement in measured:
+        if measurement.is_usable:
+            by_ops.setdefault(measurement.paid_ops, []).append(measurement)
+    return {ops: min(found, key=lambda one: pace_distance(profiled, [one])) for ops, found in by_ops.items()}
+
+
+def _usable_measurements(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> tuple[Measurement, ...]:
+    """All measurements of the run's file, in order, at least one of each network a usable one."""
     wanted = {paid_ops(network) for network in networks}
     for _ in range(ATTEMPTS):
         measured = run_campaign(session, networks, run.measurements).measurements
-        usable = tuple(one for one in measured if one.is_usable)
-        missing = wanted - {one.paid_ops for one in usable}
+        missing = wanted - {one.paid_ops for one in measured if one.is_usable}
         if not missing:
-            return usable
+            return measured
     last = next(one for one in reversed(measured) if one.paid_ops in missing)
     raise throttled_each_time(len(missing), len(wanted), run.device, last.report)
 

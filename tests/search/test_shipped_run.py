@@ -194,6 +194,46 @@ def test_a_verification_tells_the_pace_of_the_device_since_its_profile(run, devi
     assert read_verification(run, "derived")["pace"] == pytest.approx(0.8)
 
 
+class WanderingSession(MadeUpSession):
+    """Each batch is timed at the next of these paces, by its canary."""
+
+    def __init__(self, device, paces, throttled=None):
+        super().__init__(device, throttled)
+        self.paces = list(paces)
+
+    def time_models(self, models, **options):
+        self.canary_ms = 0.1 * self.paces.pop(0)
+        return super().time_models(models, **options)
+
+
+@pytest.mark.parametrize(
+    ("paces", "kept"), [((1.01, 9), 1.01), ((1.08, 0.95, 1.0, 9), 1.0), ((1.08, 1.06, 0.9, 1.05), 1.05)]
+)
+def test_a_verification_is_repeated_until_the_device_is_at_its_profiles_pace(run, device, monkeypatch, paces, kept):
+    export(run, CONSOLE, ["random", "derived"])
+    verify_on(run, MadeUpSession(device), ["derived"])
+    profiled = read_measurements(run.measurements)
+    monkeypatch.setattr("search.steps.verify.profile_if_any", lambda run: profiled)
+    verify_on(run, WanderingSession(device, paces))
+    assert read_verification(run, "random")["pace"] == pytest.approx(kept)
+    assert is_verified(run, exported_file(run, "random"))
+
+
+def test_a_device_that_throttles_while_a_verification_is_repeated_leaves_the_first(run, device, monkeypatch):
+    export(run, CONSOLE, ["random", "derived"])
+    verify_on(run, MadeUpSession(device), ["derived"])
+    profiled = read_measurements(run.measurements)
+    monkeypatch.setattr("search.steps.verify.profile_if_any", lambda run: profiled)
+
+    class Throttling(WanderingSession):
+        def time_models(self, models, **options):
+            self.throttled = {"random": 99 if self.timed else 0}
+            return super().time_models(models, **options)
+
+    verify_on(run, Throttling(device, [1.08] * 4))
+    assert read_verification(run, "random")["pace"] == pytest.approx(1.08)
+
+
 def test_a_network_that_was_trained_anew_since_it_was_timed_is_known_as_outdated(run, device):
     assert not is_outdated(run, "random")
     export(run, CONSOLE, ["random"])

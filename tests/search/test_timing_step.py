@@ -1,4 +1,5 @@
-"""What is timed while the device is throttled does not count, and is timed again."""
+"""What is timed while the device is throttled does not count, and is timed again; so is what was timed at a pace that
+is not its profile's."""
 
 from __future__ import annotations
 
@@ -14,29 +15,74 @@ from search.steps import timing
 RUN = SimpleNamespace(measurements=Path("m.jsonl"), device=SimpleNamespace(name="here"))
 
 
-def device_that_is_throttled(monkeypatch, times, network):
-    """Appends one measurement to its file whenever it is asked, of which the first ones do not count."""
-    file = []
-
-    def run_campaign(session, networks, path):
-        is_usable = len(file) >= times
-        report = SimpleNamespace(reason=None if is_usable else "the canary model took 18% longer")
-        file.append(SimpleNamespace(paid_ops=paid_ops(network), is_usable=is_usable, report=report))
-        return SimpleNamespace(measurements=tuple(file))
-
-    monkeypatch.setattr(timing, "run_campaign", run_campaign)
-    return file
+@pytest.fixture
+def network(space):
+    return space.network((0,) * len(space.positions))
 
 
-def test_a_network_timed_while_throttled_is_timed_again(monkeypatch, space):
-    network = space.network((0,) * len(space.positions))
-    file = device_that_is_throttled(monkeypatch, 2, network)
-    assert timing.usable_measurements(RUN, None, [network]) == (file[2],)
+class MadeUpDevice:
+    """Times whatever it is asked for once, at each of the paces in turn; throttled for the first ones."""
+
+    def __init__(self, monkeypatch, *, throttled=0, paces=()):
+        self.file, self.throttled, self.paces = [], throttled, paces
+        monkeypatch.setattr(timing, "run_campaign", self.run_campaign)
+        monkeypatch.setattr(timing, "time_networks", lambda session, networks: map(self.timed, networks))
+        monkeypatch.setattr(timing, "append_measurement", lambda path, measurement: self.file.append(measurement))
+        monkeypatch.setattr(timing, "read_measurements", lambda path: SimpleNamespace(measurements=tuple(self.file)))
+        monkeypatch.setattr(timing, "profile_if_any", lambda run: "profile" if paces else None)
+        monkeypatch.setattr(timing, "pace_since", lambda profiled, measurement: measurement.pace)
+
+    def timed(self, network):
+        number = len(self.file)
+        reason = "the canary model took 18% longer" if number < self.throttled else None
+        return SimpleNamespace(
+            paid_ops=paid_ops(network),
+            is_usable=reason is None,
+            report=SimpleNamespace(reason=reason),
+            pace=self.paces[number] if self.paces else None,
+        )
+
+    def run_campaign(self, session, networks, path):
+        done = {one.paid_ops for one in self.file if one.is_usable}
+        self.file += [self.timed(network) for network in networks if paid_ops(network) not in done]
+        return SimpleNamespace(measurements=tuple(self.file))
 
 
-def test_a_device_that_stays_throttled_is_an_error_that_says_why_and_what_to_do(monkeypatch, space):
-    network = space.network((0,) * len(space.positions))
-    file = device_that_is_throttled(monkeypatch, 99, network)
+def test_a_network_timed_while_throttled_is_timed_again(monkeypatch, network):
+    device = MadeUpDevice(monkeypatch, throttled=2)
+    assert timing.measured_networks(RUN, None, [network, network]) == {paid_ops(network): device.file[2]}
+    assert len(device.file) == 3
+
+
+def test_a_device_that_stays_throttled_is_an_error_that_says_why_and_what_to_do(monkeypatch, network):
+    device = MadeUpDevice(monkeypatch, throttled=99)
     with pytest.raises(DeviceThrottled, match=r"canary model took 18% longer.*same command again") as caught:
-        timing.usable_measurements(RUN, None, [network])
-    assert len(file) == timing.ATTEMPTS and caught.value.exit_code == 3
+        timing.measured_networks(RUN, None, [network])
+    assert len(device.file) == timing.ATTEMPTS and caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("paces", "timed", "chosen"),
+    [
+        ((1.01, 9.0), 1, 0),  # at the profile's pace at once
+        ((1.07, 0.96, 1.0, 9.0), 3, 2),  # at the third try
+        ((1.07, 0.96, 1.05, 0.95), 4, 1),  # never: the nearest counts
+        ((None,), 1, 0),  # nobody knows
+    ],
+)
+def test_a_network_is_timed_until_the_device_is_at_its_profiles_pace(monkeypatch, network, paces, timed, chosen):
+    device = MadeUpDevice(monkeypatch, paces=paces)
+    for _ in range(2):  # a resumed run decides the same and times nothing again
+        assert timing.measured_networks(RUN, None, [network]) == {paid_ops(network): device.file[chosen]}
+        assert len(device.file) == timed
+
+
+def test_what_a_throttled_device_says_of_its_pace_does_not_count(monkeypatch, network):
+    device = MadeUpDevice(monkeypatch, throttled=1, paces=(1.0, 1.05, 1.01))
+    assert timing.measured_networks(RUN, None, [network]) == {paid_ops(network): device.file[2]}
+
+
+def test_without_a_profile_nothing_is_timed_twice(monkeypatch, network):
+    device = MadeUpDevice(monkeypatch)
+    assert timing.measured_networks(RUN, None, [network]) == {paid_ops(network): device.file[0]}
+    assert timing.pace_distance(None, device.file) == 0.0
