@@ -176,16 +176,20 @@ def test_a_quiet_device_is_advised_only_where_noise_may_be_why_the_budget_is_mis
     assert ("when the device is quiet" in str(raised.value)) == advises_quiet
 
 
-@pytest.mark.parametrize("measured_ms, advises_quiet", [(2.0, False), (1.05, True)])
-def test_a_run_that_misses_its_budget_by_far_is_told_to_search_lower(tmp_path, measured_ms, advises_quiet):
+@pytest.mark.parametrize(
+    ("measured_ms", "pace", "advises_quiet", "advises_speed"),
+    [(2.0, None, False, False), (1.05, 1.01, True, False), (1.05, 1.06, False, True), (2.0, 1.06, False, False)],
+)
+def test_a_run_that_misses_its_budget_is_told_what_may_be_why(
+    tmp_path, measured_ms, pace, advises_quiet, advises_speed
+):
     run = SimpleNamespace(
         folder=SimpleNamespace(verification=lambda name: tmp_path / f"{name}.json"),
         device=SimpleNamespace(name="phone"),
     )
-    write_json(
-        tmp_path / "derived.json",
-        {"measured_ms": measured_ms, "target_ms": 1.0, "spread": 0.01, "verdict": "accepted"},
-    )
+    record = {"measured_ms": measured_ms, "target_ms": 1.0, "spread": 0.01, "verdict": "accepted", "pace": pace}
+    write_json(tmp_path / "derived.json", record)
     with pytest.raises(BudgetMissed, match="earch with a lower target") as raised:
         require_budget(run)
     assert ("when the device is quiet" in str(raised.value)) == advises_quiet
+    assert ("ran 6% slower than at its profile" in str(raised.value)) == advises_speed
