@@ -231,20 +231,25 @@ def random_networks(space: SearchSpace, target: LatencyTarget, rng: random.Rando
 
 
 def measured_ms(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> dict[tuple[Any, ...], float]:
-    """What each takes, for the choice.
-
-    A device that stays faster than at its profile, by the canary, is held to the profile's pace: what only a fast
-    moment lets through would miss its budget when it is verified. One that stays slower is taken as it is.
-    """
+    """What each takes, for the choice; of several measurements the median."""
     measured = measured_networks(run, session, networks)
     profiled = profile_if_any(run)
-    return {ops: cautious_ms(profiled, measurement) for ops, measurement in measured.items()}
+    is_relative = run.target.reference is not None
+    return {
+        ops: float(np.median([judged_ms(one, profiled, is_relative=is_relative) for one in found]))
+        for ops, found in measured.items()
+    }
 
 
-def cautious_ms(profiled: MeasurementSet | None, measurement: Measurement) -> float:
-    """The latency now, or at the profile's pace, whichever is the longer."""
+def judged_ms(measurement: Measurement, profiled: MeasurementSet | None, *, is_relative: bool) -> float:
+    """What a budget is held against: the latency at the pace of the profile, by the canary, which is where the
+    reference of a relative budget was timed. For a budget in milliseconds a device that runs slower than at its profile
+    is taken as it is; one that runs faster is not, as what a fast moment lets through would miss the budget later.
+    """
     pace = None if profiled is None else pace_since(profiled, measurement)
-    return measurement.latency_ms / min(1.0, pace or 1.0)
+    if pace is None:
+        return measurement.latency_ms
+    return measurement.latency_ms / (pace if is_relative else min(1.0, pace))
 
 
 def derivation_to_json(space: SearchSpace, derivation: Derivation, chosen: Chosen) -> dict[str, Any]:

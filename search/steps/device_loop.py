@@ -75,12 +75,12 @@ def _ask_one(
         (width, chosen): widths[width].network(chosen, "derived") for width, chosen in dict.fromkeys([*asked, *now])
     }
     measured = measured_networks(run, one.session, list(networks.values()))
-    known = [measured[key] for key in dict.fromkeys(map(paid_ops, networks.values()))]
+    known = [measured[key][0] for key in dict.fromkeys(map(paid_ops, networks.values()))]
     planned = planned_measurements(run).network_measurements()
     corrected = fit_network_latency(run.predictor.op_predictor, [*planned, *known])
     return {
         target.name: DeviceAnswer(
-            measured[paid_ops(networks[chosen])].latency_ms,
+            measured[paid_ops(networks[chosen])][0].latency_ms,
             latency_target(widths[target.width], corrected, target.target_ms, target.name, target.width),
         )
         for target, chosen in zip(targets, now, strict=True)

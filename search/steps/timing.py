@@ -26,13 +26,13 @@ PACE_ATTEMPTS = 4
 PACE_TOLERANCE = 0.02
 """How far the device's pace may be from its profile's; the canary itself repeats no better on a busy machine."""
 
-ByOps = Mapping[tuple[OpSpec, ...], Measurement]
+ByOps = Mapping[tuple[OpSpec, ...], Sequence[Measurement]]
 
 
 def measured_networks(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> ByOps:
-    """A usable measurement of each network, by its paid ops, from the run's file. What is not there is timed, all in
+    """The usable measurements of each network, by its paid ops, from the run's file. What is not there is timed, all in
     one batch, and what the device was too fast or slow for is timed again: a device's pace may wander by several per
-    cent in minutes, and predictions are made at that of its profile. Of several measurements, the one nearest to it.
+    cent in minutes, and predictions are made at that of its profile. The measurement nearest to it comes first.
 
     Raises:
         DeviceThrottled: a network was timed only while the device was throttled, each time.
@@ -41,15 +41,15 @@ def measured_networks(run: Run, session: Session, networks: Sequence[NetworkSpec
     measured = _usable_measurements(run, session, list(distinct.values()))
     profiled = profile_if_any(run)
     while True:
-        nearest = _nearest_to_profile(profiled, [one for one in measured if one.paid_ops in distinct])
+        found = _nearest_first(profiled, [one for one in measured if one.paid_ops in distinct])
         timed = Counter(one.paid_ops for one in measured)
         again = [
             network
             for ops, network in distinct.items()
-            if pace_distance(profiled, [nearest[ops]]) > PACE_TOLERANCE and timed[ops] < PACE_ATTEMPTS
+            if pace_distance(profiled, found[ops][:1]) > PACE_TOLERANCE and timed[ops] < PACE_ATTEMPTS
         ]
         if not again:
-            return nearest
+            return found
         for measurement in time_networks(session, again):
             append_measurement(run.measurements, measurement)
         measured = read_measurements(run.measurements).measurements
@@ -62,13 +62,13 @@ def pace_distance(profiled: MeasurementSet | None, measurements: Sequence[Measur
     return abs(math.log(median(known))) if known else 0.0
 
 
-def _nearest_to_profile(profiled: MeasurementSet | None, measured: Sequence[Measurement]) -> ByOps:
-    """Of the usable; the first of those that are equally near, so that a resumed run decides by the same numbers."""
+def _nearest_first(profiled: MeasurementSet | None, measured: Sequence[Measurement]) -> ByOps:
+    """The usable ones; of equally near ones the older first, so that a resumed run decides by the same numbers."""
     by_ops: dict[tuple[OpSpec, ...], list[Measurement]] = {}
     for measurement in measured:
         if measurement.is_usable:
             by_ops.setdefault(measurement.paid_ops, []).append(measurement)
-    return {ops: min(found, key=lambda one: pace_distance(profiled, [one])) for ops, found in by_ops.items()}
+    return {ops: sorted(found, key=lambda one: pace_distance(profiled, [one])) for ops, found in by_ops.items()}
 
 
 def _usable_measurements(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> tuple[Measurement, ...]:

@@ -173,12 +173,29 @@ def test_on_a_device_far_slower_than_predicted_the_budget_is_corrected_until_a_n
     assert chosen.measured_ms["derived"] <= target.target_ms
 
 
-@pytest.mark.parametrize(("pace", "expected_ms"), [(0.8, 2.5), (1.0, 2.0), (1.25, 2.0), (None, 2.0)])
-def test_a_device_that_is_faster_than_at_its_profile_is_held_to_the_profiles_pace(monkeypatch, pace, expected_ms):
+@pytest.mark.parametrize(
+    ("pace", "is_relative", "expected_ms"),
+    [
+        (0.8, False, 2.5),  # a fast moment is not believed
+        (1.25, False, 2.0),
+        (0.8, True, 2.5),
+        (1.25, True, 1.6),  # the reference was timed at the profile's pace
+        (None, True, 2.0),
+    ],
+)
+def test_a_budget_is_held_against_latencies_at_the_pace_of_the_profile(monkeypatch, pace, is_relative, expected_ms):
     monkeypatch.setattr(derive_step, "pace_since", lambda profiled, measurement: pace)
     measurement = SimpleNamespace(latency_ms=2.0)
-    assert derive_step.cautious_ms(object(), measurement) == pytest.approx(expected_ms)
-    assert derive_step.cautious_ms(None, measurement) == 2.0
+    assert derive_step.judged_ms(measurement, object(), is_relative=is_relative) == pytest.approx(expected_ms)
+    assert derive_step.judged_ms(measurement, None, is_relative=is_relative) == 2.0
+
+
+def test_of_several_measurements_the_median_counts(monkeypatch):
+    measured = [SimpleNamespace(latency_ms=ms) for ms in (3.0, 1.0, 2.0)]
+    monkeypatch.setattr(derive_step, "measured_networks", lambda run, session, networks: {("ops",): measured})
+    monkeypatch.setattr(derive_step, "profile_if_any", lambda run: None)
+    run = SimpleNamespace(target=SimpleNamespace(reference=None))
+    assert derive_step.measured_ms(run, None, []) == {("ops",): 2.0}
 
 
 def test_no_budget_below_the_fastest_network_is_tried(space, tmp_path, monkeypatch):
