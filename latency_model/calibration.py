@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from latency_model.correction import (
+    MOST_RELIEF,
     SHARED_TERMS,
     Correction,
     OpParts,
@@ -25,7 +26,7 @@ from latency_model.predictors.protocol import LatencyPredictor
 
 LEAST_NETWORKS = 3
 _FOLD_COUNT = 10
-_SHARED_STD = 0.05
+_SHARED_STD = 0.1
 # Expected error of the affine form, and how far its terms may stray from "the sum is right" before the
 # networks insist: these only matter while there are fewer networks than terms.
 _AFFINE_ERROR = 0.02
@@ -139,7 +140,7 @@ def fit_calibration(
     evidence = _Evidence.of(parts, base, timings)
     spreads = max(candidates, key=lambda each: evidence.posterior(each).log_evidence + _log_belief(each))
     unique = op_parts(predictor, evidence.blank.ops, sum_factor, kernel_ms)
-    posterior = _without_negative_costs(evidence, spreads, unique, constant_ms)
+    posterior = _without_negative_costs(evidence, spreads, unique, constant_ms + MOST_RELIEF * float(base.min()))
     correction = replace(evidence.blank, posterior=posterior, op_spread=spreads.op)
     noise_share = spreads.noise
     return Calibration(sum_factor, kernel_ms, constant_ms, correction, noise_share)
@@ -179,9 +180,10 @@ class _Evidence:
 
 
 def _without_negative_costs(
-    evidence: _Evidence, spreads: Spreads, unique: OpParts, constant_ms: float
+    evidence: _Evidence, spreads: Spreads, unique: OpParts, relief_ms: float
 ) -> LinearPosterior:
-    """The shifts, held where an op or the constant would otherwise cost less than nothing.
+    """The shifts, held where an op would otherwise cost less than nothing, or the constant fall by more than
+    ``relief_ms``.
 
     Cutting negative costs off afterwards would leave every network too slow by what was cut.
     """
@@ -189,7 +191,7 @@ def _without_negative_costs(
     constant = np.zeros(rows.shape[1])
     constant[-1] = evidence.blank.shared_scale[-1]
     rows = np.vstack([rows, constant])
-    base = np.append(unique.base_ms, constant_ms)
+    base = np.append(unique.base_ms, relief_ms)
     held = np.zeros(len(base), dtype=bool)
     posterior = evidence.posterior(spreads)
     for _ in range(_MOST_ROUNDS):

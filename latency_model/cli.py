@@ -170,5 +170,6 @@ def formula_of(predictor: NetworkLatency) -> str:
         return f"latency = sum of ops ({predictor.op_predictor.kind})"
     return (
         f"latency = {predictor.sum_factor:.3f} x sum of ops + {predictor.kernel_ms * 1e3:.2f} us x kernels "
-        f"+ {predictor.constant_ms * 1e3:.2f} us, then a shift per op ({predictor.op_predictor.kind})"
+        f"{'-' if predictor.constant_ms < 0 else '+'} {abs(predictor.constant_ms) * 1e3:.2f} us, then a shift per op "
+        f"({predictor.op_predictor.kind})"
     )

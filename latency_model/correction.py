@@ -17,6 +17,10 @@ from latency_model.predictors.protocol import LatencyPredictor
 from latency_model.predictors.table import TablePredictor
 
 SHARED_TERMS = ("sum", "kernels", "edges", "constant")
+MOST_RELIEF = 0.25
+"""What a negative constant may take off the sum of ops at most, as a share of it. Ops timed alone find all that they
+need in the caches, the more so the smaller they are, so networks grow faster than their sums, and a line that meets
+those of a space reaches zero before their sum does."""
 _ARRAYS = ("alone_ms", "relative_error", "kernel_count", "edge_values", "base_ms", "is_measured")
 
 

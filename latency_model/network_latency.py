@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from latency_model.array_files import read_arrays
-from latency_model.correction import Correction, network_row, op_parts, op_rows, unseen_variance
+from latency_model.correction import MOST_RELIEF, Correction, network_row, op_parts, op_rows, unseen_variance
 from latency_model.errors import PredictorMismatchError, UnknownOpError
 from latency_model.features import FloatArray, is_free
 from latency_model.measurement import DeviceIdentity
@@ -88,7 +88,7 @@ class NetworkLatency:
     """``a * sum of ops + b * kernels + c``, then a shift per op where whole networks taught one.
 
     Still an additive table: ``predict_network(ops) == op_contribution_ms(ops).sum() + constant_ms``, so the
-    expected latency of a searched network keeps exact gradients.
+    expected latency of a searched network keeps exact gradients (for all but the smallest networks, see there).
 
     Attributes:
         noise_share: spread of whole networks around the model, as a share of their latency.
@@ -119,9 +119,9 @@ class NetworkLatency:
 
     @property
     def constant_ms(self) -> float:
-        """What every network pays, whatever its ops."""
+        """What every network pays, whatever its ops; negative where networks grow faster than the sums of their ops."""
         shift = self.correction.posterior.mean[-1] * self.correction.shared_scale[-1]
-        return max(self.affine_constant_ms + float(shift), 0.0)
+        return self.affine_constant_ms + float(shift)
 
     def op_contribution_ms(self, ops: Sequence[OpSpec]) -> FloatArray:
         """(ops,) what each op adds to a network's latency; 0 for free ops, never negative.
@@ -135,12 +135,14 @@ class NetworkLatency:
         return np.where(is_free(ops), 0.0, np.maximum(parts.base_ms + shift, 0.0))
 
     def predict_network(self, ops: Sequence[OpSpec]) -> LatencyEstimate:
-        """Latency of the network that is made of ``ops``, with its interval.
+        """Latency of the network that is made of ``ops``, with its interval. Of a network far smaller than those that
+        taught the constant, a negative one takes off no more than MOST_RELIEF.
 
         Raises:
             UnknownOpError: an op that the op predictor cannot speak of.
         """
-        latency_ms = float(self.op_contribution_ms(ops).sum()) + self.constant_ms
+        sum_ms = float(self.op_contribution_ms(ops).sum())
+        latency_ms = max(sum_ms + self.constant_ms, (1 - MOST_RELIEF) * sum_ms)
         half = self.interval_factor * self.standard_deviation_ms(ops)
         return LatencyEstimate(latency_ms, max(latency_ms - half, 0.0), latency_ms + half)
 

@@ -98,7 +98,8 @@ def test_several_devices_are_summed_and_each_keeps_its_multiplier():
         ([torch.tensor([float("nan")])], 0.0, 1.0, 0.0, "finite milliseconds"),
         ([torch.tensor([-1.0])], 0.0, 1.0, 0.0, "finite milliseconds"),
         ([torch.ones(1, 1)], 0.0, 1.0, 0.0, "not \\(paths,\\)"),
-        ([torch.ones(1)], -1.0, 1.0, 0.0, "fixed_ms"),
+        ([torch.ones(1)], -1.0, 1.0, 0.0, "fastest network 0 ms"),
+        ([torch.ones(1)], float("inf"), 1.0, 0.0, "fixed_ms"),
         ([torch.ones(1)], 0.0, 0.0, 0.0, "target_ms"),
         ([torch.ones(1)], 0.0, 1.0, -1.0, "multiplier"),
     ],
@@ -106,6 +107,10 @@ def test_several_devices_are_summed_and_each_keeps_its_multiplier():
 def test_nonsense_constants_are_refused(latency, fixed_ms, target_ms, multiplier, why):
     with pytest.raises(ValueError, match=why):
         LatencyLoss(latency, fixed_ms, target_ms, multiplier)
+
+
+def test_what_every_network_saves_is_taken_off():
+    assert LatencyLoss([torch.ones(1), torch.ones(1)], -0.5, 1.0)([torch.ones(1), torch.ones(1)]).expected_ms == 1.5
 
 
 def test_as_many_probability_vectors_as_positions_are_asked_for():

@@ -74,10 +74,25 @@ def test_networks_that_cost_less_than_their_ops_are_predicted_without_a_bias(
     networks = make_networks(90)
     predictor = fit_predictor(thrifty.measure([*make_space_ops(networks), *networks[:30]]))
     error = [predictor.predict_network(n.ops).latency_ms / thrifty.network_ms(n) - 1 for n in networks[30:]]
-    assert predictor.constant_ms >= 0
+    assert -0.25 * min(predictor.op_contribution_ms(n.ops).sum() for n in networks[:30]) < predictor.constant_ms < 0
     assert (predictor.op_contribution_ms(networks[0].ops) >= 0).all()
     assert abs(np.mean(error)) < 0.005
-    assert np.mean(np.abs(error)) < 0.015
+    assert np.mean(np.abs(error)) < 0.01
+
+
+def test_a_network_far_smaller_than_those_that_taught_a_negative_constant_still_takes_its_time(
+    device, make_networks, make_space_ops
+):
+    thrifty = dataclasses.replace(device, constant_ms=-0.008)
+    networks = make_networks(30)
+    predictor = fit_predictor(thrifty.measure([*make_space_ops(networks), *networks]))
+    smallest = min(
+        (op for op in make_space_ops(networks) if predictor.op_contribution_ms(op.ops)[0] > 0),
+        key=lambda network: predictor.op_contribution_ms(network.ops)[0],
+    )
+    alone_ms = predictor.op_contribution_ms(smallest.ops)[0]
+    assert alone_ms + predictor.constant_ms < 0
+    assert predictor.predict_network(smallest.ops).latency_ms == pytest.approx(0.75 * alone_ms)
 
 
 def test_a_skipped_block_contributes_nothing(profiled):
