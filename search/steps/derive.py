@@ -65,7 +65,7 @@ def derive_networks(run: Run, console: Console) -> None:
 
         def derive_for(target_ms: float) -> Derivation:
             derivations = []
-            states = [state for state in own_states(run, trainer) if _fastest_ms(state.target) <= target_ms]
+            states = [state for state in own_states(run, trainer) if fastest_ms_of(state.target) <= target_ms]
             for state in states:
                 state.target = replace(state.target, target_ms=target_ms)
                 with progress(console, "derive") as update:
@@ -123,12 +123,12 @@ def choose_on_device(
         TargetError: after three corrections none does.
     """
     corrected_ms = target_ms = targets[0].target_ms
-    lowest_ms = min(map(_fastest_ms, targets))
+    lowest_ms = min(map(fastest_ms_of, targets))
     best: tuple[Derivation, Chosen] | None = None
     for _ in range(1 + REPAIRS):
         derivation = derive_for(corrected_ms)
         shortlist = _shortlist(derivation)
-        in_reach = [target for target in targets if _fastest_ms(target) <= corrected_ms]
+        in_reach = [target for target in targets if fastest_ms_of(target) <= corrected_ms]
         candidates = _candidates(run, [replace(target, target_ms=corrected_ms) for target in in_reach], shortlist)
         measured = measured_ms(run, session, [network for group in candidates.values() for network in group])
         latencies_ms = [measured[paid_ops(network)] for network in candidates["derived"]]
@@ -141,7 +141,7 @@ def choose_on_device(
             baselines = _baselines(run, session, candidates["random"], measured, target_ms)
             best = derivation, _choose(fitting[0], baselines, corrected_ms)
         ratio = sorted(ms / one.predicted_ms for one, ms in zip(shortlist, latencies_ms, strict=True))
-        next_ms = max(lowest_ms, _next_ms(target_ms, corrected_ms, ratio[len(ratio) // 2]))
+        next_ms = max(lowest_ms, next_ms_of(target_ms, corrected_ms, ratio[len(ratio) // 2]))
         if best is not None and next_ms <= corrected_ms * (1 + UNUSED_BUDGET):
             return best
         corrected_ms = next_ms
@@ -154,13 +154,13 @@ def choose_on_device(
     return best
 
 
-def _next_ms(target_ms: float, corrected_ms: float, measured_over_predicted: float) -> float:
+def next_ms_of(target_ms: float, corrected_ms: float, measured_over_predicted: float) -> float:
     """What to derive for next: a step from what was derived for last, and as many steps as the device asks for."""
     wanted_ms = target_ms / measured_over_predicted
     return min(max(wanted_ms, corrected_ms * (1 - LARGEST_STEP)), corrected_ms * (1 + LARGEST_STEP))
 
 
-def _fastest_ms(target: LatencyTarget) -> float:
+def fastest_ms_of(target: LatencyTarget) -> float:
     return latency_range_ms(target.path_latency_ms, target.fixed_ms)[0]
 
 

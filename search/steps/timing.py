@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 
 from latency_model.campaign import run_campaign, time_networks
@@ -41,15 +41,17 @@ def measured_networks(run: Run, session: Session, networks: Sequence[NetworkSpec
     measured = _usable_measurements(run, session, list(distinct.values()))
     profiled = profile_if_any(run)
     while True:
-        found = _nearest_first(profiled, [one for one in measured if one.paid_ops in distinct])
-        timed = Counter(one.paid_ops for one in measured)
-        again = [
-            network
-            for ops, network in distinct.items()
-            if pace_distance(profiled, found[ops][:1]) > PACE_TOLERANCE and timed[ops] < PACE_ATTEMPTS
-        ]
+        by_ops: dict[tuple[OpSpec, ...], list[Measurement]] = {ops: [] for ops in distinct}
+        for measurement in measured:
+            if measurement.paid_ops in by_ops:
+                by_ops[measurement.paid_ops].append(measurement)
+        found = {ops: _deciding(profiled, timed) for ops, timed in by_ops.items()}
+        again = [network for ops, network in distinct.items() if not found[ops].is_settled]
         if not again:
-            return found
+            return {
+                ops: sorted(one.usable, key=lambda measurement: pace_distance(profiled, [measurement]))
+                for ops, one in found.items()
+            }
         for measurement in time_networks(session, again):
             append_measurement(run.measurements, measurement)
         measured = read_measurements(run.measurements).measurements
@@ -62,13 +64,26 @@ def pace_distance(profiled: MeasurementSet | None, measurements: Sequence[Measur
     return abs(math.log(median(known))) if known else 0.0
 
 
-def _nearest_first(profiled: MeasurementSet | None, measured: Sequence[Measurement]) -> ByOps:
-    """The usable ones; of equally near ones the older first, so that a resumed run decides by the same numbers."""
-    by_ops: dict[tuple[OpSpec, ...], list[Measurement]] = {}
-    for measurement in measured:
+@dataclass(frozen=True, kw_only=True)
+class _Deciding:
+    """The measurements of one network that count. ``is_settled``: none is wanted beside them."""
+
+    usable: Sequence[Measurement]
+    is_settled: bool
+
+
+def _deciding(profiled: MeasurementSet | None, measured: Sequence[Measurement]) -> _Deciding:
+    """Those up to the first at the profile's pace, and no more than PACE_ATTEMPTS but for a usable one. What was timed
+    later does not count, so that a resumed run, or one that shares the file, decides by the same numbers."""
+    usable: list[Measurement] = []
+    for count, measurement in enumerate(measured, start=1):
         if measurement.is_usable:
-            by_ops.setdefault(measurement.paid_ops, []).append(measurement)
-    return {ops: sorted(found, key=lambda one: pace_distance(profiled, [one])) for ops, found in by_ops.items()}
+            usable.append(measurement)
+            if pace_distance(profiled, [measurement]) <= PACE_TOLERANCE:
+                return _Deciding(usable=usable, is_settled=True)
+        if usable and count >= PACE_ATTEMPTS:
+            return _Deciding(usable=usable, is_settled=True)
+    return _Deciding(usable=usable, is_settled=False)
 
 
 def _usable_measurements(run: Run, session: Session, networks: Sequence[NetworkSpec]) -> tuple[Measurement, ...]:

@@ -78,6 +78,14 @@ def test_a_network_is_timed_until_the_device_is_at_its_profiles_pace(monkeypatch
         assert len(device.file) == timed
 
 
+def test_what_was_timed_later_does_not_change_what_was_decided(monkeypatch, network):
+    device = MadeUpDevice(monkeypatch, paces=(1.07, 1.01, 1.0, 1.0))
+    before = timing.measured_networks(RUN, None, [network])
+    device.file += [device.timed(network), device.timed(network)]  # as a verification does
+    assert timing.measured_networks(RUN, None, [network]) == before
+    assert len(before[paid_ops(network)]) == 2
+
+
 def test_what_a_throttled_device_says_of_its_pace_does_not_count(monkeypatch, network):
     device = MadeUpDevice(monkeypatch, throttled=1, paces=(1.0, 1.05, 1.01))
     assert timing.measured_networks(RUN, None, [network]) == {paid_ops(network): [device.file[2], device.file[1]]}
