@@ -32,6 +32,10 @@ from search.steps.share import keep_shared_search, require_own_targets, require_
 from search.trainer import SearchFiles, SearchTrainer
 from search.workers import ALONE, Workers, join_workers
 
+LEAST_SHARE = 0.25
+"""What a negative constant leaves at least of the ops of the fastest network, which may be far smaller than any that
+taught it: a search needs latencies above 0."""
+
 
 def latency_target(
     space: SearchSpace, predictor: NetworkLatency, target_ms: float, name: str, width: int = 0
@@ -50,11 +54,12 @@ def latency_target(
         np.asarray(predictor.op_contribution_ms([candidate.op for candidate in position.candidates]))
         for position in space.positions
     )
+    fastest_ms = float(fixed.sum()) + sum(float(latency_ms.min()) for latency_ms in paths)
     return LatencyTarget(
         name=name,
         target_ms=target_ms,
         path_latency_ms=paths,
-        fixed_ms=float(fixed.sum()) + predictor.constant_ms,
+        fixed_ms=float(fixed.sum()) + max(predictor.constant_ms, (LEAST_SHARE - 1) * fastest_ms),
         width=width,
     )
 

@@ -21,7 +21,7 @@ from search.run_settings import RunSettings, Target, keep_settings, parse_target
 from search.steps import derive as derive_step
 from search.steps.derive import choose_on_device, describe_margins, random_networks
 from search.steps.profile import profile_plan
-from search.steps.search import fix_targets
+from search.steps.search import fix_targets, latency_target
 from tests.search.conftest import target_from_macs
 
 
@@ -110,6 +110,20 @@ def test_a_profile_plan_depends_on_space_and_seed_alone(space):
     other = profile_plan(space, 4, 3, seed=2)
     assert first == again != other
     assert len(first.calibration) == 4 and len(first.held_out) == 3
+
+
+@pytest.mark.parametrize(("constant_ms", "fastest_ms"), [(0.5, 3.5), (-0.5, 2.5), (-9.0, 0.75)])
+def test_every_network_of_a_space_takes_longer_than_nothing(space, constant_ms, fastest_ms):
+    fixed_ms = 3.0 / len(space.fixed_layers)  # every candidate but the fixed layers is free
+
+    def op_contribution_ms(ops):
+        fixed = [op for _, op in space.fixed_layers]
+        return np.array([fixed_ms if op in fixed else 0.0 for op in ops])
+
+    predictor = SimpleNamespace(constant_ms=constant_ms, op_contribution_ms=op_contribution_ms)
+    target = latency_target(space, predictor, 1.0, "device")
+    assert target.network_ms((0,) * len(space.positions)) == pytest.approx(fastest_ms)
+    assert target.latency_loss().fixed_ms > 0
 
 
 def test_random_baselines_lie_just_under_the_target(space):
