@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from latency_model.correction import (
     MOST_RELIEF,
@@ -26,15 +27,14 @@ from latency_model.predictors.protocol import LatencyPredictor
 
 LEAST_NETWORKS = 3
 _FOLD_COUNT = 10
-_SHARED_STD = 0.1
+_SHARED_STD = 0.15
 # Expected error of the affine form, and how far its terms may stray from "the sum is right" before the
 # networks insist: these only matter while there are fewer networks than terms.
 _AFFINE_ERROR = 0.02
 _AFFINE_STD = 0.3
 _OP_SPREADS = (0.0, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3)
 _EXACT = 1e-6  # noise of what must hold, as a share of a network
-_TOLERANCE = 1e-4
-_MOST_ROUNDS = 5
+_TOLERANCE = 1e-5  # what may be missing to a bound, as a share of a network
 _NOISE_SHARES = (0.003, 0.006, 0.01, 0.02, 0.04, 0.08)
 
 
@@ -162,45 +162,62 @@ class _Evidence:
         rows = np.stack([network_row(blank, part) for part in parts])
         return cls(blank, parts, rows, timings.latency_ms - base_ms, timings)
 
+    def held_by_bounds(self, spreads: Spreads, values_ms: FloatArray, least_ms: FloatArray) -> npt.NDArray[np.bool_]:
+        """(features,) which of ``values_ms @ shifts`` are on their bound where the shifts are the most likely ones
+        that leave none below ``least_ms``; by least squares, as all that is believed is Gaussian.
+
+        Args:
+            values_ms: (features, features), invertible.
+        """
+        from scipy.optimize import lsq_linear  # noqa: PLC0415 - slow to import
+
+        prior_std, noise_ms = self._deviations(spreads)
+        rows = np.vstack([self.rows / noise_ms[:, None], np.diag(1.0 / prior_std)])
+        targets = np.concatenate([self.residuals_ms / noise_ms, np.zeros(len(prior_std))])
+        bounds = (least_ms, np.full(len(least_ms), np.inf))
+        found = lsq_linear(rows @ np.linalg.inv(values_ms), targets, bounds, method="bvls")
+        return np.asarray(found.active_mask < 0)
+
     def posterior(self, spreads: Spreads, constraints: tuple[FloatArray, FloatArray] | None = None) -> LinearPosterior:
         """The shifts under the given spreads; ``constraints`` are rows and the values that they must have."""
-        op_std = _prior_of(self.parts, self.blank.ops, spreads.op)
-        prior_std = np.concatenate([op_std, np.full(len(SHARED_TERMS), _SHARED_STD)])
-        noise = self.timings.latency_ms * np.hypot(spreads.noise, self.timings.relative_error / 2)
+        prior_std, noise_ms = self._deviations(spreads)
         if constraints is None:
-            return linear_posterior(self.rows, self.residuals_ms, prior_std, noise)
+            return linear_posterior(self.rows, self.residuals_ms, prior_std, noise_ms)
         rows, values = constraints
         exact = np.full(len(values), _EXACT * float(self.timings.latency_ms.mean()))
         return linear_posterior(
             np.vstack([self.rows, rows]),
             np.concatenate([self.residuals_ms, values]),
             prior_std,
-            np.concatenate([noise, exact]),
+            np.concatenate([noise_ms, exact]),
         )
+
+    def _deviations(self, spreads: Spreads) -> tuple[FloatArray, FloatArray]:
+        """(features,) of the shifts before anything is known, (networks,) of the networks around the model, ms."""
+        op_std = _prior_of(self.parts, self.blank.ops, spreads.op)
+        prior_std = np.concatenate([op_std, np.full(len(SHARED_TERMS), _SHARED_STD)])
+        return prior_std, self.timings.latency_ms * np.hypot(spreads.noise, self.timings.relative_error / 2)
 
 
 def _without_negative_costs(
     evidence: _Evidence, spreads: Spreads, unique: OpParts, relief_ms: float
 ) -> LinearPosterior:
-    """The shifts, held where an op would otherwise cost less than nothing, or the constant fall by more than
-    ``relief_ms``.
+    """The shifts, held where an op would otherwise cost less than nothing, weights less for being read among those of
+    other ops, or the constant fall by more than ``relief_ms``.
 
     Cutting negative costs off afterwards would leave every network too slow by what was cut.
     """
-    rows = op_rows(evidence.blank, unique)
-    constant = np.zeros(rows.shape[1])
-    constant[-1] = evidence.blank.shared_scale[-1]
-    rows = np.vstack([rows, constant])
-    base = np.append(unique.base_ms, relief_ms)
-    held = np.zeros(len(base), dtype=bool)
+    level_ms = float(evidence.blank.shared_scale[-1])
+    of_ops = op_rows(evidence.blank, unique)
+    of_terms = level_ms * np.eye(len(SHARED_TERMS), of_ops.shape[1], len(unique.ops))
+    values_ms = np.vstack([of_ops, of_terms])
+    least_of_terms = {"weights": 0.0, "constant": -relief_ms}
+    least_ms = np.append(-unique.base_ms, [least_of_terms.get(term, -np.inf) for term in SHARED_TERMS])
     posterior = evidence.posterior(spreads)
-    for _ in range(_MOST_ROUNDS):
-        negative = (base + rows @ posterior.mean < -_TOLERANCE * base.mean()) & ~held
-        if not negative.any():
-            break
-        held |= negative
-        posterior = evidence.posterior(spreads, (rows[held], -base[held]))
-    return posterior
+    if (values_ms @ posterior.mean >= least_ms - _TOLERANCE * level_ms).all():
+        return posterior
+    held = evidence.held_by_bounds(spreads, values_ms, least_ms)
+    return evidence.posterior(spreads, (values_ms[held], least_ms[held]))
 
 
 def _log_belief(spreads: Spreads) -> float:
@@ -216,14 +233,16 @@ def _blank_correction(parts: Sequence[OpParts], base_ms: FloatArray) -> Correcti
         dict.fromkeys(op for part in parts for op, base in zip(part.ops, part.base_ms, strict=True) if base > 0)
     )
     level = float(base_ms.mean())
-    kernels = float(np.mean([part.kernel_count.sum() for part in parts]))
-    edges = float(np.mean([part.edge_values.sum() for part in parts]))
+    kernels, edges, weights = (
+        float(np.mean([getattr(part, name).sum() for part in parts]))
+        for name in ("kernel_count", "edge_values", "weight_bytes")
+    )
     size = len(ops) + len(SHARED_TERMS)
     return Correction(
         ops=ops,
         posterior=LinearPosterior(np.zeros(size), np.zeros((size, size)), 0.0),
         op_spread=0.0,
-        shared_scale=np.array([1.0, level / kernels, level / edges, level]),
+        shared_scale=np.array([1.0, level / kernels, level / edges, level / weights if weights else 0.0, level]),
     )
 
 

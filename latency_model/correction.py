@@ -16,12 +16,14 @@ from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.protocol import LatencyPredictor
 from latency_model.predictors.table import TablePredictor
 
-SHARED_TERMS = ("sum", "kernels", "edges", "constant")
+SHARED_TERMS = ("sum", "kernels", "edges", "weights", "constant")
+"""What all ops share: "weights" is what it costs to read them once those of all other ops went through the caches; an
+op timed alone finds its own where it left them."""
 MOST_RELIEF = 0.25
 """What a negative constant may take off the sum of ops at most, as a share of it. Ops timed alone find all that they
 need in the caches, the more so the smaller they are, so networks grow faster than their sums, and a line that meets
 those of a space reaches zero before their sum does."""
-_ARRAYS = ("alone_ms", "relative_error", "kernel_count", "edge_values", "base_ms", "is_measured")
+_ARRAYS = ("alone_ms", "relative_error", "kernel_count", "edge_values", "weight_bytes", "base_ms", "is_measured")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class Correction:
         ops: the ops that stood in the calibration networks.
         posterior: of the shifts, ops first, then SHARED_TERMS.
         op_spread: how far an op inside a network strays from ``a * alone + b * kernels``, as a share.
-        shared_scale: (4,), what turns one unit of a shared term into milliseconds.
+        shared_scale: (5,), what turns one unit of a shared term into milliseconds.
     """
 
     ops: tuple[OpSpec, ...]
@@ -51,6 +53,7 @@ class OpParts:
     relative_error: FloatArray
     kernel_count: FloatArray
     edge_values: FloatArray
+    weight_bytes: FloatArray
     base_ms: FloatArray
     is_measured: npt.NDArray[np.bool_]
     confidence: float
@@ -64,15 +67,16 @@ class OpParts:
 def op_parts(predictor: LatencyPredictor, ops: Sequence[OpSpec], sum_factor: float, kernel_ms: float) -> OpParts:
     """What the op predictor and the affine form say of each op."""
     predicted = predictor.predict_ms(ops)
-    kernel_count = op_costs(op_columns(ops)).kernel_count
+    costs = op_costs(op_columns(ops))
     edges = np.where(is_free(ops), 0.0, edge_values(ops))
     return OpParts(
         ops=tuple(ops),
         alone_ms=predicted.mean_ms,
         relative_error=predicted.relative_half_width / normal_quantile(predictor.confidence),
-        kernel_count=kernel_count,
+        kernel_count=costs.kernel_count,
         edge_values=edges,
-        base_ms=sum_factor * predicted.mean_ms + kernel_ms * kernel_count,
+        weight_bytes=costs.weight_bytes,
+        base_ms=sum_factor * predicted.mean_ms + kernel_ms * costs.kernel_count,
         is_measured=_is_measured(predictor, ops),
         confidence=predictor.confidence,
     )
@@ -92,17 +96,15 @@ def op_rows(correction: Correction, parts: OpParts) -> FloatArray:
     for row, op in enumerate(parts.ops):
         if op in column:
             rows[row, column[op]] = 1.0
-    scale = correction.shared_scale
-    rows[:, -4] = parts.base_ms * scale[0]
-    rows[:, -3] = parts.kernel_count * scale[1]
-    rows[:, -2] = parts.edge_values * scale[2]
+    of_ops = np.column_stack([parts.base_ms, parts.kernel_count, parts.edge_values, parts.weight_bytes])
+    rows[:, len(correction.ops) : -1] = of_ops * correction.shared_scale[:-1]
     return rows
 
 
 def network_row(correction: Correction, parts: OpParts) -> FloatArray:
     """(features,) what a whole network reads of the shifts."""
     row = op_rows(correction, parts).sum(axis=0)
-    row[-1] = correction.shared_scale[3]
+    row[-1] = correction.shared_scale[-1]
     return np.asarray(row)
 
 

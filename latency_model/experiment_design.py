@@ -45,7 +45,8 @@ def network_design(networks: Sequence[Sequence[OpSpec]]) -> FloatArray:
     rough = costs.bytes_moved + costs.macs / _MACS_PER_BYTE + kernels
     by_op = counts * rough
     total = by_op.sum(axis=1)
-    shared = np.column_stack([counts @ kernels, counts @ edge_values(ops), np.full(len(networks), total.mean())])
+    of_ops = np.column_stack([kernels, edge_values(ops), costs.weight_bytes])
+    shared = np.column_stack([counts @ of_ops, np.full(len(networks), total.mean())])
     return np.asarray(np.column_stack([by_op, shared]) / total[:, None])
 
 

@@ -23,8 +23,9 @@ from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.protocol import LatencyPredictor
 from latency_model.predictors.store import load_predictor, read_json, save_predictor, whole_folder, write_json
 
-SCHEMA = 2
-_READS = (1, 2)  # schema 1 named neither accelerator nor cores
+SCHEMA = 3
+_READS = (1, 2, 3)  # schema 1 named neither accelerator nor cores, 2 knew no cost of weights
+_BEFORE_WEIGHTS = 2
 _CARD_SCHEMA = 1
 _FILE = "network_latency.json"
 _ARRAYS = "network_latency.npz"
@@ -204,6 +205,8 @@ def load_network_latency(folder: Path) -> NetworkLatency:
 
 def _restored(data: dict[str, Any], op_predictor: LatencyPredictor, folder: Path) -> NetworkLatency:
     arrays = read_arrays(folder / _ARRAYS)
+    if data["schema"] <= _BEFORE_WEIGHTS:
+        arrays |= _with_weights_free(arrays)
     kept = None
     if "kept_networks" in arrays and len(arrays["kept_networks"]):
         kept = KeptScores(networks=arrays["kept_networks"], hidden=arrays["kept_hidden"])
@@ -231,6 +234,16 @@ def _restored(data: dict[str, Any], op_predictor: LatencyPredictor, folder: Path
         unmeasured_factor=data.get("unmeasured_factor"),
         kept=kept,
     )
+
+
+def _with_weights_free(arrays: dict[str, Any]) -> dict[str, Any]:
+    """The arrays of a Correction that had no "weights" term yet: one, before the constant, that costs nothing."""
+    rows = np.insert(arrays["covariance"], -1, 0.0, axis=0)
+    return {
+        "mean": np.insert(arrays["mean"], -1, 0.0),
+        "covariance": np.insert(rows, -1, 0.0, axis=1),
+        "shared_scale": np.insert(arrays["shared_scale"], -1, 0.0),
+    }
 
 
 def check_predictor_matches(predictor: NetworkLatency, identity: DeviceIdentity, ops: Sequence[OpSpec] = ()) -> None:

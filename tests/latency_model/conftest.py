@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from latency_model.cli import register
+from latency_model.features import op_columns, op_costs
 from latency_model.kernels import bytes_moved, kernels_of, macs
 from latency_model.measurement import DeviceIdentity, Measurement, MeasurementSet, measurement_of, paid_ops
 from latency_model.network import NetworkSpec, single_op_network
@@ -31,7 +32,7 @@ IDENTITY = DeviceIdentity(
 @dataclass
 class AnalyticDevice:
     """10 GMAC/s, 10 GB/s, 1 us a kernel alone; in a network ops run 6 % faster and stray by ``op_spread``, each
-    ``taste`` in its own way."""
+    ``taste`` in its own way; a byte of weights costs ``ms_per_weight_byte`` more in a network."""
 
     identity: DeviceIdentity = IDENTITY
     macs_per_ms: float = 1e7
@@ -41,6 +42,7 @@ class AnalyticDevice:
     noise: float = 0.003
     op_spread: float = 0.02
     constant_ms: float = 0.008
+    ms_per_weight_byte: float = 0.0
     plan: TimingPlan = field(default_factory=lambda: TimingPlan(low_quantile=0.1))  # its noise only adds time
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
@@ -55,7 +57,8 @@ class AnalyticDevice:
         ops = paid_ops(network)
         if len(ops) == 1:
             return self.op_ms(ops[0])
-        return sum(map(self.in_network_ms, ops)) + self.constant_ms
+        read_ms = self.ms_per_weight_byte * float(op_costs(op_columns(ops)).weight_bytes.sum())
+        return sum(map(self.in_network_ms, ops)) + self.constant_ms + read_ms
 
     def timing(self, network: NetworkSpec, model_id: str) -> Timing:
         rounds = self.plan.round_count

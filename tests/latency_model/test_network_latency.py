@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from latency_model.calibration import fit_affine
+from latency_model.correction import SHARED_TERMS
 from latency_model.errors import (
     LatencyModelError,
     PredictorMismatchError,
@@ -14,6 +15,7 @@ from latency_model.errors import (
     TooFewSamplesError,
     UnknownOpError,
 )
+from latency_model.features import op_columns, op_costs
 from latency_model.fit import fit_network_latency, fit_predictor, git_commit
 from latency_model.measurement import MeasurementSet
 from latency_model.network_latency import check_predictor_matches, format_ms, load_network_latency
@@ -80,6 +82,27 @@ def test_networks_that_cost_less_than_their_ops_are_predicted_without_a_bias(
     assert np.mean(np.abs(error)) < 0.01
 
 
+def test_networks_that_pay_to_read_their_weights_teach_the_price_of_a_byte_from_few(
+    device, make_networks, make_space_ops
+):
+    networks = make_networks(60)
+    reading = dataclasses.replace(device, ms_per_weight_byte=5e-7)
+    assert 1.05 < reading.network_ms(networks[0]) / device.network_ms(networks[0]) < 1.5
+    predictor = fit_predictor(reading.measure([*make_space_ops(networks), *networks[:10]]))
+    error = [predictor.predict_network(n.ops).latency_ms / reading.network_ms(n) - 1 for n in networks[10:]]
+    assert np.mean(np.abs(error)) < 0.02
+    column = SHARED_TERMS.index("weights") - len(SHARED_TERMS)
+    learned = predictor.correction.shared_scale[column] * predictor.correction.posterior.mean[column]
+    assert learned == pytest.approx(5e-7, rel=0.5)
+
+
+def test_weights_never_cost_less_than_nothing(device, make_networks, make_space_ops):
+    networks = make_networks(40)
+    thrifty = dataclasses.replace(device, constant_ms=-0.004)
+    predictor = fit_predictor(thrifty.measure([*make_space_ops(networks), *networks[:12]]))
+    assert predictor.correction.posterior.mean[SHARED_TERMS.index("weights") - len(SHARED_TERMS)] >= -1e-4
+
+
 def test_a_network_far_smaller_than_those_that_taught_a_negative_constant_still_takes_its_time(
     device, make_networks, make_space_ops
 ):
@@ -123,7 +146,7 @@ def test_a_saved_predictor_says_the_same_and_keeps_its_provenance(profiled, tmp_
 def test_the_file_of_a_saved_predictor_says_its_schema_its_unit_and_where_it_comes_from(profiled, tmp_path):
     fit_predictor(profiled[0], "table").save(tmp_path)
     saved = json.loads((tmp_path / "network_latency.json").read_text())
-    assert (saved["schema"], saved["units"]) == (2, {"latency": "ms"})
+    assert (saved["schema"], saved["units"]) == (3, {"latency": "ms"})
     provenance, identity = saved["provenance"], saved["provenance"]["identity"]
     assert (identity["fingerprint"], identity["runtime"], identity["runtime_version"]) == ("f00d", "onnxruntime", "1.0")
     assert provenance["plan"] == dataclasses.asdict(profiled[0].measurements[0].plan)
@@ -135,8 +158,29 @@ def test_a_saved_network_predictor_of_a_later_version_is_refused(profiled, tmp_p
     fit_predictor(profiled[0], "table").save(tmp_path)
     file = tmp_path / "network_latency.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": 9}))
-    with pytest.raises(SchemaError, match="schema 9; this version reads schema 1 and 2"):
+    with pytest.raises(SchemaError, match="schema 9; this version reads schema 1 and 2 and 3"):
         load_network_latency(tmp_path)
+
+
+def test_a_predictor_saved_before_weights_had_a_price_says_what_it_said(profiled, tmp_path):
+    measured, others = profiled
+    predictor = fit_predictor(measured, "table")
+    column = SHARED_TERMS.index("weights") - len(SHARED_TERMS)
+    kept = np.delete(np.arange(len(predictor.correction.posterior.mean)), column)
+    predictor.save(tmp_path)
+    with np.load(tmp_path / "network_latency.npz") as saved:
+        arrays = dict(saved)
+    arrays["mean"], arrays["covariance"] = arrays["mean"][kept], arrays["covariance"][np.ix_(kept, kept)]
+    arrays["shared_scale"] = np.delete(arrays["shared_scale"], column)
+    np.savez(tmp_path / "network_latency.npz", **arrays)
+    file = tmp_path / "network_latency.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": 2}))
+    restored = load_network_latency(tmp_path)
+    weights_ms = predictor.correction.shared_scale[column] * predictor.correction.posterior.mean[column]
+    for network in others[:5]:
+        unpaid = weights_ms * op_costs(op_columns(network.ops)).weight_bytes.sum()
+        expected = predictor.predict_network(network.ops).latency_ms - unpaid
+        assert restored.predict_network(network.ops).latency_ms == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("file", ["network_latency.npz", "network_latency.json", "op_predictor/predictor.json"])

@@ -1,6 +1,9 @@
 """Intervals on a new device: each source plays it once, and what that shows sets the width."""
 
+import dataclasses
+
 import numpy as np
+import pytest
 
 from latency_model.few_shot.device_conformal import SourceLabels, own_factor, rehearse, rehearsed_factor
 from latency_model.few_shot.items import Items, bag_of_choices, feature_groups, source_table
@@ -44,7 +47,19 @@ def test_on_average_nine_networks_in_ten_of_a_new_device_lie_in_the_rehearsed_in
 def test_each_device_counts_alike_however_many_networks_it_has():
     fit, _, _, _ = fitted(0)
     wild = [np.full(1000, 2.0), *(np.full(10, 1.0) for _ in range(9))]
-    assert rehearsed_factor(fit, wild, 0.85) == own_factor(fit, 0.9)
+    assert rehearsed_factor(fit, wild, 0.95) == 2.0 * rehearsed_factor(fit, wild, 0.85)
+
+
+def test_a_device_whose_own_samples_were_predicted_badly_gets_wider_intervals_but_not_by_as_much():
+    scores = [np.full(10, 1.0)]
+    kind, unkind = (
+        dataclasses.replace(
+            fitted(0)[0], level_ms=1.0, alpha=np.full(15, error), inverse_gram=np.eye(15), weights=np.ones(15)
+        )
+        for error in (1.0, 9.0)
+    )
+    assert own_factor(unkind, 0.9) == pytest.approx(9.0 * own_factor(kind, 0.9))
+    assert rehearsed_factor(unkind, scores, 0.9) == pytest.approx(3.0 * rehearsed_factor(kind, scores, 0.9))
 
 
 def test_without_a_second_source_the_own_errors_set_the_width():
