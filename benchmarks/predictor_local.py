@@ -3,8 +3,8 @@
 For each runtime, one thread: profile the small search space, hold out 50 random whole networks, predict them. Then
 how fast predictions are. Each model is timed in nine sessions instead of the three of a device's file, as there are
 fifteen minutes for it and half of what is left of the errors is noise of the timings. How many networks lie in their
-intervals is judged over many splits: of 50 networks, intervals that are right hold less than 86 or more than 94 % once in
-four times. ``--quick`` holds out 20 networks, calibrates on 15, times with a shorter plan and draws fewer splits.
+intervals is judged over many splits: of 50 networks, intervals that are right hold less than 86 or more than 94 % once
+in four times. ``--quick`` holds out 20 networks, calibrates on 15, times with a shorter plan and draws fewer splits.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ def _accuracy_claims(
         aim=f"{_LEAST_COVERAGE} to {_MOST_COVERAGE}",
         holds=_LEAST_COVERAGE <= coverage <= _MOST_COVERAGE,
         spread=(min(coverages), max(coverages)),
-        note=f"in the split above {figures.coverage:.0%}, +-{figures.mean_half_width:.1%}; networks that were timed in one "
-        "minute share the machine's level of that minute, so a split alone swings",
+        note=f"in the split above {figures.coverage:.0%}, +-{figures.mean_half_width:.1%}; networks that were timed in "
+        "one minute share the machine's level of that minute, so a split alone swings",
     )
 
 
