@@ -9,6 +9,7 @@ import numpy as np
 
 from benchmarks.claims import Claim, Options, at_least, at_most, not_measured
 from benchmarks.phone_kernels import PhoneNetworks
+from benchmarks.phone_noise import network_levels
 from benchmarks.public_files import Absent, in_words
 from benchmarks.public_kernel_data import PhoneGpus
 from latency_model.calibration import fit_affine
@@ -48,13 +49,22 @@ def network_claims(gpus: PhoneGpus | Absent, options: Options) -> Iterator[Claim
             note=f"{_CALIBRATION_COUNT} calibration networks spread over the sums, {repeats} draws; plain sum "
             f"{raw:.1%}; each network calibrated on all others: "
             f"{_by_all_others(found.networks):.1%}; within 10 %: {within_10:.0%}; 90 % intervals hold {coverage:.0%} "
-            f"(+-{half:.1%})"
+            f"(+-{half:.1%}); {_own_noise(gpus, device)}"
             + (f"; without all kernels or a latency: {in_words(found.incomplete)}" if found.incomplete else ""),
         )
     if figures:
         mean = np.mean([np.mean(runs, axis=0) for runs in figures], axis=0)
         yield at_most("phone GPUs, kernels to networks, mean MAPE", float(mean[0]), _AIM, unit="share")
         yield at_least("phone GPUs, kernels to networks, within 10 %", float(mean[1]), 0.95, unit="share")
+
+
+def _own_noise(gpus: PhoneGpus, device: str) -> str:
+    levels = network_levels(gpus, device)
+    if len(levels) < _LEAST_JUDGED:
+        return "too few kernels stand in several networks to tell the phone's own noise"
+    return (
+        f"the same kernels in other networks: levels {levels.std():.1%} apart (one deviation, {len(levels)} networks)"
+    )
 
 
 def _calibrated(phone: PhoneNetworks, seed: int) -> tuple[float, ...]:

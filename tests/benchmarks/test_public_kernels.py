@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.claims import Options
+from benchmarks.phone_noise import network_levels
 from benchmarks.public_convolutions import convolution_claims
 from benchmarks.public_files import Absent
 from benchmarks.public_kernel_data import PhoneGpus, read_phone_gpus
@@ -59,6 +60,24 @@ def test_a_device_of_any_name_is_judged(tmp_path: Path):
     assert claims[0].claim == "phone GPU watch, kernels to networks, MAPE"
     assert claims[0].holds
     assert "each network calibrated on all others: 0.0%" in (claims[0].note or "")
+
+
+def test_a_phone_that_wanders_between_networks_is_told_by_the_kernels_that_they_share(tmp_path: Path):
+    lines = ["model,operation,feature,watch|gpu|float,watch|gpu|kernel"]
+    paces = np.exp(0.05 * np.random.default_rng(0).standard_normal(40))
+    for network, pace in enumerate(paces):
+        for kernel in range(KERNELS):
+            shape = {"Input_channel": 8, "Output_shape": "14", "Stride": "1", "Kernel": "3", "Filter": 16 + kernel}
+            lines.append(f'net{network:02d},CONV_2D,"{shape}",{100.0 * (1 + kernel) * pace:.4f},some_kernel')
+    write(tmp_path, lines, None)
+    levels = network_levels(read(tmp_path), "watch")
+    assert levels == pytest.approx(np.log(paces / np.median(paces)), abs=1e-4)
+
+
+def test_a_phone_whose_networks_share_no_kernels_tells_nothing_of_its_noise(tmp_path: Path):
+    write(tmp_path, kernel_lines(), network_lines(kernel_lines()))
+    claims = list(network_claims(read(tmp_path), QUICK))
+    assert "too few kernels stand in several networks" in (claims[0].note or "")
 
 
 def test_damaged_lines_are_named_and_networks_that_lack_a_kernel_are_not_summed(tmp_path: Path):
