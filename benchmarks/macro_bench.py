@@ -7,10 +7,10 @@ import itertools
 import json
 import math
 import random
-import statistics
 import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -44,17 +44,24 @@ NEAR = 0.05
 
 @dataclass(frozen=True)
 class MacroBench:
-    """All networks of the space: (networks,) published accuracy in per cent, parameters, and latency in ms.
-
-    ``accuracy`` is the mean of three trainings, and ``accuracy_error`` the standard error of that mean by these three.
-    """
+    """All networks of the space: (networks, 3) published accuracies of three trainings in per cent; (networks,)
+    parameters, and latency in ms."""
 
     choices: tuple[Choices, ...]
-    accuracy: FloatArray
-    accuracy_error: FloatArray
+    trainings: FloatArray
     parameter_count: FloatArray
     latency_ms: FloatArray
     target: LatencyTarget
+
+    @cached_property
+    def accuracy(self) -> FloatArray:
+        """(networks,) mean of the trainings."""
+        return np.asarray(self.trainings.mean(axis=1))
+
+    @cached_property
+    def accuracy_error(self) -> FloatArray:
+        """(networks,) standard error of that mean, as far as the trainings of one network tell themselves."""
+        return np.asarray(self.trainings.std(axis=1, ddof=1) / math.sqrt(self.trainings.shape[1]))
 
     def budget_ms(self, percentile: float) -> float:
         return float(np.percentile(self.latency_ms, percentile))
@@ -79,17 +86,11 @@ def read_macro_bench(data_folder: Path, target: LatencyTarget) -> MacroBench:
     records = {choices_for_key(key): record for key, record in published.items()}
     return MacroBench(
         choices=all_choices,
-        accuracy=np.array([records[one]["mean_acc"] for one in all_choices]),
-        accuracy_error=np.array([standard_error(records[one]["test_acc"]) for one in all_choices]),
+        trainings=np.array([records[one]["test_acc"] for one in all_choices]),
         parameter_count=np.array([float(records[one]["params"]) for one in all_choices]),
         latency_ms=np.array([target.network_ms(one) for one in all_choices]),
         target=target,
     )
-
-
-def standard_error(values: Sequence[float]) -> float:
-    """Of the mean of these values, as far as they tell themselves."""
-    return statistics.stdev(values) / math.sqrt(len(values))
 
 
 def analytic_device() -> LatencyTarget:

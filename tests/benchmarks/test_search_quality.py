@@ -12,7 +12,14 @@ from benchmarks import search_quality_claims
 from benchmarks.macro_bench import MacroBench, analytic_device
 from benchmarks.search_alternatives import expected_best, trainings_to_equal
 from benchmarks.search_quality import FULL, PUBLISHED_TRAINING_IMAGES, search_trainings
-from benchmarks.search_quality_claims import Found, measured_claims, quality_claims, targets_of, trainings_for
+from benchmarks.search_quality_claims import (
+    Found,
+    measured_claims,
+    one_training_fact,
+    quality_claims,
+    targets_of,
+    trainings_for,
+)
 from search.settings import SearchSettings
 
 CHOICES = tuple(itertools.product(range(3), repeat=8))
@@ -24,8 +31,7 @@ def bench() -> MacroBench:
     device, rows = analytic_device(), np.arange(len(CHOICES))
     return MacroBench(
         choices=CHOICES,
-        accuracy=rows / 100,
-        accuracy_error=np.zeros(len(rows)),
+        trainings=np.stack([rows / 100] * 3, axis=1),
         parameter_count=rows.astype(float),
         latency_ms=np.array([device.network_ms(one) for one in CHOICES]),
         target=device,
@@ -51,6 +57,22 @@ def found(bench: MacroBench, *, rank: int, trainings: float = 0.2) -> Found:
         derive_minutes=1.0,
         commits=frozenset({"abc"}),
     )
+
+
+def test_choosing_by_one_training_is_judged_by_the_others(bench: MacroBench):
+    """Where trainings agree nothing is lost; where one of three is turned around, it chooses the worst, and they it."""
+    assert one_training_fact(bench).value == pytest.approx(0.0)
+    turned = bench.trainings.copy()
+    turned[:, 0] = turned[::-1, 0]
+    fooled = dataclasses.replace(bench, trainings=turned)
+    losses = []
+    for target in targets_of(fooled):
+        rows = turned[fooled.within(target.target_ms)]
+        for one in range(3):
+            others = rows[:, [k for k in range(3) if k != one]].mean(axis=1)
+            losses.append(others.max() - others[rows[:, one].argmax()])
+    assert one_training_fact(fooled).value == pytest.approx(np.mean(losses))
+    assert one_training_fact(fooled).value > 1
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])

@@ -3,10 +3,11 @@
 import dataclasses
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from benchmarks import specialisation
-from benchmarks.macro_bench import standard_error
+from benchmarks.macro_bench import MacroBench, analytic_device
 from benchmarks.specialisation import COLUMNS, Timed, measured_on, outcome
 
 OWN = Timed(choices=(1, 2), budget_share=1.0, accuracy=90.0, accuracy_error=0.03)
@@ -32,7 +33,17 @@ def test_a_difference_that_lies_within_the_noise_of_the_trainings_cannot_be_told
 
 
 def test_the_noise_of_an_accuracy_is_that_of_its_own_three_trainings():
-    assert standard_error([89.0, 90.0, 91.0]) == pytest.approx(1 / 3**0.5)
+    trainings = np.array([[89.0, 90.0, 91.0], [90.0, 90.0, 90.0]])
+    nothing = np.zeros(2)
+    bench = MacroBench(
+        choices=((0,), (1,)),
+        trainings=trainings,
+        parameter_count=nothing,
+        latency_ms=nothing,
+        target=analytic_device(),
+    )
+    assert bench.accuracy == pytest.approx([90.0, 90.0])
+    assert bench.accuracy_error == pytest.approx([1 / 3**0.5, 0.0])
 
 
 def test_what_cannot_be_told_is_neither_won_nor_lost_and_is_counted_apart(monkeypatch):
