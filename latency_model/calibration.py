@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from latency_model.correction import (
     MOST_RELIEF,
@@ -21,7 +20,7 @@ from latency_model.correction import (
 from latency_model.errors import TooFewSamplesError
 from latency_model.features import FloatArray
 from latency_model.ops import OpSpec
-from latency_model.posterior import LinearPosterior, linear_posterior
+from latency_model.posterior import LinearPosterior, held_at_bounds, linear_posterior
 from latency_model.predictors.conformal import folds
 from latency_model.predictors.protocol import LatencyPredictor
 
@@ -162,25 +161,9 @@ class _Evidence:
         rows = np.stack([network_row(blank, part) for part in parts])
         return cls(blank, parts, rows, timings.latency_ms - base_ms, timings)
 
-    def held_by_bounds(self, spreads: Spreads, values_ms: FloatArray, least_ms: FloatArray) -> npt.NDArray[np.bool_]:
-        """(features,) which of ``values_ms @ shifts`` are on their bound where the shifts are the most likely ones
-        that leave none below ``least_ms``; by least squares, as all that is believed is Gaussian.
-
-        Args:
-            values_ms: (features, features), invertible.
-        """
-        from scipy.optimize import lsq_linear  # noqa: PLC0415 - slow to import
-
-        prior_std, noise_ms = self._deviations(spreads)
-        rows = np.vstack([self.rows / noise_ms[:, None], np.diag(1.0 / prior_std)])
-        targets = np.concatenate([self.residuals_ms / noise_ms, np.zeros(len(prior_std))])
-        bounds = (least_ms, np.full(len(least_ms), np.inf))
-        found = lsq_linear(rows @ np.linalg.inv(values_ms), targets, bounds, method="bvls")
-        return np.asarray(found.active_mask < 0)
-
     def posterior(self, spreads: Spreads, constraints: tuple[FloatArray, FloatArray] | None = None) -> LinearPosterior:
         """The shifts under the given spreads; ``constraints`` are rows and the values that they must have."""
-        prior_std, noise_ms = self._deviations(spreads)
+        prior_std, noise_ms = self.deviations(spreads)
         if constraints is None:
             return linear_posterior(self.rows, self.residuals_ms, prior_std, noise_ms)
         rows, values = constraints
@@ -192,7 +175,7 @@ class _Evidence:
             np.concatenate([noise_ms, exact]),
         )
 
-    def _deviations(self, spreads: Spreads) -> tuple[FloatArray, FloatArray]:
+    def deviations(self, spreads: Spreads) -> tuple[FloatArray, FloatArray]:
         """(features,) of the shifts before anything is known, (networks,) of the networks around the model, ms."""
         op_std = _prior_of(self.parts, self.blank.ops, spreads.op)
         prior_std = np.concatenate([op_std, np.full(len(SHARED_TERMS), _SHARED_STD)])
@@ -209,14 +192,13 @@ def _without_negative_costs(
     """
     level_ms = float(evidence.blank.shared_scale[-1])
     of_ops = op_rows(evidence.blank, unique)
-    of_terms = level_ms * np.eye(len(SHARED_TERMS), of_ops.shape[1], len(unique.ops))
+    of_terms = level_ms * np.eye(len(SHARED_TERMS), of_ops.shape[1], len(unique.ops))[-2:]  # weights and constant
     values_ms = np.vstack([of_ops, of_terms])
-    least_of_terms = {"weights": 0.0, "constant": -relief_ms}
-    least_ms = np.append(-unique.base_ms, [least_of_terms.get(term, -np.inf) for term in SHARED_TERMS])
+    least_ms = np.concatenate([-unique.base_ms, [0.0, -relief_ms]])
     posterior = evidence.posterior(spreads)
     if (values_ms @ posterior.mean >= least_ms - _TOLERANCE * level_ms).all():
         return posterior
-    held = evidence.held_by_bounds(spreads, values_ms, least_ms)
+    held = held_at_bounds(evidence.rows, evidence.residuals_ms, *evidence.deviations(spreads), values_ms, least_ms)
     return evidence.posterior(spreads, (values_ms[held], least_ms[held]))
 
 

@@ -9,8 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from latency_model.features import FloatArray
+
+_MOST_ROUNDS = 200
+_PATIENCE = 3  # rounds in which the bounds that are wrong may grow in number, before one is mended at a time
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -62,3 +67,43 @@ def linear_posterior(
         - 0.5 * len(targets) * float(np.log(2 * np.pi))
     )
     return LinearPosterior(mean=mean, covariance=covariance, log_evidence=log_evidence)
+
+
+def held_at_bounds(
+    features: FloatArray,
+    targets: FloatArray,
+    prior_std: FloatArray,
+    noise_std: FloatArray,
+    values: FloatArray,
+    least: FloatArray,
+) -> npt.NDArray[np.bool_]:
+    """(bounds,) which ``values @ weights`` lie at ``least`` where the weights are the most likely ones that leave none
+    below it. In the dual form, so that many bounds cost little where few of them hold.
+
+    Args:
+        values: (bounds, features); least: (bounds,).
+        features, targets, prior_std, noise_std: as ``linear_posterior`` takes them.
+    Source: block principal pivoting, Judice and Pires, 1994: bounds that are missed are held and those that only hold
+    the weights back are let go, all at once while that helps, else the last one.
+    """
+    held = np.zeros(len(least), dtype=bool)
+    fewest, patience = len(least) + 1, _PATIENCE
+    exact = _ROUNDING * float(np.square(noise_std).mean())
+    for _ in range(_MOST_ROUNDS):
+        scaled = np.vstack([features, values[held]]) * prior_std
+        noise = np.concatenate([np.square(noise_std), np.full(int(held.sum()), exact)])
+        forces = np.linalg.solve(scaled @ scaled.T + np.diag(noise), np.concatenate([targets, least[held]]))
+        gap = values @ (prior_std * (scaled.T @ forces)) - least
+        wrong = ~held & (gap < -_ROUNDING * np.abs(least).max())
+        wrong[held] = forces[len(targets) :] < -_ROUNDING * np.abs(forces).max()
+        count = int(wrong.sum())
+        if count == 0:
+            break
+        if count < fewest:
+            fewest, patience = count, _PATIENCE
+        elif patience:
+            patience -= 1
+        else:
+            wrong[: int(np.flatnonzero(wrong)[-1])] = False
+        held ^= wrong
+    return held
