@@ -73,7 +73,7 @@ def _scale(fit: StructuredFit) -> float:
 
     Twenty samples tell little. Believed in full, by their 90 % quantile or their root mean square, they widened all
     intervals for the few devices whose samples tell wrong; believed by half, as many networks were held by intervals
-    up to 28 % narrower in the mean (fresh splits of `benchmarks.predictor_public`); not believed at all, the odd
+    10 to 29 % narrower in the mean (fresh splits of `benchmarks.predictor_public`); not believed at all, the odd
     device was held less.
     """
     return float(np.sqrt(np.sqrt(np.mean(np.square(fit.left_out_scores())))))
