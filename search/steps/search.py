@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-import numpy as np
 from rich.console import Console
 
 from latency_model.measurement import paid_ops
 from latency_model.network_latency import NetworkLatency
+from latency_model.path_latencies import path_latencies
 from search.architecture_step import LatencyTarget, TargetState
 from search.batches import SplitData
 from search.budget import latency_range_ms
@@ -32,10 +32,6 @@ from search.steps.share import keep_shared_search, require_own_targets, require_
 from search.trainer import SearchFiles, SearchTrainer
 from search.workers import ALONE, Workers, join_workers
 
-LEAST_SHARE = 0.25
-"""What a negative constant leaves at least of the ops of the fastest network, which may be far smaller than any that
-taught it: a search needs latencies above 0."""
-
 
 def latency_target(
     space: SearchSpace, predictor: NetworkLatency, target_ms: float, name: str, width: int = 0
@@ -49,17 +45,16 @@ def latency_target(
     Raises:
         UnknownOpError: the predictor does not know an op of the space.
     """
-    fixed = predictor.op_contribution_ms([op for _, op in space.fixed_layers])
-    paths = tuple(
-        np.asarray(predictor.op_contribution_ms([candidate.op for candidate in position.candidates]))
-        for position in space.positions
+    latencies = path_latencies(
+        predictor,
+        [[candidate.op for candidate in position.candidates] for position in space.positions],
+        [op for _, op in space.fixed_layers],
     )
-    fastest_ms = float(fixed.sum()) + sum(float(latency_ms.min()) for latency_ms in paths)
     return LatencyTarget(
         name=name,
         target_ms=target_ms,
-        path_latency_ms=paths,
-        fixed_ms=float(fixed.sum()) + max(predictor.constant_ms, (LEAST_SHARE - 1) * fastest_ms),
+        path_latency_ms=latencies.path_latency_ms,
+        fixed_ms=latencies.fixed_ms,
         width=width,
     )
 
