@@ -12,13 +12,16 @@ from latency_model.correction import (
     SHARED_TERMS,
     Correction,
     OpParts,
+    contributions_ms,
     network_row,
+    network_total_ms,
     op_parts,
     op_rows,
     prior_std_ms,
+    unseen_variance,
 )
 from latency_model.errors import TooFewSamplesError
-from latency_model.features import FloatArray
+from latency_model.features import FloatArray, is_free
 from latency_model.ops import OpSpec
 from latency_model.posterior import LinearPosterior, held_at_bounds, linear_posterior
 from latency_model.predictors.conformal import folds
@@ -83,13 +86,20 @@ class Calibration:
     def predict(
         self, predictor: LatencyPredictor, networks: Sequence[Sequence[OpSpec]]
     ) -> tuple[FloatArray, FloatArray]:
-        """(n,) latencies and (n,) standard deviations of whole networks, milliseconds."""
-        parts = [op_parts(predictor, ops, self.sum_factor, self.kernel_ms) for ops in networks]
+        """(n,) latencies and (n,) standard deviations of whole networks, milliseconds; the latter without what ops of
+        their own add (``correction.unseen_variance``)."""
+        parts = [self.parts_of(predictor, ops) for ops in networks]
         rows = np.stack([network_row(self.correction, part) for part in parts])
         base = np.array([part.base_ms.sum() for part in parts]) + self.constant_ms
         posterior = self.correction.posterior
+        constant_ms = self.constant_ms + float(posterior.mean[-1] * self.correction.shared_scale[-1])
+        predicted = [network_total_ms(contributions_ms(self.correction, part), constant_ms) for part in parts]
         variance = posterior.variance(rows) + (self.noise_share * base) ** 2
-        return base + posterior.predict(rows), np.sqrt(variance)
+        return np.array(predicted), np.sqrt(variance)
+
+    def parts_of(self, predictor: LatencyPredictor, ops: Sequence[OpSpec]) -> OpParts:
+        """What the op predictor and the affine form say of each op."""
+        return op_parts(predictor, ops, self.sum_factor, self.kernel_ms)
 
 
 def fit_affine(sums_ms: FloatArray, kernels: FloatArray, latency_ms: FloatArray) -> tuple[float, float, float]:
@@ -138,7 +148,7 @@ def fit_calibration(
     base = np.array([part.base_ms.sum() for part in parts]) + constant_ms
     evidence = _Evidence.of(parts, base, timings)
     spreads = max(candidates, key=lambda each: evidence.posterior(each).log_evidence + _log_belief(each))
-    unique = op_parts(predictor, evidence.blank.ops, sum_factor, kernel_ms)
+    unique = op_parts(predictor, _paid(timings.networks), sum_factor, kernel_ms)
     posterior = _without_negative_costs(evidence, spreads, unique, constant_ms + MOST_RELIEF * float(base.min()))
     correction = replace(evidence.blank, posterior=posterior, op_spread=spreads.op)
     noise_share = spreads.noise
@@ -192,7 +202,7 @@ def _without_negative_costs(
     """
     level_ms = float(evidence.blank.shared_scale[-1])
     of_ops = op_rows(evidence.blank, unique)
-    of_terms = level_ms * np.eye(len(SHARED_TERMS), of_ops.shape[1], len(unique.ops))[-2:]  # weights and constant
+    of_terms = level_ms * np.eye(len(SHARED_TERMS), of_ops.shape[1], len(evidence.blank.ops))[-2:]  # weights, constant
     values_ms = np.vstack([of_ops, of_terms])
     least_ms = np.concatenate([-unique.base_ms, [0.0, -relief_ms]])
     posterior = evidence.posterior(spreads)
@@ -200,6 +210,12 @@ def _without_negative_costs(
         return posterior
     held = held_at_bounds(evidence.rows, evidence.residuals_ms, *evidence.deviations(spreads), values_ms, least_ms)
     return evidence.posterior(spreads, (values_ms[held], least_ms[held]))
+
+
+def _paid(networks: Sequence[Sequence[OpSpec]]) -> list[OpSpec]:
+    """The distinct ops that are not free, those that the affine form gives no time among them."""
+    ops = list(dict.fromkeys(op for network in networks for op in network))
+    return [op for op, free in zip(ops, is_free(ops).tolist(), strict=True) if not free]
 
 
 def _log_belief(spreads: Spreads) -> float:
@@ -236,13 +252,18 @@ def _prior_of(parts: Sequence[OpParts], ops: Sequence[OpSpec], op_spread: float)
 
 
 def cross_validate(
-    predictor: LatencyPredictor, timings: NetworkTimings, spreads: Spreads, seed: int
+    predictor: LatencyPredictor,
+    timings: NetworkTimings,
+    spreads: Spreads,
+    unmeasured_factor: float | None,
+    seed: int,
 ) -> tuple[FloatArray, FloatArray]:
     """(n,) latencies and (n,) standard deviations, each network predicted by a fit that never saw it.
 
     Args:
         spreads: of the fit that is judged. Kept fixed, so that an error and its standard deviation have the
             same scale in every fold; chosen anew in each, the intervals came out too tight.
+        unmeasured_factor: as ``unseen_variance`` takes it.
     Raises:
         TooFewSamplesError: fewer than 4 whole networks: one is left out, 3 are fitted on.
     """
@@ -254,7 +275,12 @@ def cross_validate(
     for fitted, judged in folds(len(timings), min(_FOLD_COUNT, len(timings)), seed):
         calibration = fit_calibration(predictor, timings.subset(fitted.tolist()), [spreads])
         held_out = [timings.networks[row] for row in judged.tolist()]
-        predicted[judged], std[judged] = calibration.predict(predictor, held_out)
+        predicted[judged], of_known = calibration.predict(predictor, held_out)
+        unseen = [
+            unseen_variance(calibration.correction, calibration.parts_of(predictor, ops), unmeasured_factor)
+            for ops in held_out
+        ]
+        std[judged] = np.sqrt(np.square(of_known) + unseen)
     return predicted, std
 
 

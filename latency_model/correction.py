@@ -101,6 +101,19 @@ def op_rows(correction: Correction, parts: OpParts) -> FloatArray:
     return rows
 
 
+def contributions_ms(correction: Correction, parts: OpParts) -> FloatArray:
+    """(ops,) what each op adds to a network's latency; 0 for free ops, never negative."""
+    shift = op_rows(correction, parts) @ correction.posterior.mean
+    return np.where(is_free(parts.ops), 0.0, np.maximum(parts.base_ms + shift, 0.0))
+
+
+def network_total_ms(contribution_ms: FloatArray, constant_ms: float) -> float:
+    """A network of ops that add so much. Of one far smaller than those that taught the constant, a negative one takes
+    off no more than MOST_RELIEF."""
+    sum_ms = float(contribution_ms.sum())
+    return max(sum_ms + constant_ms, (1 - MOST_RELIEF) * sum_ms)
+
+
 def network_row(correction: Correction, parts: OpParts) -> FloatArray:
     """(features,) what a whole network reads of the shifts."""
     row = op_rows(correction, parts).sum(axis=0)

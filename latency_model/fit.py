@@ -130,17 +130,18 @@ def fit_network_latency(
     """
     timings = network_timings(network_measurements, predictor)
     calibration = fit_calibration(predictor, timings)
-    predicted, std = cross_validate(predictor, timings, calibration.spreads, seed)
+    hidden = np.zeros((0, 3))
+    if isinstance(predictor, MeasuredFirstPredictor) and predictor.regressor.kind in FITTERS:
+        fit_regressor = partial(FITTERS[predictor.regressor.kind], seed=seed, confidence=predictor.confidence)
+        hidden = hidden_scores(predictor, calibration, timings, fit_regressor, seed=seed)
+    unmeasured_factor = 1.0 if len(hidden) else None
+    predicted, std = cross_validate(predictor, timings, calibration.spreads, unmeasured_factor, seed)
     scores = interval_scores(timings, predicted, std)
     factor = conformal_quantile(scores, confidence)
     card = calibrated_on_the_same(network_card(timings, timings, predicted, factor * std, confidence))
     card["method"] = f"cross-validation over {len(timings)} networks, each predicted without it"
     provenance = _provenance(MeasurementSet(tuple(network_measurements)), network_measurements)
     fitted = _assemble(predictor, calibration, factor, confidence, provenance, card)
-    hidden = np.zeros((0, 3))
-    if isinstance(predictor, MeasuredFirstPredictor) and predictor.regressor.kind in FITTERS:
-        fit_regressor = partial(FITTERS[predictor.regressor.kind], seed=seed, confidence=predictor.confidence)
-        hidden = hidden_scores(predictor, calibration, timings, fit_regressor, seed=seed)
     return dataclasses.replace(
         fitted, unmeasured_factor=hidden_factor(hidden, factor, confidence), kept=KeptScores(scores, hidden)
     )

@@ -11,9 +11,16 @@ from typing import Any
 import numpy as np
 
 from latency_model.array_files import read_arrays
-from latency_model.correction import MOST_RELIEF, Correction, network_row, op_parts, op_rows, unseen_variance
+from latency_model.correction import (
+    Correction,
+    contributions_ms,
+    network_row,
+    network_total_ms,
+    op_parts,
+    unseen_variance,
+)
 from latency_model.errors import PredictorMismatchError, UnknownOpError
-from latency_model.features import FloatArray, is_free
+from latency_model.features import FloatArray
 from latency_model.measurement import DeviceIdentity
 from latency_model.op_json import op_from_json, op_to_json
 from latency_model.ops import OpSpec
@@ -131,19 +138,15 @@ class NetworkLatency:
             UnknownOpError: an op that the op predictor cannot speak of.
         """
         parts = op_parts(self.op_predictor, ops, self.sum_factor, self.kernel_ms)
-        columns = op_rows(self.correction, parts)
-        shift = columns @ self.correction.posterior.mean
-        return np.where(is_free(ops), 0.0, np.maximum(parts.base_ms + shift, 0.0))
+        return contributions_ms(self.correction, parts)
 
     def predict_network(self, ops: Sequence[OpSpec]) -> LatencyEstimate:
-        """Latency of the network that is made of ``ops``, with its interval. Of a network far smaller than those that
-        taught the constant, a negative one takes off no more than MOST_RELIEF.
+        """Latency of the network that is made of ``ops``, with its interval (``correction.network_total_ms``).
 
         Raises:
             UnknownOpError: an op that the op predictor cannot speak of.
         """
-        sum_ms = float(self.op_contribution_ms(ops).sum())
-        latency_ms = max(sum_ms + self.constant_ms, (1 - MOST_RELIEF) * sum_ms)
+        latency_ms = network_total_ms(self.op_contribution_ms(ops), self.constant_ms)
         half = self.interval_factor * self.standard_deviation_ms(ops)
         return LatencyEstimate(latency_ms, max(latency_ms - half, 0.0), latency_ms + half)
 

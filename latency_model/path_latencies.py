@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from latency_model.correction import MOST_RELIEF
 from latency_model.features import FloatArray
 from latency_model.network_latency import NetworkLatency
 from latency_model.ops import OpSpec
-
-LEAST_SHARE = 0.25
-"""What a negative constant leaves at least of the ops of the fastest network, which may be far smaller than any that
-taught it: a loss needs latencies above 0."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,7 @@ class PathLatencies:
 
     Attributes:
         path_latency_ms: one (candidates,) per position.
-        fixed_ms: what every network of the space pays; below 0 only as far as all take longer than nothing.
+        fixed_ms: what every network of the space pays.
     """
 
     path_latency_ms: tuple[FloatArray, ...]
@@ -28,9 +25,13 @@ class PathLatencies:
 
 
 def path_latencies(
-    predictor: NetworkLatency, positions: Sequence[Sequence[OpSpec]], fixed: Sequence[OpSpec]
+    predictor: NetworkLatency, positions: Sequence[Sequence[OpSpec]], fixed: Sequence[OpSpec], target_ms: float
 ) -> PathLatencies:
-    """Freeze what ``predictor`` says of a space.
+    """Freeze what ``predictor`` says of a space, for a search that aims at ``target_ms``.
+
+    ``predict_network`` is no straight line where a negative constant takes off no more than MOST_RELIEF. The line here
+    meets it at the target: the same networks are within the budget. Far below, the line may say less, and for networks
+    of almost nothing less than nothing.
 
     Args:
         positions: the candidates of each position.
@@ -39,6 +40,7 @@ def path_latencies(
         UnknownOpError: an op that the predictor cannot speak of.
     """
     paths = tuple(predictor.op_contribution_ms(candidates) for candidates in positions)
-    ops_ms = float(predictor.op_contribution_ms(fixed).sum())
-    fastest_ms = ops_ms + sum(float(latency_ms.min()) for latency_ms in paths)
-    return PathLatencies(paths, ops_ms + max(predictor.constant_ms, (LEAST_SHARE - 1) * fastest_ms))
+    # max(sum + c, (1 - r) sum) <= target is sum <= min(target - c, target / (1 - r)): the second as a constant too.
+    most_relief_ms = target_ms * MOST_RELIEF / (1 - MOST_RELIEF)
+    constant_ms = max(predictor.constant_ms, -most_relief_ms)
+    return PathLatencies(paths, float(predictor.op_contribution_ms(fixed).sum()) + constant_ms)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from latency_model.calibration import Calibration, NetworkTimings
-from latency_model.correction import Correction, op_parts, unseen_deviations
+from latency_model.correction import Correction, unseen_deviations
 from latency_model.features import FloatArray
 from latency_model.op_timings import OpTimings
 from latency_model.ops import OpSpec
@@ -86,7 +86,7 @@ def _scores(
     for ops, latency_ms, mean, rest in zip(networks.networks, networks.latency_ms, predicted, std, strict=True):
         if unknown.isdisjoint(ops):
             continue
-        parts = op_parts(predictor, ops, calibration.sum_factor, calibration.kernel_ms)
+        parts = calibration.parts_of(predictor, ops)
         plain = float(np.sum(np.square(unseen_deviations(calibration.correction, parts, 0.0))))
         unit = float(np.sum(np.square(unseen_deviations(calibration.correction, parts, 1.0)))) - plain
         rows.append(((latency_ms - mean) ** 2, rest**2 + plain, unit))

@@ -112,8 +112,8 @@ def test_a_profile_plan_depends_on_space_and_seed_alone(space):
     assert len(first.calibration) == 4 and len(first.held_out) == 3
 
 
-@pytest.mark.parametrize(("constant_ms", "fastest_ms"), [(0.5, 3.5), (-0.5, 2.5), (-9.0, 0.75)])
-def test_every_network_of_a_space_takes_longer_than_nothing(space, constant_ms, fastest_ms):
+@pytest.mark.parametrize(("constant_ms", "fastest_ms"), [(0.5, 3.5), (-0.5, 2.5), (-9.0, 2.0)])
+def test_a_negative_constant_takes_off_what_it_takes_off_a_network_of_the_target(space, constant_ms, fastest_ms):
     fixed_ms = 3.0 / len(space.fixed_layers)  # every candidate but the fixed layers is free
 
     def op_contribution_ms(ops):
@@ -121,9 +121,8 @@ def test_every_network_of_a_space_takes_longer_than_nothing(space, constant_ms, 
         return np.array([fixed_ms if op in fixed else 0.0 for op in ops])
 
     predictor = SimpleNamespace(constant_ms=constant_ms, op_contribution_ms=op_contribution_ms)
-    target = latency_target(space, predictor, 1.0, "device")
+    target = latency_target(space, predictor, 3.0, "device")
     assert target.network_ms((0,) * len(space.positions)) == pytest.approx(fastest_ms)
-    assert target.latency_loss().fixed_ms > 0
 
 
 def test_random_baselines_lie_just_under_the_target(space):
