@@ -24,10 +24,10 @@ def choose_networks(pool: Sequence[NetworkSpec], count: int) -> tuple[NetworkSpe
     """Greedy choice of the networks whose latency is least determined by those chosen before.
 
     Args:
-        pool: candidates, such as a few hundred random networks of a space.
+        pool: candidates, such as a few hundred random networks of a space. Those that cost nothing teach nothing.
         count: how many to choose; the whole pool when it is no larger.
     """
-    distinct = list({paid_ops(network): network for network in pool}.values())
+    distinct = [network for ops, network in {paid_ops(network): network for network in pool}.items() if ops]
     rows = network_design([paid_ops(network) for network in distinct])
     return tuple(distinct[row] for row in most_informative_rows(rows, count, _NOISE))
 

@@ -21,7 +21,7 @@ from latency_model.calibration import (
     interval_scores,
 )
 from latency_model.drift import correct_drift, describe_drift
-from latency_model.errors import LatencyModelError, TooFewSamplesError
+from latency_model.errors import LatencyModelError, TooFewSamplesError, UnknownOpError
 from latency_model.fusion import observed_with, rules_doubt
 from latency_model.grain import check_one_grain, described_for
 from latency_model.level_check import check_level
@@ -76,6 +76,7 @@ def fit_predictor(
         LatencyModelError: an unknown model.
         MeasurementError: blocks and the kernels they run as, mixed, or latencies that no device could have.
         TooFewSamplesError: too few ops or networks.
+        UnknownOpError: a network holds an op that a table alone does not have.
     """
     timings = measurements.op_timings()
     check_units(timings.ops, timings.latency_ms)
@@ -84,6 +85,7 @@ def fit_predictor(
     predictor, reason = fit_ops(measurements.op_timings(), model, confidence, seed)
     kept_out = {paid_ops(network) for network in held_out}
     networks = measurements.network_measurements()
+    _require_known_ops(predictor, networks)
     check_level(
         network_timings(networks, predictor),
         predictor,
@@ -101,6 +103,22 @@ def fit_predictor(
     card |= {"model": predictor.kind, "model_reason": reason, "drift": describe_drift(drift)}
     card["noise"] = describe_noise(measurements)
     return dataclasses.replace(fitted, provenance=_provenance(measurements, networks), report_card=card)
+
+
+def _require_known_ops(predictor: LatencyPredictor, networks: Sequence[Measurement]) -> None:
+    for network in networks:
+        try:
+            predictor.predict_ms(described_for(predictor, network.paid_ops, network.identity.runtime))
+        except UnknownOpError as error:
+            other = ", or fit with `--model auto`, which speaks of ops between measured ones"
+            mend = (
+                f"measure it alone, too (`proxyless campaign`){other if isinstance(predictor, TablePredictor) else ''}"
+            )
+            raise UnknownOpError(
+                error.unknown,
+                error.known,
+                f"{error.why} The network {network.network.name!r} holds it: {mend}.",
+            ) from error
 
 
 def _judge(fitted: NetworkLatency, judged: NetworkTimings, rest: NetworkTimings) -> dict[str, Any]:
@@ -145,6 +163,16 @@ def fit_network_latency(
     return dataclasses.replace(
         fitted, unmeasured_factor=hidden_factor(hidden, factor, confidence), kept=KeptScores(scores, hidden)
     )
+
+
+def corrected_by(predictor: LatencyPredictor, profile: MeasurementSet, more: Sequence[Measurement]) -> NetworkLatency:
+    """Calibrate an op predictor again as ``fit_predictor`` did on ``profile``, with networks that were timed since.
+
+    Raises:
+        TooFewSamplesError: fewer than 4 networks in all.
+    """
+    at_one_pace, _ = correct_drift(profile)
+    return fit_network_latency(predictor, [*at_one_pace.network_measurements(), *more])
 
 
 def judge_on(predictor: NetworkLatency, measurements: MeasurementSet) -> dict[str, Any]:

@@ -156,11 +156,11 @@ def _check_constants(path_latency_ms: Sequence[Tensor], fixed_ms: float, target_
                 f"Position {position}: path_latency_ms={latency_ms.tolist()}; "
                 "latencies are finite milliseconds, 0 or more."
             )
-    slowest_ms = fixed_ms + sum(float(latency_ms.max()) for latency_ms in path_latency_ms)
-    if not math.isfinite(fixed_ms) or (fixed_ms < 0 and slowest_ms <= 0):
+    fastest_ms = fixed_ms + sum(float(latency_ms.min()) for latency_ms in path_latency_ms)
+    if not math.isfinite(fixed_ms) or (fixed_ms < 0 and fastest_ms <= 0):
         raise ValueError(
-            f"{fixed_ms=} makes the slowest network {slowest_ms:g} ms; fixed_ms is finite milliseconds, and below 0 "
-            "only as far as a predictor's line meets what networks near the target take."
+            f"{fixed_ms=} makes the fastest network {fastest_ms:g} ms; fixed_ms is finite milliseconds, and below 0 "
+            "only as far as every network still takes longer than nothing."
         )
     if not math.isfinite(target_ms) or target_ms <= 0:
         raise ValueError(f"{target_ms=}; a latency target is milliseconds above 0.")

@@ -56,17 +56,27 @@ def with_confidence(predictor: NetworkLatency, confidence: float) -> NetworkLate
     if math.isclose(confidence, predictor.confidence):
         return predictor
     asked = f"--confidence {confidence:g}: this predictor has intervals of {predictor.confidence:.0%} only. "
-    mend = f"Fit it again on its measurements: `proxyless fit FILE.jsonl --confidence {confidence:g}`."
+    again = f"`proxyless fit FILE.jsonl --confidence {confidence:g}`"
     if not predictor.is_calibrated:
         raise LatencyModelError(
             f"{asked}No whole network calibrated it: its interval is an assumption, and there is none for another "
             "level. Calibrate it with `proxyless fit TABLE --networks FILE.jsonl`."
         )
     kept = predictor.kept
+    if kept is None and "source" in predictor.report_card:
+        raise LatencyModelError(
+            f"{asked}It was carried over to another unit, whose few networks tell no other. Fit that of the first unit "
+            f"again, {again}, and carry that over with `proxyless recalibrate`."
+        )
+    if kept is None and "sources" in predictor.report_card:
+        raise LatencyModelError(
+            f"{asked}It was transferred from other devices, by intervals of that level alone. With ops and networks of "
+            f"this device {again} makes a predictor with others."
+        )
     if kept is None:
         raise LatencyModelError(
-            f"{asked}It kept no errors to make others of: it was saved by an earlier version, carried to another unit, "
-            f"or transferred. {mend}"
+            f"{asked}It was saved by an earlier version and kept no errors to make others of. Fit it again on its "
+            f"measurements: {again}."
         )
     least = math.ceil(round(confidence / (1 - confidence), 6))
     if len(kept.networks) < least:

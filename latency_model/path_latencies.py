@@ -10,6 +10,10 @@ from latency_model.features import FloatArray
 from latency_model.network_latency import NetworkLatency
 from latency_model.ops import OpSpec
 
+MOST_SHARE = 0.5
+"""Of the ops of the fastest network, which may be far smaller than any that taught it, a negative constant takes no
+more: a loss needs latencies above 0."""
+
 
 @dataclass(frozen=True)
 class PathLatencies:
@@ -17,7 +21,7 @@ class PathLatencies:
 
     Attributes:
         path_latency_ms: one (candidates,) per position.
-        fixed_ms: what every network of the space pays.
+        fixed_ms: what every network of the space pays; below 0 only as far as all take longer than nothing.
     """
 
     path_latency_ms: tuple[FloatArray, ...]
@@ -29,9 +33,9 @@ def path_latencies(
 ) -> PathLatencies:
     """Freeze what ``predictor`` says of a space, for a search that aims at ``target_ms``.
 
-    ``predict_network`` is no straight line where a negative constant takes off no more than MOST_RELIEF. The line here
-    meets it at the target: the same networks are within the budget. Far below, the line may say less, and for networks
-    of almost nothing less than nothing.
+    ``predict_network`` is ``max(sum + c, (1 - MOST_RELIEF) * sum)`` with a constant c that may be negative. The line
+    here is the first of the two wherever that is so at the target and all networks of the space then take longer than
+    nothing; else another one that meets ``predict_network`` at the target. So the same networks are within the budget.
 
     Args:
         positions: the candidates of each position.
@@ -40,7 +44,10 @@ def path_latencies(
         UnknownOpError: an op that the predictor cannot speak of.
     """
     paths = tuple(predictor.op_contribution_ms(candidates) for candidates in positions)
-    # max(sum + c, (1 - r) sum) <= target is sum <= min(target - c, target / (1 - r)): the second as a constant too.
-    most_relief_ms = target_ms * MOST_RELIEF / (1 - MOST_RELIEF)
-    constant_ms = max(predictor.constant_ms, -most_relief_ms)
-    return PathLatencies(paths, float(predictor.op_contribution_ms(fixed).sum()) + constant_ms)
+    fixed_ops_ms = float(predictor.op_contribution_ms(fixed).sum())
+    fastest_ops_ms = fixed_ops_ms + sum(float(latency_ms.min()) for latency_ms in paths)
+    at_target_ms = max(predictor.constant_ms, -target_ms * MOST_RELIEF / (1 - MOST_RELIEF))
+    constant_ms = max(at_target_ms, -MOST_SHARE * fastest_ops_ms)
+    is_met = constant_ms == at_target_ms
+    slope = 1.0 if is_met else (target_ms - constant_ms) / (target_ms - at_target_ms)
+    return PathLatencies(tuple(slope * latency_ms for latency_ms in paths), slope * fixed_ops_ms + constant_ms)

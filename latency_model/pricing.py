@@ -48,7 +48,9 @@ class Price:
 
     @property
     def half_width_share(self) -> float:
-        """Half the interval as a share of the latency."""
+        """Half the interval as a share of the latency; 0 of a network that costs nothing."""
+        if self.estimate.latency_ms == 0:
+            return 0.0
         return (self.estimate.high_ms - self.estimate.low_ms) / 2 / self.estimate.latency_ms
 
 
@@ -113,7 +115,8 @@ def _without_a_kind(ops: Sequence[OpSpec], measured: Sequence[OpSpec]) -> tuple[
     """The distinct ops of kinds that a table lacks, where they are a small part of the network; else none of them."""
     kinds = {op.kind for op in measured}
     lacking = [op for op in ops if op.kind not in kinds and not isinstance(op, IdentitySpec | ZeroSpec)]
-    if sum(map(macs, lacking)) > _MOST_LEFT_OUT_MACS * sum(map(macs, ops)):
+    most_macs = _MOST_LEFT_OUT_MACS * sum(map(macs, ops))
+    if most_macs == 0 or sum(map(macs, lacking)) > most_macs:
         return ()
     return tuple(dict.fromkeys(lacking))
 

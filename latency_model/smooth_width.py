@@ -51,7 +51,8 @@ class SmoothWidthLatency(nn.Module):
         self.register_buffer("slopes", torch.from_numpy(_monotone_slopes(places, levels)))
 
     def forward(self, width: Tensor) -> Tensor:
-        """Milliseconds at each width; the gradient flows through ``width``."""
+        """Milliseconds at each width, in its dtype (for whole numbers in torch's default one); the gradient flows
+        through ``width``."""
         inside = width.to(self.widths.dtype).clamp(self.widths[0], self.widths[-1])
         left = (torch.searchsorted(self.widths, inside.detach(), right=True) - 1).clamp(0, len(self.widths) - 2)
         step = self.widths[left + 1] - self.widths[left]
@@ -64,7 +65,7 @@ class SmoothWidthLatency(nn.Module):
             + end * t**2 * (3 - 2 * t)
             + end_slope * t**2 * (t - 1)
         )
-        return cubic.to(width.dtype)
+        return cubic.to(width.dtype if width.is_floating_point() else torch.get_default_dtype())
 
 
 def smooth_width_latency(

@@ -10,10 +10,11 @@ import numpy as np
 
 from latency_model.errors import LatencyModelError, TooFewSamplesError, UnknownOpError
 from latency_model.few_shot.device_conformal import SourceLabels
-from latency_model.few_shot.transfer import Pool, make_pool
+from latency_model.few_shot.transfer import Pool, in_ops_of_sources, make_pool
 from latency_model.measurement import DeviceIdentity, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec
 from latency_model.network_latency import NetworkLatency
+from latency_model.ops import OpSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,38 +51,49 @@ def pool_of(
     _check_distinct([device.identity for device in (*sources, *([] if target is None else [target]))])
     measured = [m.network for source in sources for m in source.network_measurements()]
     needed = () if target is None else tuple(m.network for m in target.network_measurements())
-    kept: dict[object, NetworkSpec] = {paid_ops(network): network for network in needed}
-    left_out = []
+    kept = {in_ops_of_sources(paid_ops(network), predictors): network for network in needed}
+    left_out: dict[str, UnknownOpError] = {}
     for network in (*measured, *extra):
-        if paid_ops(network) in kept:
+        ops = in_ops_of_sources(paid_ops(network), predictors)
+        if ops in kept:
             continue
-        if _is_known(network, predictors):
-            kept[paid_ops(network)] = network
+        if (unknown := _what_is_unknown(ops, predictors)) is None:
+            kept[ops] = network
         else:
-            left_out.append(network.name)
+            left_out.setdefault(network.name, unknown)
+    if not kept and left_out:
+        name, why = next(iter(left_out.items()))
+        raise TooFewSamplesError(
+            f"None of {len(left_out)} networks can be used, as each holds ops that a source cannot speak of. {name}: "
+            f"{why} Measure all sources in one grain, blocks or kernels, of the same space."
+        )
     if not kept:
         raise TooFewSamplesError(
             "No whole networks among the sources' measurements; give networks of the space with --network."
         )
-    specs = tuple(kept.values())
-    row_of = {paid_ops(network): row for row, network in enumerate(specs)}
+    row_of = {ops: row for row, ops in enumerate(kept)}
     labels = []
     for source in sources:
-        seen = [(row_of[m.paid_ops], m.latency_ms) for m in source.network_measurements() if m.paid_ops in row_of]
+        described = [(in_ops_of_sources(m.paid_ops, predictors), m.latency_ms) for m in source.network_measurements()]
+        seen = [(row_of[ops], latency_ms) for ops, latency_ms in described if ops in row_of]
         rows = np.array([row for row, _ in seen], dtype=np.int64)
         labels.append(SourceLabels(rows, np.array([ms for _, ms in seen])))
     return SourcePool(
-        pool=make_pool(specs, predictors), specs=specs, labels=tuple(labels), left_out=tuple(dict.fromkeys(left_out))
+        pool=make_pool(tuple(kept), predictors),
+        specs=tuple(kept.values()),
+        labels=tuple(labels),
+        left_out=tuple(left_out),
     )
 
 
-def _is_known(network: NetworkSpec, predictors: Sequence[NetworkLatency]) -> bool:
+def _what_is_unknown(ops: Sequence[OpSpec], predictors: Sequence[NetworkLatency]) -> UnknownOpError | None:
+    """Why a source cannot speak of a network; None where all can."""
     try:
         for predictor in predictors:
-            predictor.op_contribution_ms(paid_ops(network))
-    except UnknownOpError:
-        return False
-    return True
+            predictor.op_contribution_ms(ops)
+    except UnknownOpError as error:
+        return error
+    return None
 
 
 def _check_distinct(identities: Sequence[DeviceIdentity]) -> None:

@@ -25,7 +25,7 @@ from latency_model.few_shot.baselines import best_source_rescaled, ridge_from_sc
 from latency_model.few_shot.device_conformal import SourceLabels, own_factor, rehearse, rehearsed_factor
 from latency_model.few_shot.items import feature_groups
 from latency_model.few_shot.structured_gp import LEAST_SAMPLES, StructuredFit, fit_structured_gp
-from latency_model.few_shot.transfer import POOL_SIZE, Pool
+from latency_model.few_shot.transfer import POOL_SIZE, Pool, in_ops_of_sources
 from latency_model.fit import CONFIDENCE, git_commit
 from latency_model.measurement import MeasurementSet
 from latency_model.network_latency import NetworkLatency, Provenance
@@ -50,14 +50,15 @@ class Samples:
     latency_ms: FloatArray
 
 
-def samples_of(pool: Pool, measurements: MeasurementSet) -> Samples:
-    """The new device's whole networks that stand in the pool.
+def samples_of(pool: Pool, sources: Sequence[NetworkLatency], measurements: MeasurementSet) -> Samples:
+    """The new device's whole networks that stand in the pool of ``sources``.
 
     Raises:
         TooFewSamplesError: so few that none can be left out to judge the others by.
     """
     row_of = {ops: row for row, ops in enumerate(pool.networks)}
-    found = [(row_of[m.paid_ops], m.latency_ms) for m in measurements.network_measurements() if m.paid_ops in row_of]
+    measured = [(in_ops_of_sources(m.paid_ops, sources), m.latency_ms) for m in measurements.network_measurements()]
+    found = [(row_of[ops], latency_ms) for ops, latency_ms in measured if ops in row_of]
     if len(found) < LEAST_TO_JUDGE:
         raise TooFewSamplesError(
             f"{len(found)} whole networks of the new device; a transfer needs {LEAST_TO_JUDGE}, better 10 to 20. "
@@ -77,7 +78,7 @@ def transferred_predictor(
     Raises:
         TooFewSamplesError: fewer than 4 samples.
     """
-    samples = samples_of(pool, measurements)
+    samples = samples_of(pool, sources, measurements)
     groups = feature_groups(pool.counts, pool.items, pool.source_tables)
     prior = _prior_table(pool, sources, samples)
     fit = fit_structured_gp(groups, samples.rows, samples.latency_ms)

@@ -24,8 +24,6 @@ from search.workers import ALONE, Workers
 
 PAIR = 2
 REWARD_EXPONENT = 0.1
-LEAST_REWARDED_SHARE = 0.05
-"""Of the target: being faster than that earns no more, so that a latency of 0 earns no endless reward."""
 PROPORTIONAL_PULL = 2.0
 PULL_MEMORY = 0.9
 
@@ -46,10 +44,9 @@ class LatencyTarget:
     width: int = 0
 
     def network_ms(self, choices: Choices) -> float:
-        """Predicted latency of one network, milliseconds; 0 for one so far below the target that the straight line
-        through the networks near it says less."""
+        """Predicted latency of one network, milliseconds."""
         paths = sum(float(ms[choice]) for ms, choice in zip(self.path_latency_ms, choices, strict=True))
-        return max(self.fixed_ms + paths, 0.0)
+        return self.fixed_ms + paths
 
     def latency_loss(self) -> LatencyLoss:
         return LatencyLoss([torch.tensor(ms) for ms in self.path_latency_ms], self.fixed_ms, self.target_ms)
@@ -218,8 +215,7 @@ def latency_aware_reward(outputs: Tensor, labels: Tensor, target: LatencyTarget,
     Source: Tan et al., MnasNet, CVPR 2019; the exponent is that of Cai, Zhu and Han, ProxylessNAS, ICLR 2019.
     """
     accuracy = float((outputs.argmax(1) == labels).float().mean())
-    share = max(target.network_ms(choices) / target.target_ms, LEAST_REWARDED_SHARE)
-    return float(accuracy * share**-REWARD_EXPONENT)
+    return float(accuracy * (target.target_ms / target.network_ms(choices)) ** REWARD_EXPONENT)
 
 
 def _keep_other_probabilities(logits: PathLogits, before: Sequence[Tensor], task: TaskGradient) -> None:

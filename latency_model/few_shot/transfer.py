@@ -13,8 +13,8 @@ from latency_model.features import FloatArray
 from latency_model.few_shot.items import Items, bag_of_ops, feature_groups, items_of_ops
 from latency_model.few_shot.structured_gp import choose_samples
 from latency_model.fit import network_timings
-from latency_model.measurement import DeviceIdentity, MeasurementSet, paid_ops
-from latency_model.network import NetworkSpec
+from latency_model.grain import described_for
+from latency_model.measurement import DeviceIdentity, MeasurementSet
 from latency_model.network_latency import NetworkLatency
 from latency_model.ops import OpSpec
 from latency_model.report_card import network_card
@@ -34,20 +34,24 @@ class Pool:
     source_tables: FloatArray
 
 
-def make_pool(networks: Sequence[NetworkSpec], sources: Sequence[NetworkLatency]) -> Pool:
-    """Bring networks and source predictors together.
+def in_ops_of_sources(ops: Sequence[OpSpec], sources: Sequence[NetworkLatency]) -> tuple[OpSpec, ...]:
+    """A network as the sources were measured: in its own ops, or in the kernels that these run as."""
+    return described_for(sources[0].op_predictor, ops, sources[0].provenance.identity.runtime)
+
+
+def make_pool(networks: Sequence[tuple[OpSpec, ...]], sources: Sequence[NetworkLatency]) -> Pool:
+    """Bring networks, as ``in_ops_of_sources`` describes them, and source predictors together.
 
     Raises:
         UnknownOpError: a source does not know an op of the networks.
     """
-    bags = tuple(paid_ops(network) for network in networks)
-    counts, ops = bag_of_ops(bags)
+    counts, ops = bag_of_ops(networks)
     tables = []
     for source in sources:
         contribution = source.op_contribution_ms(ops)
         level = float((counts @ contribution).mean()) + source.constant_ms
         tables.append(contribution / level)
-    return Pool(bags, ops, counts, items_of_ops(ops), np.array(tables).reshape(len(sources), len(ops)))
+    return Pool(tuple(networks), ops, counts, items_of_ops(ops), np.array(tables).reshape(len(sources), len(ops)))
 
 
 def choose_networks_to_measure(pool: Pool, count: int, seed: int = 0) -> list[int]:
@@ -65,9 +69,15 @@ def recalibrate(predictor: NetworkLatency, measurements: MeasurementSet) -> Netw
     the others gave; what was said of the first unit stays under "source".
 
     Raises:
-        PredictorMismatchError: another runtime, version, thread count, accelerator or cores: no one factor then.
+        PredictorMismatchError: another runtime, version, thread count, accelerator or cores: no one factor then; or of
+            no measured device at all.
         TooFewSamplesError: fewer than 3 whole networks.
     """
+    if not predictor.is_calibrated:
+        raise PredictorMismatchError(
+            f"The predictor is a plain sum of {predictor.provenance}: it is no unit's, to be carried to another one. "
+            "Calibrate it with the networks instead: `proxyless fit TABLE --networks FILE.jsonl`."
+        )
     _check_same_settings(predictor.provenance.identity, measurements.identity)
     networks = measurements.network_measurements()
     least = 3

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from latency_model.fit import fit_network_latency
+from latency_model.fit import corrected_by
 from latency_model.measurement import paid_ops
 from profiler_agent.session import Session
 from search.architecture_step import LatencyTarget
@@ -76,8 +76,7 @@ def _ask_one(
     }
     measured = measured_networks(run, one.session, list(networks.values()))
     known = [measured[key][0] for key in dict.fromkeys(map(paid_ops, networks.values()))]
-    planned = planned_measurements(run).network_measurements()
-    corrected = fit_network_latency(run.predictor.op_predictor, [*planned, *known])
+    corrected = corrected_by(run.predictor.op_predictor, planned_measurements(run), known)
     return {
         target.name: DeviceAnswer(
             measured[paid_ops(networks[chosen])][0].latency_ms,

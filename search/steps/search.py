@@ -96,7 +96,7 @@ def target_in_reach(run: Run) -> dict[str, str | float | None]:
         relative = "" if target.factor is None else f" ({target.text})"
         raise TargetError(
             f"The budget is {target_ms:.4g} ms{relative}, but networks of the space {run.space.name!r} take "
-            f"{max(fastest_ms, 0):.4g} to {slowest_ms:.4g} ms on {run.device.name}. Choose a budget in that range, or "
+            f"{fastest_ms:.4g} to {slowest_ms:.4g} ms on {run.device.name}. Choose a budget in that range, or "
             f"another space."
         )
     return {"text": target.text, "target_ms": target_ms, "reference_ms": reference_ms}

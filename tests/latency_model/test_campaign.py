@@ -190,3 +190,9 @@ def test_chosen_networks_hold_every_op_of_the_pool_sooner_than_the_first_ones_do
     held = {op for network in chosen for op in network.ops}
     assert len(held) > len({op for network in pool[:10] for op in network.ops})
     assert len(held) >= 0.95 * len(every_op)
+
+
+def test_a_network_that_costs_nothing_is_not_chosen():
+    nothing = NetworkSpec(name="nothing", layers=(("z", ZeroSpec(in_channels=4, in_height=7, in_width=7)),))
+    others = [conv(width) for width in (8, 16, 24)]
+    assert set(choose_networks([nothing, *others], 4)) == set(others)

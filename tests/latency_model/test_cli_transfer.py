@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from latency_model.errors import LatencyModelError, MeasurementError, TooFewSamplesError
+from latency_model.grain import kernels_run_by
 from latency_model.measurement_file import append_measurement
-from latency_model.network import network_from_json, network_to_json
+from latency_model.network import network_from_json, network_to_json, single_op_network, with_dtype
 from latency_model.network_latency import load_network_latency
 from tests.latency_model.conftest import IDENTITY
 
@@ -134,6 +135,42 @@ def test_a_device_is_no_source_of_its_own_and_stands_once_among_the_sources(run,
         run("transfer", carried[0] / "target.jsonl", *sources, sources[0])
     with pytest.raises(LatencyModelError, match=r"stands 2 times .*proxyless fit"):
         run("transfer", sources[0], *sources)
+
+
+def test_sources_that_were_measured_by_kernels_carry_over_as_well(run, make_device, make_networks, tmp_path):
+    networks = make_networks(30)
+    kernels = list(dict.fromkeys(k for network in networks for k in kernels_run_by("onnxruntime", network.ops)))
+    for index in range(2):
+        device = make_device(
+            identity=identity_of(f"kernels{index}"), macs_per_ms=1e7 * (index + 1), rng=np.random.default_rng(index)
+        )
+        for measurement in device.measure([*map(single_op_network, kernels), *networks]).measurements:
+            append_measurement(tmp_path / f"kernels{index}.jsonl", measurement)
+    sources = sorted(tmp_path.glob("*.jsonl"))
+    text = run("transfer", tmp_path / "missing", *sources, "--choose", COUNT, "--write", tmp_path / "chosen")
+    assert f"Measure these {COUNT} networks" in text
+    files = sorted((tmp_path / "chosen").glob("*.json"))
+    chosen = [network_from_json(json.loads(file.read_text())) for file in files]
+    target = make_device(identity=identity_of("new"), macs_per_ms=6e6, rng=np.random.default_rng(9))
+    for measurement in target.measure(chosen).measurements:
+        append_measurement(tmp_path / "new", measurement)
+    run("transfer", tmp_path / "new", *sources, "--out", tmp_path / "predictor")
+    rows = json.loads(run("predict", tmp_path / "predictor", *files, "--json"))["networks"]
+    error = [abs(row["latency_ms"] / target.network_ms(network) - 1) for row, network in zip(rows, chosen, strict=True)]
+    assert np.mean(error) < 0.03
+
+
+def test_sources_with_nothing_in_common_are_refused_with_the_op_that_they_do_not_know(
+    run, make_device, make_networks, make_space_ops, tmp_path
+):
+    networks = make_networks(8)
+    other = [with_dtype(network, "int8") for network in networks]
+    for index, (known, whole) in enumerate(((networks, networks), (other, other))):
+        device = make_device(identity=identity_of(f"space{index}"))
+        for measurement in device.measure([*make_space_ops(known), *whole]).measurements:
+            append_measurement(tmp_path / f"space{index}.jsonl", measurement)
+    with pytest.raises(TooFewSamplesError, match="holds ops that a source cannot speak of"):
+        run("transfer", tmp_path / "missing", *sorted(tmp_path.glob("*.jsonl")), "--choose", 4)
 
 
 def test_a_source_without_ops_is_named_and_the_new_devices_faults_come_first(run, carried, sources, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from latency_model.drift import canary_ms, correct_drift, describe_drift, detect_drift, local_level, pace_since
+from latency_model.fit import corrected_by, fit_predictor
 from latency_model.measurement import MeasurementSet
 
 
@@ -174,3 +175,17 @@ def test_without_a_canary_no_pace_is_known(device, make_networks):
     alone = dataclasses.replace(first, timing=dataclasses.replace(first.timing, sessions=sessions))
     assert pace_since(profiled, alone) is None
     assert pace_since(MeasurementSet((alone,)), first) is None
+
+
+def test_a_correction_with_networks_timed_since_is_fitted_at_the_pace_of_the_first_fit(
+    device, make_networks, make_space_ops
+):
+    networks = make_networks(40)
+    order = [*make_space_ops(networks), *networks]
+    np.random.default_rng(0).shuffle(order)
+    profile = with_canaries(device.measure(order), np.exp(slow_wave(len(order), 0.2)))
+    first = fit_predictor(profile)
+    again = corrected_by(first.op_predictor, profile, [])
+    for network in networks[:5]:
+        found = again.predict_network(network.ops)
+        assert str(found) == str(first.predict_network(network.ops))

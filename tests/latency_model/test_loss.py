@@ -98,7 +98,7 @@ def test_several_devices_are_summed_and_each_keeps_its_multiplier():
         ([torch.tensor([float("nan")])], 0.0, 1.0, 0.0, "finite milliseconds"),
         ([torch.tensor([-1.0])], 0.0, 1.0, 0.0, "finite milliseconds"),
         ([torch.ones(1, 1)], 0.0, 1.0, 0.0, "not \\(paths,\\)"),
-        ([torch.ones(1)], -1.0, 1.0, 0.0, "slowest network 0 ms"),
+        ([torch.ones(1)], -1.0, 1.0, 0.0, "fastest network 0 ms"),
         ([torch.ones(1)], float("inf"), 1.0, 0.0, "fixed_ms"),
         ([torch.ones(1)], 0.0, 0.0, 0.0, "target_ms"),
         ([torch.ones(1)], 0.0, 1.0, -1.0, "multiplier"),

@@ -342,3 +342,12 @@ def test_the_affine_fit_finds_its_own_terms_and_never_a_negative_one():
 )
 def test_milliseconds_are_shown_with_three_digits(value, text):
     assert format_ms(value) == text
+
+
+def test_a_network_with_an_op_that_a_table_lacks_is_named_with_the_model_that_speaks_of_it(
+    device, make_networks, make_space_ops
+):
+    networks = make_networks(12)
+    measured = device.measure([*make_space_ops(networks[:10])[:-1], *networks]).measurements
+    with pytest.raises(UnknownOpError, match=r"The network 'random\S+' holds it.*--model auto"):
+        fit_predictor(MeasurementSet(measured), "table")

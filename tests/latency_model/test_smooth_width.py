@@ -19,6 +19,10 @@ def test_the_curve_goes_through_its_points():
     assert curve(torch.tensor(WIDTHS, dtype=torch.double)).tolist() == pytest.approx(LATENCIES)
 
 
+def test_widths_given_as_whole_numbers_have_latencies_that_are_none():
+    assert SmoothWidthLatency(WIDTHS, LATENCIES)(torch.tensor(WIDTHS)).tolist() == pytest.approx(LATENCIES)
+
+
 def test_the_derivative_agrees_with_finite_differences():
     curve = SmoothWidthLatency(WIDTHS, LATENCIES)
     width = torch.tensor([10.0, 17.3, 24.0, 31.9, 40.0, 63.0, 70.0], dtype=torch.double, requires_grad=True)

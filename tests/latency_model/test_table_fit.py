@@ -11,7 +11,7 @@ from latency_model.errors import LatencyModelError, MeasurementError, PredictorM
 from latency_model.measurement_file import append_measurement
 from latency_model.network import NetworkSpec, network_to_json
 from latency_model.network_latency import check_predictor_matches, load_network_latency
-from latency_model.ops import ConvSpec, LinearSpec, PoolSpec
+from latency_model.ops import ConvSpec, IdentitySpec, LinearSpec, PoolSpec
 from latency_model.readers import write_csv_table
 from latency_model.table_fit import UNCALIBRATED_SHARE
 from tests.latency_model.conftest import IDENTITY
@@ -136,3 +136,21 @@ def test_a_table_in_another_unit_than_stated_is_suspected_by_the_networks_of_its
 def test_the_options_of_a_table_are_refused_beside_measurements(run, tmp_path):
     with pytest.raises(LatencyModelError, match="go with a table"):
         run("fit", tmp_path / "m.jsonl", "--unit", "ms", "--out", tmp_path / "p")
+
+
+def test_a_network_of_nothing_but_what_the_table_lacks_is_refused_and_one_that_costs_nothing_takes_nothing(
+    run, table, tmp_path
+):
+    run("fit", table, "--unit", "ms", "--out", tmp_path / "p")
+    with pytest.raises(UnknownOpError, match=r"pool\[.*it was not measured.*proxyless campaign"):
+        run("predict", tmp_path / "p", network_file(tmp_path, POOL))
+    skip = IdentitySpec(in_channels=4, in_height=7, in_width=7)
+    assert run("predict", tmp_path / "p", network_file(tmp_path, skip)).startswith("0 ms (0-0)")
+
+
+def test_a_plain_table_is_no_units_predictor_and_carried_over_to_none(run, device, table, tmp_path, make_networks):
+    run("fit", table, "--unit", "ms", "--out", tmp_path / "p")
+    for measurement in device.measure(make_networks(3)).measurements:
+        append_measurement(tmp_path / "unit.jsonl", measurement)
+    with pytest.raises(PredictorMismatchError, match="fit TABLE --networks"):
+        run("recalibrate", tmp_path / "p", tmp_path / "unit.jsonl", "--out", tmp_path / "r")

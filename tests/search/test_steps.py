@@ -112,7 +112,7 @@ def test_a_profile_plan_depends_on_space_and_seed_alone(space):
     assert len(first.calibration) == 4 and len(first.held_out) == 3
 
 
-@pytest.mark.parametrize(("constant_ms", "fastest_ms"), [(0.5, 3.5), (-0.5, 2.5), (-9.0, 2.0)])
+@pytest.mark.parametrize(("constant_ms", "fastest_ms"), [(3.0, 6.0), (0.5, 3.5), (-0.5, 2.5), (-9.0, 2.0)])
 def test_a_negative_constant_takes_off_what_it_takes_off_a_network_of_the_target(space, constant_ms, fastest_ms):
     fixed_ms = 3.0 / len(space.fixed_layers)  # every candidate but the fixed layers is free
 
