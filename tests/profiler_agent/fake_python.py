@@ -116,7 +116,7 @@ if sys.argv[2] == "probe":
         }
     )
 else:
-    started_s = time.time()
+    started_s = time.monotonic()
     run(sys.argv[3])
     with (HERE / "spans.log").open("a") as log:
-        log.write(f"{started_s}:{time.time()}\n")
+        log.write(f"{started_s}:{time.monotonic()}\n")

@@ -119,7 +119,7 @@ def test_a_model_that_hangs_costs_its_own_limit_and_not_the_jobs(phone, models):
     timed, failures = time_all(device, files, canary=files[0])
     assert timed == ["m0-ok", "m2-ok"]
     assert failures == {"m1-hangs": "it did not end within its time limit"}
-    assert time.monotonic() - started_s < 15
+    assert time.monotonic() - started_s < 60  # each hang would else last the job's limit of 72 s or more
     assert not is_running(b"sleep\x006174\x00")
 
 
@@ -182,12 +182,12 @@ def test_the_plans_rest_lies_between_two_invocations(phone, models):
     plan = replace(phone.plan, round_count=2, session_count=1, max_sessions=1)
     files = models("ok")
     took_s = []
-    for rest_ms in (0.0, 400.0):
+    for rest_ms in (0.0, 2000.0):
         with open_session(phone) as session:
             started_s = time.monotonic()
             list(session.time_models(files, canary=files[0], plan=replace(plan, rest_ms=rest_ms)))
             took_s.append(time.monotonic() - started_s)
-    assert took_s[1] - took_s[0] > 0.8  # four invocations
+    assert took_s[1] - took_s[0] > 4  # four invocations
 
 
 def test_the_gpu_is_not_believed_to_have_run_what_litert_does_not_place(gpu, models, tmp_path):

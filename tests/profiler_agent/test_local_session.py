@@ -125,7 +125,7 @@ def test_a_check_reports_latency_noise_and_state_as_json(real_runner, runtime):
     assert data["runtime_name"] == runtime
     assert 0 < data["latency_ms"]["canary"] < data["latency_ms"]["check"]
     assert data["stability"]["verdict"] in ("accepted", "noisy", "throttled")
-    assert data["seconds"] < 20
+    assert data["seconds"] < 60
 
 
 def test_another_device_than_the_pinned_one_is_not_cleaned(local_device):

@@ -13,6 +13,7 @@ from search.files import read_json, read_json_lines
 from search.run import open_run
 from search.steps.search import finished_trainer
 from tests.search.as_a_user import SAVING_EVERY_STEP, done, start
+from tests.search.budget_in_reach import budget_ms
 from tests.search.quick_device import QUICK_DEVICE
 
 FIRST_VISIT, LAST_VISIT = 39, 63
@@ -39,7 +40,7 @@ def searched(tmp_path_factory) -> tuple[Path, list[dict]]:
     words = ["--device", folder / "device.yaml", "--data", "digits", "--limit", 200, "--preset", "smoke", "--out", run]
     done("profile", *words)
     done("fit", run / "measurements.jsonl", "--out", run / "predictor")
-    words = ["search", run, "--target", "0.85xmobilenetv2", "--device-in-the-loop"]
+    words = ["search", run, "--target-ms", budget_ms(run, 0.7), "--device-in-the-loop"]
     log = run / "search" / "device_loop.jsonl"
     kill_after_visits(log, 2, *words)
     before = list(read_json_lines(log))

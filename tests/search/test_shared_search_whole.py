@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from latency_model.fit import fit_predictor
-from search.budget import latency_range_ms
 from search.checkpoint import read_checkpoint
 from search.run import open_run
 from search.run_settings import RunSettings, keep_settings
 from search.steps.profile import plan_of
-from search.steps.search import latency_target, make_trainer
+from search.steps.search import make_trainer
 from tests.latency_model.conftest import AnalyticDevice
 from tests.search.as_a_user import SAVING_EVERY_STEP, done, run, start
+from tests.search.budget_in_reach import budget_ms
 from tests.search.quick_device import QUICK_DEVICE
 
 COMMON = {"data": "digits", "limit": 600, "preset": "smoke"}
@@ -45,15 +45,6 @@ def prepared(tmp_path_factory) -> Path:
     measured = AnalyticDevice().measure(plan.networks)
     fit_predictor(measured, "table", held_out=plan.held_out).save(folder / "c" / "predictor")
     return folder
-
-
-def budget_ms(folder: Path, share: float) -> str:
-    """A budget at this share of what the predictor says is in reach: a fraction of the reference, which a busy machine
-    timed for a moment, may lie outside."""
-    run_of = open_run(folder)
-    reach = latency_target(run_of.space, run_of.predictor, 1.0, "reach")
-    fastest_ms, slowest_ms = latency_range_ms(reach.path_latency_ms, reach.fixed_ms)
-    return f"{fastest_ms + share * (slowest_ms - fastest_ms):.4g}"
 
 
 def search_words(root: Path) -> list[object]:
