@@ -32,7 +32,7 @@ from latency_model.network_latency import NetworkLatency, Provenance
 from latency_model.op_timings import OpTimings
 from latency_model.posterior import LinearPosterior
 from latency_model.predictors import TablePredictor
-from latency_model.predictors.conformal import conformal_quantile
+from latency_model.predictors.conformal import conformal_quantile, normal_quantile
 from latency_model.report_card import calibrated_on_the_same, network_card
 
 LEAST_SHARE = 0.05  # of what the sources say of an op: a cost of 0 would make a search choose it everywhere
@@ -85,21 +85,22 @@ def transferred_predictor(
     op_ms, constant_ms = _as_costs(pool, fit.predict_ms(), prior)
 
     left_out = np.array([_left_out(pool, sources, samples, sample) for sample in range(len(samples.rows))])
-    predicted, rescaled, scratch = left_out.T
-    errors = np.abs(predicted / samples.latency_ms - 1.0)
+    predicted, deviation_ms, rescaled, scratch = left_out.T
+    scores = np.abs(predicted - samples.latency_ms) / deviation_ms
     widening, rehearsals = _widening(pool, labels, fit, len(samples.rows))
     gap = np.abs((pool.counts @ op_ms + constant_ms) / fit.predict_ms() - 1.0)
-    noise_share = float(np.sqrt(np.mean(errors**2)))
-    factor = widening * conformal_quantile(errors, CONFIDENCE) / noise_share
+    # The samples are few, so they are believed by half (``device_conformal``): by the geometric mean with what the
+    # process claims, which is that its errors are normal.
+    factor = float(np.sqrt(widening * conformal_quantile(scores, CONFIDENCE) * normal_quantile(CONFIDENCE)))
     judged = NetworkTimings(
         networks=tuple(pool.networks[row] for row in samples.rows),
         latency_ms=samples.latency_ms,
-        relative_error=np.zeros(len(errors)),
+        relative_error=np.zeros(len(scores)),
     )
-    half_width = factor * noise_share * predicted
+    half_width = factor * deviation_ms
     card = calibrated_on_the_same(network_card(judged, judged, predicted, half_width, CONFIDENCE))
     card |= {
-        "method": f"leave-one-out over {len(errors)} networks of this device, with {len(sources)} source devices; "
+        "method": f"leave-one-out over {len(scores)} networks of this device, with {len(sources)} source devices; "
         f"the saved op costs differ from the fit by {gap.mean():.2%} on average over {len(pool.networks)} networks; "
         f"{rehearsals}",
         "baselines": {
@@ -109,19 +110,22 @@ def transferred_predictor(
         "sources": [str(source.provenance.identity) for source in sources],
         "ops_method": "no op was measured alone on this device: costs of single ops are shares of whole networks",
     }
-    return _assembled(pool, op_ms, constant_ms, noise_share, factor, measurements, card)
+    return _assembled(pool, fit, op_ms, constant_ms, factor, measurements, card)
 
 
 def _assembled(  # noqa: PLR0913, PLR0917 - the parts of one predictor
     pool: Pool,
+    fit: StructuredFit,
     op_ms: FloatArray,
     constant_ms: float,
-    noise_share: float,
     factor: float,
     measurements: MeasurementSet,
     card: dict[str, Any],
 ) -> NetworkLatency:
     shared = len(SHARED_TERMS)
+    of_items = [*range(len(pool.ops)), len(pool.ops) + SHARED_TERMS.index("constant")]
+    covariance = np.zeros((len(pool.ops) + shared, len(pool.ops) + shared))
+    covariance[np.ix_(of_items, of_items)] = fit.item_covariance_ms2(pool.counts)
     timings = OpTimings(ops=pool.ops, latency_ms=op_ms, relative_error=np.zeros(len(op_ms)))
     networks = measurements.network_measurements()
     return NetworkLatency(
@@ -130,12 +134,12 @@ def _assembled(  # noqa: PLR0913, PLR0917 - the parts of one predictor
         kernel_ms=0.0,
         affine_constant_ms=constant_ms,
         correction=Correction(
-            ops=(),
-            posterior=LinearPosterior(np.zeros(shared), np.zeros((shared, shared)), 0.0),
+            ops=pool.ops,
+            posterior=LinearPosterior(np.zeros(len(covariance)), covariance, 0.0),
             op_spread=0.0,
             shared_scale=np.ones(shared),
         ),
-        noise_share=noise_share,
+        noise_share=fit.noise_share,
         interval_factor=factor,
         confidence=CONFIDENCE,
         provenance=Provenance(
@@ -182,8 +186,9 @@ def _as_costs(pool: Pool, predicted_ms: FloatArray, prior: FloatArray) -> tuple[
 
 def _left_out(
     pool: Pool, sources: Sequence[NetworkLatency], samples: Samples, sample: int
-) -> tuple[float, float, float]:
-    """One sample predicted from the others: by the saved form, the best source rescaled, and ridge from scratch."""
+) -> tuple[float, float, float, float]:
+    """One sample predicted from the others: by the saved form, with its standard deviation, by the best source
+    rescaled, and by ridge from scratch; ms."""
     rest = Samples(np.delete(samples.rows, sample), np.delete(samples.latency_ms, sample))
     row = int(samples.rows[sample])
     groups = feature_groups(pool.counts, pool.items, pool.source_tables)
@@ -191,7 +196,8 @@ def _left_out(
     op_ms, constant_ms = _as_costs(pool, fit.predict_ms(), _prior_table(pool, sources, rest))
     rescaled = best_source_rescaled(source_latency_ms(pool, sources), rest.rows, rest.latency_ms)
     scratch = ridge_from_scratch(pool.counts, rest.rows, rest.latency_ms)
-    return float(pool.counts[row] @ op_ms) + constant_ms, float(rescaled[row]), float(scratch[row])
+    own_ms, deviation_ms = float(pool.counts[row] @ op_ms) + constant_ms, float(fit.standard_deviation_ms()[row])
+    return own_ms, deviation_ms, float(rescaled[row]), float(scratch[row])
 
 
 def _widening(pool: Pool, labels: Sequence[SourceLabels], fit: StructuredFit, count: int) -> tuple[float, str]:

@@ -49,6 +49,11 @@ class StructuredFit:
     rows: npt.NDArray[np.int64]
     weights: FloatArray
 
+    @property
+    def noise_share(self) -> float:
+        """Standard deviation of one measurement, as a share of the samples' median latency."""
+        return float(np.exp(self.log_scales[-1]))
+
     def predict_ms(self) -> FloatArray:
         """(networks,) latency of every network of the pool."""
         total = np.zeros(len(self.groups[0].columns))
@@ -64,6 +69,19 @@ class StructuredFit:
         noise = np.exp(2 * self.log_scales[-1])
         variance = (features**2).sum(axis=1) - explained + noise
         return np.asarray(np.sqrt(variance.clip(min=noise)) * self.level_ms)
+
+    def item_covariance_ms2(self, counts: FloatArray) -> FloatArray:
+        """(items + 1, items + 1) what is known of the cost of each item and of the constant, ms^2: the variance of a
+        network's mean is ``x @ covariance @ x`` for x its counts and a 1.
+
+        Args:
+            counts: (networks, items) of the pool, which all columns of the groups are affine in.
+        """
+        features = _stack(self.groups, self.log_scales)
+        of_items = np.linalg.lstsq(np.column_stack([counts, np.ones(len(counts))]), features, rcond=None)[0]
+        seen = features[self.rows] @ of_items.T
+        covariance = of_items @ of_items.T - seen.T @ self.inverse_gram @ seen
+        return np.asarray(covariance * self.level_ms**2)
 
     def left_out_scores(self) -> FloatArray:
         """(samples,) error of each sample, predicted from the others, in standard deviations of a new measurement.

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from latency_model.errors import LatencyModelError, MeasurementError, TooFewSamplesError
+from latency_model.fit import fit_predictor
 from latency_model.grain import kernels_run_by
-from latency_model.measurement_file import append_measurement
+from latency_model.measurement_file import append_measurement, read_measurements
 from latency_model.network import network_from_json, network_to_json, single_op_network, with_dtype
 from latency_model.network_latency import load_network_latency
+from latency_model.source_pool import pool_of
+from latency_model.transferred import transferred_predictor
 from tests.latency_model.conftest import IDENTITY
 
 COUNT = 14
@@ -95,6 +98,25 @@ def test_the_saved_predictor_is_right_on_networks_of_the_new_device_that_nobody_
     assert error.mean() < 0.03
     held = [row["low_ms"] <= ms <= row["high_ms"] for row, ms in zip(rows, truth, strict=True)]
     assert np.mean(held) >= 0.8
+
+
+def test_networks_unlike_the_samples_have_wider_intervals_and_lie_inside_them(sources, networks, target):
+    known = [read_measurements(path) for path in sources]
+    predictors = [fit_predictor(source) for source in known]
+    by_size = sorted(networks, key=target.network_ms)
+    samples, others = by_size[45:59], [*by_size[:45], *by_size[59:]]  # all samples of a middling size
+    measured = target.measure(samples)
+    found = pool_of(known, predictors, networks, measured)
+    carried = transferred_predictor(found.pool, predictors, found.labels, measured)
+
+    estimates = [carried.predict_network(network.ops) for network in others]
+    half_width = np.array([(one.high_ms - one.low_ms) / 2 / one.latency_ms for one in estimates])
+    error = np.array([abs(one.latency_ms / target.network_ms(n) - 1) for one, n in zip(estimates, others, strict=True)])
+    least_sure = np.argsort(half_width)[-len(others) // 4 :]
+    assert half_width[least_sure].mean() > 1.5 * np.median(half_width)
+    assert error[least_sure].mean() > 1.5 * np.median(error)
+    assert (error <= half_width)[least_sure].mean() >= 0.7
+    assert (error <= half_width).mean() >= 0.85
 
 
 def test_its_error_stands_beside_two_baselines_and_is_the_smallest(carried):

@@ -79,6 +79,16 @@ def test_predictions_are_a_sum_over_items(world):
     assert np.allclose(design @ solution, fit.predict_ms(), rtol=1e-8)
 
 
+def test_what_is_known_of_items_adds_up_to_what_is_known_of_networks(world):
+    counts, items, source_ms, latency = world
+    groups = feature_groups(counts, items, tables_of(counts, source_ms))
+    fit = fit_structured_gp(groups, np.arange(0, 400, 20), latency[:400:20])
+    rows = np.column_stack([counts, np.ones(NETWORKS)])
+    of_mean = np.einsum("ij,jk,ik->i", rows, fit.item_covariance_ms2(counts), rows)
+    of_measurement = of_mean + (fit.noise_share * fit.level_ms) ** 2
+    assert np.allclose(np.sqrt(of_measurement), fit.standard_deviation_ms(), rtol=1e-6)
+
+
 def test_left_out_scores_equal_those_of_refitting_without_the_sample(world):
     counts, items, source_ms, latency = world
     groups = feature_groups(counts, items, tables_of(counts, source_ms))
