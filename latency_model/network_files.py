@@ -66,19 +66,22 @@ def read_network(
             taken for an open batch of an ONNX file.
     Raises:
         UnsupportedOpsError: operators that our specs cannot express, each by name.
-        LatencyModelError: no such file or callable, or no network in it.
+        LatencyModelError: no such file or callable, no network in it, or one of another input shape.
     """
     path = Path(source)
     if path.suffix == ".onnx":
-        return _foreign(str(source), ingest_onnx(path, batch=1 if input_shape is None else input_shape[0]))
+        found = ingest_onnx(path, batch=1 if input_shape is None else input_shape[0])
+        return _foreign(str(source), _of_shape(str(source), found, input_shape))
     if path.suffix == ".pt2":
-        return _foreign(str(source), ingest_exported_program(path))
+        return _foreign(str(source), _of_shape(str(source), ingest_exported_program(path), input_shape))
     if path.suffix == ".config":
         return _own(str(source), _published(path, input_shape))
     if ":" in str(source) and not path.exists():
         return _foreign(str(source), _ingest_callable(str(source), input_shape))
     known = None if resolve is None else resolve(str(source), input_shape)
-    return _own(str(source), read_network_spec(path) if known is None else known)
+    own = _own(str(source), read_network_spec(path) if known is None else known)
+    _of_shape(str(source), own.kernels, input_shape)
+    return own
 
 
 def read_networks(
@@ -127,6 +130,21 @@ def parse_shape(text: str) -> Shape:
     return shape
 
 
+def _of_shape(source: str, network: IngestedNetwork, input_shape: Shape | None) -> IngestedNetwork:
+    """The network, if its first kernel takes images of that shape; nothing would be priced at another one."""
+    first = network.kernels[0].op if network.kernels else None
+    sides = ("batch", "in_channels", "in_height", "in_width")
+    if input_shape is None or not all(hasattr(first, side) for side in sides):
+        return network
+    own = tuple(int(getattr(first, side)) for side in sides)
+    if own != input_shape:
+        raise LatencyModelError(
+            f"{source} is a network for {','.join(map(str, own))}, and --input-shape {','.join(map(str, input_shape))} "
+            "cannot change that. Leave the option out, or export the network anew with an input of that shape."
+        )
+    return network
+
+
 def _published(path: Path, input_shape: Shape | None) -> NetworkSpec:
     shape = input_shape or _PUBLISHED_SHAPE
     if len(shape) != len(_PUBLISHED_SHAPE) or shape[2] != shape[3]:
@@ -168,10 +186,10 @@ def _module(source: str) -> Module:
         made = getattr(importlib.import_module(module_name), attribute)
         if not isinstance(made, nn.Module):
             made = made()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except (Exception, SystemExit) as error:  # the module is the user's: it may raise anything
         raise LatencyModelError(
-            f"{source}: {error}. Give package.module:callable, where the callable takes no arguments and returns an "
-            "nn.Module; the package must be installed or lie in the current folder."
+            f"{source}: {type(error).__name__}: {error}. Give package.module:callable, where the callable takes no "
+            "arguments and returns an nn.Module; the package must be installed or lie in the current folder."
         ) from error
     if not isinstance(made, nn.Module):
         raise LatencyModelError(f"{source} returned a {type(made).__name__}; it must return an nn.Module.")

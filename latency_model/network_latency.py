@@ -194,12 +194,13 @@ class NetworkLatency:
         }
 
 
-def load_network_latency(folder: Path) -> NetworkLatency:
+def load_network_latency(folder: str | Path) -> NetworkLatency:
     """Read a saved NetworkLatency back.
 
     Raises:
         SchemaError: none in the folder, a damaged one, or one of a version that this one does not read.
     """
+    folder = Path(folder)
     data = read_json(folder / _FILE, "predictor", *_READS)
     op_predictor = load_predictor(folder / "op_predictor")
     with whole_folder(folder):

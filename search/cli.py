@@ -120,6 +120,7 @@ def run_command(  # noqa: PLR0913, PLR0917 - one option each
         least_budget_share=RunSettings.least_budget_share if least_budget_share is None else least_budget_share,
     )
     _check_inputs(Run(out, settings))
+    _require_reference(Run(out, settings), predictor)
     if dry_run:
         from search.steps.profile import describe_remaining
 
@@ -127,7 +128,9 @@ def run_command(  # noqa: PLR0913, PLR0917 - one option each
         return
     from search.pipeline import run_all
 
-    run_all(start_run(out, settings), Console(), predictor, with_device=device_in_the_loop)
+    run = start_run(out, settings)
+    typer.echo(f"data: {run.data}")
+    run_all(run, Console(), predictor, with_device=device_in_the_loop)
 
 
 @app.command("profile")
@@ -180,6 +183,7 @@ def profile_command(  # noqa: PLR0913, PLR0917 - one option each
         typer.echo(f"profile: {describe_remaining(run)}")
         return
     run = start_run(out, settings)
+    typer.echo(f"data: {run.data}")
     profile(run, Console())
     typer.echo(f"measurements: {run.measurements}")
 
@@ -273,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ProxylessError as error:
         _fail(str(error), error.exit_code)
     except Interrupted:
-        _fail("Stopped. Nothing is lost: the same command goes on from here.", EXIT_INTERRUPTED)
+        _fail("Stopped. Nothing that was kept is lost: the same command goes on from here.", EXIT_INTERRUPTED)
     except OSError as error:
         fault = described(error)
         if fault is None:
@@ -287,8 +291,20 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG00
 
 def _fail(message: str, exit_code: int) -> NoReturn:
     sys.stdout.flush()
-    Console(stderr=True, soft_wrap=True).print(message, style="bold red", highlight=False, markup=False)
+    Console(stderr=True, soft_wrap=True, emoji=False).print(message, style="bold red", highlight=False, markup=False)
     sys.exit(exit_code)
+
+
+def _require_reference(run: Run, predictor: Path | None) -> None:
+    """Refuse a budget that is a share of a network which nobody timed, when no profile will."""
+    from search.errors import TargetError
+
+    if predictor is not None and run.target.reference is not None and not run.measurements.exists():
+        raise TargetError(
+            f"--target {run.target.text} is a share of what {run.target.reference} takes on the device, and a "
+            "predictor alone does not say what was measured. Give --target-ms, or with --measurements the file of the "
+            "profile that it was fitted on."
+        )
 
 
 def _check_inputs(run: Run) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from search.errors import RunFolderError
 from search.settings import SearchSettings, TrainSettings
@@ -14,7 +15,8 @@ class Preset:
 
     ``warmup_passes`` and ``search_passes`` count weight steps; ``train_epochs`` is for each of the three networks.
     Few images make few steps a pass: both phases then take more passes, until the logits get
-    ``least_architecture_steps``. From 54 steps on they can go as far as ever (``settings.LOGIT_REACH``).
+    ``least_architecture_steps``. From 54 steps on they can go as far as ever (``settings.LOGIT_REACH``). In the same
+    way each network gets ``least_train_steps``.
     """
 
     description: str
@@ -26,6 +28,7 @@ class Preset:
     held_out_networks: int
     least_architecture_steps: int = 54
     weight_steps_per_architecture_step: int = 4
+    least_train_steps: int = 400
 
     def more_passes(self, steps_per_pass: int) -> float:
         """By how much a search on few images takes more passes than the preset says; 1 on enough of them."""
@@ -42,8 +45,10 @@ class Preset:
             seed=seed,
         )
 
-    def train_settings(self, seed: int) -> TrainSettings:
-        return TrainSettings(epochs=self.train_epochs, seed=seed)
+    def train_settings(self, train_images: int, seed: int) -> TrainSettings:
+        settings = TrainSettings(epochs=self.train_epochs, seed=seed)
+        least_epochs = self.least_train_steps * settings.batch_size / train_images
+        return replace(settings, epochs=max(self.train_epochs, math.ceil(least_epochs)))
 
 
 PRESETS = {
@@ -56,6 +61,7 @@ PRESETS = {
         calibration_networks=8,
         held_out_networks=6,
         least_architecture_steps=8,
+        least_train_steps=0,
     ),
     "demo": Preset(
         description="minutes on two cores; a real search on 60,000 small images",

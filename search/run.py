@@ -164,7 +164,7 @@ class Run:
         """
         asked = self.settings
         return replace(
-            self.preset.train_settings(asked.seed),
+            self.preset.train_settings(len(self.data.train_labels), asked.seed),
             dropout=asked.dropout,
             ema_decay=asked.ema_decay,
             mixup_alpha=asked.mixup_alpha,
@@ -290,7 +290,7 @@ def start_run(folder: Path, settings: RunSettings) -> Run:
         RunFolderError: the folder belongs to a run with other settings.
     """
     run = Run(folder, settings)
-    keep_settings(run.folder.settings, settings)
+    keep_settings(run.folder.settings, settings, is_target_kept=run.folder.target.exists())
     return run
 
 
@@ -307,9 +307,9 @@ def with_target(run: Run, target: Target) -> Run:
     """The run with its budget set; the search writes it down when it is in reach.
 
     Raises:
-        RunFolderError: it has another budget already.
+        RunFolderError: it has another budget already, that a search began with.
     """
     settings = replace(run.settings, target=target)
-    if run.settings.target is not None:
+    if run.settings.target is not None and run.folder.target.exists():
         require_same(run.folder.path, run.settings, settings)
     return Run(run.folder.path, settings)

@@ -109,9 +109,15 @@ def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def keep_settings(path: Path, settings: RunSettings, now: Callable[[], datetime] = _now) -> None:
+def keep_settings(
+    path: Path, settings: RunSettings, now: Callable[[], datetime] = _now, *, is_target_kept: bool = True
+) -> None:
     """Write the settings of a new run, and when it started; for one that is there, check that they are the same (a
     target may be added, and the minutes of a limited profile raised).
+
+    Args:
+        is_target_kept: whether the search began with the target, or it was found in reach; before that another one may
+            take its place.
 
     Raises:
         RunFolderError: the folder belongs to a run with other settings; what differs is named.
@@ -121,7 +127,7 @@ def keep_settings(path: Path, settings: RunSettings, now: Callable[[], datetime]
         return
     kept = read_settings(path)
     changed = kept
-    if kept.target is None and settings.target is not None:
+    if settings.target is not None and (kept.target is None or not is_target_kept):
         changed = replace(changed, target=settings.target)
     if kept.minutes is not None and settings.minutes is not None and settings.minutes > kept.minutes:
         changed = replace(changed, minutes=settings.minutes)

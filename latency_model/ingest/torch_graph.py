@@ -70,9 +70,9 @@ def torch_primitives(module: nn.Module, example_inputs: Sequence[Tensor]) -> tup
         raise LatencyModelError(f"{type(module).__name__} is in training mode: call its eval() first.")
     try:
         program = torch.export.export(module, tuple(example_inputs))
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (Exception, SystemExit) as error:  # forward() is the user's: it may raise anything
         raise LatencyModelError(
-            f"torch.export cannot take {type(module).__name__}: {str(error).strip()[:600]}\n"
+            f"torch.export cannot take {type(module).__name__}: {type(error).__name__}: {str(error).strip()[:600]}\n"
             "Check the shapes of the example inputs, and that forward() has no control flow on values."
         ) from error
     return program_primitives(program)

@@ -15,6 +15,7 @@ Labelled = tuple[Tensor, Tensor]
 TEST_FRACTION = 0.2
 _SPLIT_SEED = 0
 _CHUNK = 1024
+_SHOWN_CLASSES = 10
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +33,15 @@ class ImageData:
     test_labels: Tensor
     class_names: tuple[str, ...]
     hash: str
+
+    def __str__(self) -> str:
+        channels, height, width = self.image_shape
+        kind = {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
+        classes = name_a_few(self.class_names, shown=_SHOWN_CLASSES)
+        return (
+            f"{self.name}: {len(self.train_labels)} training and {len(self.test_labels)} test images, {kind}, "
+            f"{width}x{height}; {self.class_count} classes: {classes}"
+        )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""Image folders: one subfolder per class, optionally under ``train`` and ``test``."""
+"""Image folders: one subfolder per class, optionally under ``train`` and ``test`` (or Training, val, ...)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from search.data.errors import DataError, name_a_few
 from search.data.image_data import TEST_FRACTION, RawParts
 from search.data.split import balanced_subset
 
-_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+_IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+)
 _UNREAD_SUFFIXES = frozenset(
     {".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".tga", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
 )
-_TRAIN_FOLDER = "train"
-_TEST_FOLDERS = ("test", "val", "valid", "validation")
+_TRAIN_FOLDERS = ("train", "training", "train_set", "training_set")
+_TEST_FOLDERS = ("test", "testing", "test_set", "testing_set", "val", "valid", "validation", "validation_set")
 _GREY_MODES = frozenset({"1", "L", "LA"})
 _DEEP_GREY_MODES = frozenset({"I;16", "I;16B", "I;16L", "I"})
 
@@ -69,10 +71,24 @@ def read_image_folder(folder: Path, *, image_size: int | None, limit: int | None
 
 
 def _part_folders(folder: Path) -> tuple[Path, Path | None]:
-    if not (folder / _TRAIN_FOLDER).is_dir():
-        return folder, None
-    present = [folder / name for name in _TEST_FOLDERS if (folder / name).is_dir()]
-    return folder / _TRAIN_FOLDER, present[0] if present else None
+    """The folders of the training part and, where there is one, of the test part; upper and lower case are alike."""
+    subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    named: dict[str, list[Path]] = {}
+    for path in subfolders:
+        named.setdefault(path.name.lower().replace("-", "_").replace(" ", "_"), []).append(path)
+    train, test = (
+        [path for name in names for path in named.get(name, ())] for names in (_TRAIN_FOLDERS, _TEST_FOLDERS)
+    )
+    if len(train) > 1:
+        raise DataError(f"{folder} holds several training parts: {name_a_few(train)}. Keep one of them there.")
+    if train:
+        return train[0], test[0] if test else None
+    if subfolders and len(test) == len(subfolders):
+        raise DataError(
+            f"{folder} holds {name_a_few(test)}, which are no classes but parts of a split, and no training part. Name "
+            f"that {folder.name}/train, or put the class folders themselves into {folder.name}."
+        )
+    return folder, None
 
 
 def _class_folders(folder: Path) -> list[str]:

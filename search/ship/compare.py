@@ -225,7 +225,7 @@ def _model_file(column: Column, run: Run, beside: Path) -> Path:
     if suffix == ".pt":
         write_torchscript(network, folded_weights(model), path)
         return path
-    data = run.split(run.preset.train_settings(run.settings.seed).held_out_fraction)
+    data = run.split(run.train_settings.held_out_fraction)
     form = next(form for form in ALL_FORMATS if form.suffix == suffix and form.dtype == column.dtype)
     weights = folded_weights(model)
     int8 = calibrated(network, weights, data, run.settings.seed) if column.dtype == "int8" else None

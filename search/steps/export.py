@@ -57,7 +57,7 @@ def export(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES) -> 
 
 def _export(run: Run, left: Sequence[str], console: Console) -> None:
     known = _known_exports(run)
-    data = run.split(run.preset.train_settings(run.settings.seed).held_out_fraction)
+    data = run.split(run.train_settings.held_out_fraction)
     with run.timed("export"), progress(console, "export") as update:
         for done, name in enumerate(left):
             update(done, len(left))

@@ -149,7 +149,11 @@ def planned_measurements(run: Run) -> MeasurementSet:
         RunFolderError: the profile is not finished; one of limited minutes must at least hold the reference.
     """
     if not run.measurements.exists():
-        raise RunFolderError(f"{run.measurements} is not there; run proxyless profile {run.folder.path} first.")
+        raise RunFolderError(
+            f"{run.measurements} is not there; profile the device first (proxyless profile --device "
+            f"{run.settings.device} --data {run.settings.data} --out {run.folder.path}), or name the file of a profile "
+            "with --measurements."
+        )
     plan = plan_of(run)
     wanted = {paid_ops(network) for network in plan.networks}
     needed = {paid_ops(network) for network in (OVERHEAD_PROBE, plan.reference) if network is not None}

@@ -35,7 +35,7 @@ def report(run: Run, console: Console) -> None:
     page = write_report(run.folder.path)
     if run.folder.summary.exists():
         console.print(summary_table(read_json(run.folder.summary)))
-    console.print(f"report: {page}", highlight=False)
+    console.print(f"report: {page}", highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def write_card(run: Run) -> None:

@@ -224,7 +224,7 @@ def _prepare(run: Run, others: Sequence[Run], console: Console) -> None:
     targets = {}
     for one in (run, *others):
         keep_search_choices(one)
-        keep_settings(one.folder.settings, one.settings)
+        keep_settings(one.folder.settings, one.settings, is_target_kept=one.folder.target.exists())
         targets[one] = fix_targets(one)
         where = f" on {one.device.name}, {one.folder.path}" if others else ""
         share = "" if one.target.factor is None else f" ({one.target.text})"

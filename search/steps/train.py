@@ -48,6 +48,8 @@ def train(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES, *, f
             _require_supernet_start(run)
         if not left:
             return
+        if workers.is_first:
+            _warn_of_few_images(run, console)
         with _watched(run, console, workers) as update:
             if len(left) == 1 or workers.count > 1:
                 initial = derived_start(run) if from_supernet else None
@@ -56,6 +58,17 @@ def train(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES, *, f
                 _train_side_by_side(run, left, update)
         if workers.is_first:
             _print_accuracies(run, names, console)
+
+
+def _warn_of_few_images(run: Run, console: Console) -> None:
+    epochs, usual = run.train_settings.epochs, run.preset.train_epochs
+    if epochs > usual:
+        console.print(
+            f"few images: each network is trained for {epochs:g} epochs instead of the {usual:g} of the preset "
+            f"{run.settings.preset}, as it needs {run.preset.least_train_steps} steps.",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def is_trained(run: Run, name: str) -> bool:

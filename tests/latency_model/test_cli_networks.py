@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -132,3 +133,23 @@ def test_an_operator_without_a_spec_is_named_and_nothing_is_advised_that_the_com
 def test_help_shows_an_example(run):
     for verb in ("campaign", "recalibrate", "predict", "transfer"):
         assert f"Example: proxyless {verb}" in run(verb, "--help")
+
+
+@pytest.mark.parametrize("fault", ["raise KeyError('gamma')", "raise AssertionError", "sys.exit(3)", "return x["])
+def test_what_the_users_module_raises_is_said_as_its_fault(run, files, tmp_path, monkeypatch, fault):
+    text = f"import sys\nimport torch\n\n\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        {fault}\n"
+    (tmp_path / "their_net.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "their_net", raising=False)
+    run("fit", files / "kernels.jsonl", "--out", files / "p")
+    with pytest.raises(LatencyModelError, match=r"Net|their_net"):
+        run("predict", files / "p", "their_net:Net", "--input-shape", "1,3,8,8")
+
+
+@pytest.mark.parametrize("name", ["network.json", "network.onnx"])
+def test_a_file_of_one_input_shape_is_not_priced_at_another(run, files, name):
+    run("fit", files / "kernels.jsonl", "--out", files / "p")
+    asked = run("predict", files / "p", files / name, "--input-shape", "1,1,28,28")
+    assert asked == run("predict", files / "p", files / name)
+    with pytest.raises(LatencyModelError, match=r"a network for 1,1,28,28, and --input-shape 1,1,64,64 cannot"):
+        run("predict", files / "p", files / name, "--input-shape", "1,1,64,64")

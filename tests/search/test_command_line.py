@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import signal
@@ -16,7 +17,9 @@ from typer.models import OptionInfo
 
 from search import cli
 from search.cli_options import SpaceOption
+from search.errors import RunFolderError
 from search.files import write_json
+from search.run import open_run, start_run
 from search.run_settings import RunSettings, Target, keep_settings
 from search.spaces.registry import SPACES
 
@@ -180,7 +183,7 @@ def test_ctrl_c_ends_with_a_word_that_nothing_is_lost(tmp_path):
     process.send_signal(signal.SIGINT)
     _, words = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Nothing is lost" in words and "Traceback" not in words
+    assert "Nothing that was kept is lost" in words and "Traceback" not in words
 
 
 @pytest.mark.parametrize("measured", ["--measure", "--no-measure"])
@@ -203,3 +206,24 @@ def test_verbs_that_share_their_work_run_under_torchrun(capsys, monkeypatch, tmp
     monkeypatch.setenv("WORLD_SIZE", "2")
     _, words = run(capsys, verb, str(tmp_path / "missing"))
     assert "torchrun" not in words and "missing" in words
+
+
+def test_a_budget_that_no_search_began_with_gives_way_to_another_one(tmp_path):
+    settings = RunSettings(device="d.yaml", data="digits", target=Target(factor=5.0, reference="mobilenetv2"))
+    lower = dataclasses.replace(settings, target=Target(factor=0.7, reference="mobilenetv2"))
+    start_run(tmp_path, settings)
+    assert start_run(tmp_path, lower).target == lower.target == open_run(tmp_path).target
+    write_json(open_run(tmp_path).folder.target, {"target_ms": 0.1})
+    with pytest.raises(RunFolderError, match=r"is a run with the budget 0\.7xmobilenetv2"):
+        start_run(tmp_path, settings)
+
+
+def test_a_share_of_a_network_that_nobody_timed_is_refused_beside_a_predictor(capsys, tmp_path):
+    code, words = run_verb(capsys, tmp_path, predictor=str(tmp_path))
+    assert code == 2 and "Give --target-ms, or with --measurements" in " ".join(words.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_names_are_said_as_they_are_written(capsys, tmp_path):
+    code, words = run_verb(capsys, tmp_path, device=str(tmp_path / ":fire:[red].yaml"))
+    assert code == 2 and ":fire:[red].yaml" in words.replace("\n", "")

@@ -32,3 +32,11 @@ def test_enough_images_are_searched_for_exactly_the_passes_of_the_preset(name, s
     settings = PRESETS[name].search_settings(steps_per_pass, seed=0)
     assert PRESETS[name].more_passes(steps_per_pass) == 1
     assert (settings.warmup_steps, settings.search_steps) == (warmup, search)
+
+
+@pytest.mark.parametrize("name", ["demo", "standard", "thorough"])
+def test_networks_are_trained_for_steps_enough_on_few_images_and_for_the_epochs_of_the_preset_on_many(name):
+    preset = PRESETS[name]
+    few, many = (preset.train_settings(images, seed=0) for images in (180, 50_000))
+    assert few.epochs * 180 / few.batch_size >= preset.least_train_steps > 100
+    assert many.epochs == preset.train_epochs

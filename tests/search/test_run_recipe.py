@@ -56,7 +56,7 @@ def test_a_run_from_before_there_was_a_recipe_opens_and_trains_as_it_did(tmp_pat
     run = untrained(tmp_path)
     kept = json.loads(run.folder.settings.read_text())
     run.folder.settings.write_text(json.dumps({key: value for key, value in kept.items() if key not in RECIPE}))
-    assert open_run(tmp_path).train_settings == run.preset.train_settings(run.settings.seed)
+    assert open_run(tmp_path).train_settings == run.preset.train_settings(len(run.data.train_labels), run.settings.seed)
     start_run(tmp_path, run.settings)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.errors import RunFolderError, TargetError
+from search.files import write_json
 from search.run_settings import Target, keep_settings, parse_sharer, read_settings
 from search.steps.share import open_sharer
 from tests.search.made_up_runs import SETTINGS, make_run, searched
@@ -94,6 +95,8 @@ def test_a_sharer_keeps_its_own_budget_and_takes_the_common_one_when_it_has_none
         open_sharer(str(tmp_path / "b"), None)
     keep_settings(tmp_path / "b" / "settings.json", dataclasses.replace(SETTINGS, target=own))
     assert open_sharer(str(tmp_path / "b"), common).target == own
+    assert open_sharer(f"{tmp_path / 'b'}=0.8ms", None).target == Target(milliseconds=0.8)
+    write_json(tmp_path / "b" / "search" / "target.json", {"target_ms": 0.062})
     with pytest.raises(RunFolderError, match="is a run with the budget"):
         open_sharer(f"{tmp_path / 'b'}=0.8ms", None)
 

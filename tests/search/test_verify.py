@@ -186,6 +186,7 @@ def test_a_run_that_misses_its_budget_is_told_what_may_be_why(
     run = SimpleNamespace(
         folder=SimpleNamespace(verification=lambda name: tmp_path / f"{name}.json"),
         device=SimpleNamespace(name="phone"),
+        measurements=tmp_path / "measurements.jsonl",
     )
     record = {"measured_ms": measured_ms, "target_ms": 1.0, "spread": 0.01, "verdict": "accepted", "pace": pace}
     write_json(tmp_path / "derived.json", record)

@@ -39,15 +39,42 @@ def test_an_image_folder_without_a_test_part_gets_one(tmp_path):
     assert torch.equal(data.test_images, load_dataset(tmp_path).test_images)
 
 
-@pytest.mark.parametrize("test_name", ["test", "val"])
-def test_an_image_folder_may_bring_train_and_test(tmp_path, test_name):
-    write_class_folders(tmp_path / "train", image_count=4)
+@pytest.mark.parametrize(
+    ("train_name", "test_name"),
+    [("train", "test"), ("train", "val"), ("Train", "Test"), ("Training", "Testing"), ("training_set", "test-set")],
+)
+def test_an_image_folder_may_bring_train_and_test(tmp_path, train_name, test_name):
+    write_class_folders(tmp_path / train_name, image_count=4)
     write_class_folders(tmp_path / test_name, image_count=3)
 
     data = load_dataset(tmp_path)
 
     check_invariants(data)
     assert (len(data.train_labels), len(data.test_labels)) == (8, 6)
+    assert data.class_names == ("cat", "dog")
+    assert str(data).endswith(": 8 training and 6 test images, colour, 8x6; 2 classes: cat, dog")
+
+
+def test_parts_of_a_split_are_no_classes(tmp_path):
+    for part in ("Test", "val"):
+        write_class_folders(tmp_path / part, image_count=4)
+    with pytest.raises(DataError, match="which are no classes but parts of a split"):
+        load_dataset(tmp_path)
+
+
+def test_two_training_parts_are_not_chosen_between(tmp_path):
+    for part in ("train", "Training"):
+        write_class_folders(tmp_path / part, image_count=4)
+    with pytest.raises(DataError, match="several training parts"):
+        load_dataset(tmp_path)
+
+
+def test_photos_under_a_browsers_suffix_are_read(tmp_path):
+    write_class_folders(tmp_path, image_count=10)
+    photo = tmp_path / "cat" / "0.png"
+    Image.open(photo).save(tmp_path / "cat" / "saved.jfif", format="JPEG")
+    data = load_dataset(tmp_path)
+    assert len(data.train_labels) + len(data.test_labels) == 21
 
 
 def test_pixels_labels_and_order_survive_the_decoding_threads(tmp_path):
