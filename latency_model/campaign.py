@@ -21,7 +21,7 @@ from latency_model.measurement import (
     measurement_of,
     paid_ops,
 )
-from latency_model.measurement_file import append_measurement, read_measurements
+from latency_model.measurement_file import append_measurement, read_measurements, require_appendable
 from latency_model.model_files import write_model, write_references
 from latency_model.network import NetworkSpec
 from latency_model.ops import OpSpec
@@ -168,10 +168,12 @@ def run_campaign(
     Raises:
         ModelsFailed: some networks could not be timed; all others were, and are in the file.
         MixedMeasurementsError: the file holds measurements of another device, runtime or thread count.
+        OSError: the file cannot be written; told before anything is timed.
     """
     identity = identity_of(session)
     before = _measured_before(measurements_path, identity)
     todo = plan_campaign(networks, session.device.plan, before)
+    require_appendable(measurements_path)
     start_s, started = clock_s(), 0
     failures: dict[str, str] = {}
     batches = mixed_batches(todo.networks) if minutes is None else split_batches(todo.networks)

@@ -104,6 +104,20 @@ def append_measurement(path: Path, measurement: Measurement) -> None:
         os.fsync(file.fileno())
 
 
+def require_appendable(path: Path) -> None:
+    """Raise before anything is timed that nobody could keep; leaves no file behind that was not there.
+
+    Raises:
+        OSError: the file, or its folder, cannot be written.
+    """
+    is_new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab"):
+        pass
+    if is_new:
+        path.unlink()
+
+
 def read_measurements(path: Path) -> MeasurementSet:
     """Read a measurement file; a torn line, as a broken write leaves it, is left out.
 

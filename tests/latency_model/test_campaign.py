@@ -82,6 +82,14 @@ def test_a_campaign_that_was_stopped_goes_on_where_it_was(device, tmp_path):
     assert [m.network for m in measured.measurements] == [OVERHEAD_PROBE, *networks]
 
 
+def test_nothing_is_timed_that_could_not_be_kept(device, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    session = FakeSession(device)
+    with pytest.raises(OSError, match="file"):
+        run_campaign(session, [conv(1)], tmp_path / "file" / "m.jsonl")
+    assert session.timed == []
+
+
 def test_no_batch_starts_that_would_end_after_the_budget(device, tmp_path):
     session = FakeSession(device)
     networks = [conv(width) for width in range(1, 4 * BATCH_SIZE)]
