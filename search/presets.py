@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from search.errors import RunFolderError
 from search.settings import SearchSettings, TrainSettings
@@ -45,10 +45,9 @@ class Preset:
             seed=seed,
         )
 
-    def train_settings(self, train_images: int, seed: int) -> TrainSettings:
-        settings = TrainSettings(epochs=self.train_epochs, seed=seed)
-        least_epochs = self.least_train_steps * settings.batch_size / train_images
-        return replace(settings, epochs=max(self.train_epochs, math.ceil(least_epochs)))
+    def train_settings(self, steps_per_epoch: int, seed: int) -> TrainSettings:
+        least_epochs = math.ceil(self.least_train_steps / steps_per_epoch)
+        return TrainSettings(epochs=max(self.train_epochs, least_epochs), seed=seed)
 
 
 PRESETS = {

@@ -163,8 +163,10 @@ class Run:
             RunFolderError: a number of it means nothing.
         """
         asked = self.settings
+        probe = self.preset.train_settings(1, asked.seed)
+        steps_per_epoch = self.split(probe.held_out_fraction).train_steps_per_pass(probe.batch_size)
         return replace(
-            self.preset.train_settings(len(self.data.train_labels), asked.seed),
+            self.preset.train_settings(steps_per_epoch, asked.seed),
             dropout=asked.dropout,
             ema_decay=asked.ema_decay,
             mixup_alpha=asked.mixup_alpha,

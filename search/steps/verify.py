@@ -177,11 +177,10 @@ def require_budget(run: Run, name: str = "derived") -> None:
     record = read_verification(run, name)
     if record["measured_ms"] > (1 + TOLERANCE) * record["target_ms"]:
         lower = (
-            f"earch with a lower target in a new run folder; with --measurements {run.measurements} nothing is timed "
-            "again."
+            f"with a lower target in a new run folder; with --measurements {run.measurements} nothing is timed again."
         )
-        again = f"(remove {run.folder.verification(name)}), or s{lower}"
-        mend = f"S{lower}"
+        again = f"(remove {run.folder.verification(name)}), or search {lower}"
+        mend = f"Search {lower}"
         pace = record.get("pace") or 1.0
         if pace > 1 + PACE_TOLERANCE and record["measured_ms"] <= pace * (1 + BEYOND_NOISE) * record["target_ms"]:
             mend = (

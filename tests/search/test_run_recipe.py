@@ -17,7 +17,7 @@ from search.run import NETWORK_NAMES, open_run, start_run
 from search.run_settings import RunSettings, read_settings
 from search.spaces.small import small_space
 from search.steps.train import train_here
-from search.train_network import TrainFiles, read_result
+from search.train_network import NetworkTrainer, TrainFiles, read_result
 from tests.search.quick_device import QUICK_DEVICE
 
 RECIPE = {"dropout": 0.2, "ema_decay": 0.9, "mixup_alpha": 0.3}
@@ -42,6 +42,15 @@ def test_every_network_of_a_run_is_trained_by_the_recipe_that_the_run_began_with
     assert used == {"(4, 128, 0.1, 0.05, 0.9, 0.0001, 0.1, 0.2, 0.9, 0.3, 0.05, 0)"}
 
 
+def test_a_network_is_trained_on_few_images_for_as_many_steps_as_its_preset_calls_the_least(tmp_path):
+    run = start_run(tmp_path, RunSettings(device="d.yaml", data="digits", target=None, preset="demo", image_limit=200))
+    data = run.split(run.train_settings.held_out_fraction)
+    space = small_space((1, 16, 16), 10)
+    network = space.network(tuple(0 for _ in space.positions), "derived")
+    trainer = NetworkTrainer(network, data, run.train_settings, TrainFiles(folder=tmp_path / "train"))
+    assert trainer.total_steps >= run.preset.least_train_steps
+
+
 @pytest.mark.parametrize("name", list(RECIPE))
 def test_each_part_of_the_recipe_changes_what_is_learned(tmp_path, name):
     shipped = []
@@ -56,7 +65,7 @@ def test_a_run_from_before_there_was_a_recipe_opens_and_trains_as_it_did(tmp_pat
     run = untrained(tmp_path)
     kept = json.loads(run.folder.settings.read_text())
     run.folder.settings.write_text(json.dumps({key: value for key, value in kept.items() if key not in RECIPE}))
-    assert open_run(tmp_path).train_settings == run.preset.train_settings(len(run.data.train_labels), run.settings.seed)
+    assert open_run(tmp_path).train_settings == run.preset.train_settings(1, run.settings.seed)
     start_run(tmp_path, run.settings)
 
 

@@ -123,6 +123,9 @@ def test_a_negative_constant_takes_off_what_it_takes_off_a_network_of_the_target
     predictor = SimpleNamespace(constant_ms=constant_ms, op_contribution_ms=op_contribution_ms)
     target = latency_target(space, predictor, 3.0, "device")
     assert target.network_ms((0,) * len(space.positions)) == pytest.approx(fastest_ms)
+    assert target.latency_loss().fixed_ms > 0
+    far_above = latency_target(space, predictor, 300.0, "device")
+    assert far_above.network_ms((0,) * len(space.positions)) > 0
 
 
 def test_random_baselines_lie_just_under_the_target(space):
