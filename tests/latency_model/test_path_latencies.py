@@ -66,3 +66,18 @@ def test_a_space_of_networks_of_almost_nothing_makes_a_loss(thrifty, networks, m
     loss = LatencyLoss([torch.tensor(ms) for ms in latencies.path_latency_ms], latencies.fixed_ms, target_ms)
     assert loss.expected_ms([torch.tensor([0.0, 1.0])]) == pytest.approx(target_ms)
     assert 0 < loss.expected_ms([torch.tensor([1.0, 0.0])]) < target_ms
+
+
+def test_a_space_with_one_network_of_almost_nothing_is_priced_at_its_target_as_predicted(
+    thrifty, networks, make_space_ops
+):
+    ops = [op.ops[0] for op in make_space_ops(networks)]
+    smallest, *_, largest = sorted(
+        (op for op in ops if thrifty.op_contribution_ms([op])[0] > 0),
+        key=lambda op: thrifty.op_contribution_ms([op])[0],
+    )
+    target_ms = thrifty.predict_network([largest]).latency_ms
+    latencies = path_latencies(thrifty, [[smallest, largest]], [], target_ms)
+    fastest_ms, at_target_ms = latencies.fixed_ms + latencies.path_latency_ms[0]
+    assert thrifty.op_contribution_ms([smallest])[0] + thrifty.constant_ms < 0 < fastest_ms
+    assert at_target_ms == pytest.approx(target_ms)

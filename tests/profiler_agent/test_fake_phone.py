@@ -95,6 +95,7 @@ def test_a_pulled_cable_and_a_restarted_adb_server_are_survived(phone):
 
 def test_deploying_is_quick_the_first_time_and_quicker_from_then_on(phone):
     assert phone["cold_s"] <= 2.0 * patience()
+    assert phone["warm_s"] <= 0.5 * patience()
     assert phone["warm_s"] < phone["cold_s"]
 
 
