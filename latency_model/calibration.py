@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,12 +23,14 @@ from latency_model.correction import (
 )
 from latency_model.errors import TooFewSamplesError
 from latency_model.features import FloatArray, is_free
+from latency_model.growth import SHARES, Growth, growth_by, likely_share
 from latency_model.ops import OpSpec
-from latency_model.posterior import LinearPosterior, held_at_bounds, linear_posterior
+from latency_model.posterior import LinearPosterior, held_at_bounds, linear_posterior, log_evidence
 from latency_model.predictors.conformal import folds
 from latency_model.predictors.protocol import LatencyPredictor
 
 LEAST_NETWORKS = 3
+LEAST_NETWORKS_TO_BEND = 6  # one more shape of error than a line has is not told from few
 _FOLD_COUNT = 10
 _SHARED_STD = 0.15
 # Expected error of the affine form, and how far its terms may stray from "the sum is right" before the
@@ -51,6 +54,10 @@ class NetworkTimings:
     def __len__(self) -> int:
         return len(self.networks)
 
+    def without(self, growth: Growth) -> NetworkTimings:
+        """What the networks' ops and constants add up to."""
+        return replace(self, latency_ms=growth.sum_ms(self.latency_ms))
+
     def subset(self, rows: Sequence[int]) -> NetworkTimings:
         index = [int(row) for row in rows]
         return NetworkTimings(
@@ -71,13 +78,14 @@ _CANDIDATE_SPREADS = tuple(Spreads(op, noise) for op in _OP_SPREADS for noise in
 
 @dataclass(frozen=True)
 class Calibration:
-    """The fitted terms of a NetworkLatency."""
+    """The fitted terms of a NetworkLatency; all but ``growth`` make the sum that it bends."""
 
     sum_factor: float
     kernel_ms: float
     constant_ms: float
     correction: Correction
     noise_share: float
+    growth: Growth
 
     @property
     def spreads(self) -> Spreads:
@@ -93,9 +101,9 @@ class Calibration:
         base = np.array([part.base_ms.sum() for part in parts]) + self.constant_ms
         posterior = self.correction.posterior
         constant_ms = self.constant_ms + float(posterior.mean[-1] * self.correction.shared_scale[-1])
-        predicted = [network_total_ms(contributions_ms(self.correction, part), constant_ms) for part in parts]
+        sums_ms = np.array([network_total_ms(contributions_ms(self.correction, part), constant_ms) for part in parts])
         variance = posterior.variance(rows) + (self.noise_share * base) ** 2
-        return np.array(predicted), np.sqrt(variance)
+        return self.growth.latency_ms(sums_ms), self.growth.slope(sums_ms) * np.sqrt(variance)
 
     def parts_of(self, predictor: LatencyPredictor, ops: Sequence[OpSpec]) -> OpParts:
         """What the op predictor and the affine form say of each op."""
@@ -126,7 +134,8 @@ def fit_calibration(
     timings: NetworkTimings,
     candidates: Sequence[Spreads] = _CANDIDATE_SPREADS,
 ) -> Calibration:
-    """Affine terms first, then shifts of single ops as far as the networks give evidence for them.
+    """Growth first, as far as the networks give evidence for it; of what they add up to, affine terms, then shifts of
+    single ops as far as there is evidence for those.
 
     Args:
         candidates: the spreads to choose from by evidence.
@@ -139,20 +148,48 @@ def fit_calibration(
             "is 14-48 % off on some devices: measure some whole networks too."
         )
     alone = [op_parts(predictor, ops, 1.0, 0.0) for ops in timings.networks]
-    sum_factor, kernel_ms, constant_ms = fit_affine(
-        np.array([part.base_ms.sum() for part in alone]),
-        np.array([part.kernel_count.sum() for part in alone]),
-        timings.latency_ms,
-    )
-    parts = [op_parts(predictor, ops, sum_factor, kernel_ms) for ops in timings.networks]
-    base = np.array([part.base_ms.sum() for part in parts]) + constant_ms
-    evidence = _Evidence.of(parts, base, timings)
-    spreads = max(candidates, key=lambda each: evidence.posterior(each).log_evidence + _log_belief(each))
-    unique = op_parts(predictor, _paid(timings.networks), sum_factor, kernel_ms)
-    posterior = _without_negative_costs(evidence, spreads, unique, constant_ms + MOST_RELIEF * float(base.min()))
+    shares = SHARES if len(timings) >= LEAST_NETWORKS_TO_BEND else SHARES[:1]
+    share = likely_share(shares, [_log_evidence(alone, timings, share, candidates) for share in shares])
+    growth = growth_by(share, timings.latency_ms)
+    affine, evidence = _straight_fit(alone, timings.without(growth))
+    spreads = max(candidates, key=evidence.log_likelihood)
+    unique = op_parts(predictor, _paid(timings.networks), affine.sum_factor, affine.kernel_ms)
+    relief_ms = affine.constant_ms + MOST_RELIEF * float(evidence.base_ms.min())
+    posterior = _without_negative_costs(evidence, spreads, unique, relief_ms)
     correction = replace(evidence.blank, posterior=posterior, op_spread=spreads.op)
-    noise_share = spreads.noise
-    return Calibration(sum_factor, kernel_ms, constant_ms, correction, noise_share)
+    return Calibration(*affine, correction=correction, noise_share=spreads.noise, growth=growth)
+
+
+def _log_evidence(
+    alone: Sequence[OpParts], timings: NetworkTimings, share: float, candidates: Sequence[Spreads]
+) -> float:
+    """Of the latencies, if networks grew by ``share``: that of their sums, by the density of one over the other."""
+    growth = growth_by(share, timings.latency_ms)
+    sums = timings.without(growth)
+    _, evidence = _straight_fit(alone, sums)
+    return max(map(evidence.log_likelihood, candidates)) - float(np.log(growth.slope(sums.latency_ms)).sum())
+
+
+class _Affine(NamedTuple):
+    """As ``fit_affine`` returns it."""
+
+    sum_factor: float
+    kernel_ms: float
+    constant_ms: float
+
+
+def _straight_fit(alone: Sequence[OpParts], sums: NetworkTimings) -> tuple[_Affine, _Evidence]:
+    """The affine form, and what is left to the shifts."""
+    affine = _Affine(
+        *fit_affine(
+            np.array([part.base_ms.sum() for part in alone]),
+            np.array([part.kernel_count.sum() for part in alone]),
+            sums.latency_ms,
+        )
+    )
+    parts = [part.at(affine.sum_factor, affine.kernel_ms) for part in alone]
+    base_ms = np.array([part.base_ms.sum() for part in parts]) + affine.constant_ms
+    return affine, _Evidence.of(parts, base_ms, sums)
 
 
 @dataclass(frozen=True)
@@ -162,14 +199,22 @@ class _Evidence:
     blank: Correction
     parts: Sequence[OpParts]
     rows: FloatArray
-    residuals_ms: FloatArray
+    base_ms: FloatArray
     timings: NetworkTimings
+
+    @property
+    def residuals_ms(self) -> FloatArray:
+        return self.timings.latency_ms - self.base_ms
 
     @classmethod
     def of(cls, parts: Sequence[OpParts], base_ms: FloatArray, timings: NetworkTimings) -> _Evidence:
         blank = _blank_correction(parts, base_ms)
         rows = np.stack([network_row(blank, part) for part in parts])
-        return cls(blank, parts, rows, timings.latency_ms - base_ms, timings)
+        return cls(blank, parts, rows, base_ms, timings)
+
+    def log_likelihood(self, spreads: Spreads) -> float:
+        """How well the spreads go with the networks, and with what is believed of spreads."""
+        return log_evidence(self.rows, self.residuals_ms, *self.deviations(spreads)) + _log_belief(spreads)
 
     def posterior(self, spreads: Spreads, constraints: tuple[FloatArray, FloatArray] | None = None) -> LinearPosterior:
         """The shifts under the given spreads; ``constraints`` are rows and the values that they must have."""
@@ -280,7 +325,8 @@ def cross_validate(
             unseen_variance(calibration.correction, calibration.parts_of(predictor, ops), unmeasured_factor)
             for ops in held_out
         ]
-        std[judged] = np.sqrt(np.square(of_known) + unseen)
+        slope = calibration.growth.slope(calibration.growth.sum_ms(predicted[judged]))
+        std[judged] = np.sqrt(np.square(of_known) + np.square(slope) * unseen)
     return predicted, std
 
 

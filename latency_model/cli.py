@@ -168,8 +168,11 @@ def formula_of(predictor: NetworkLatency) -> str:
     """How the predictor adds up a network."""
     if not predictor.is_calibrated:
         return f"latency = sum of ops ({predictor.op_predictor.kind})"
+    growth = predictor.growth
+    grown = float(growth.latency_ms(growth.most_ms)) / growth.most_ms - 1 if growth.per_ms else 0.0
     return (
         f"latency = {predictor.sum_factor:.3f} x sum of ops + {predictor.kernel_ms * 1e3:.2f} us x kernels "
-        f"{'-' if predictor.constant_ms < 0 else '+'} {abs(predictor.constant_ms) * 1e3:.2f} us, then a shift per op "
-        f"({predictor.op_predictor.kind})"
+        f"{'-' if predictor.sum_constant_ms < 0 else '+'} {abs(predictor.sum_constant_ms) * 1e3:.2f} us, then a shift "
+        f"per op ({predictor.op_predictor.kind})"
+        + (f", then up to {grown:.0%} more, the larger the network" if growth.per_ms else "")
     )

@@ -63,6 +63,10 @@ class OpParts:
         arrays = {name: getattr(self, name)[rows] for name in _ARRAYS}
         return replace(self, ops=ops, **arrays)
 
+    def at(self, sum_factor: float, kernel_ms: float) -> OpParts:
+        """The same under another affine form."""
+        return replace(self, base_ms=sum_factor * self.alone_ms + kernel_ms * self.kernel_count)
+
 
 def op_parts(predictor: LatencyPredictor, ops: Sequence[OpSpec], sum_factor: float, kernel_ms: float) -> OpParts:
     """What the op predictor and the affine form say of each op."""

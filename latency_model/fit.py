@@ -229,6 +229,7 @@ def _assemble(
         affine_constant_ms=calibration.constant_ms,
         correction=calibration.correction,
         noise_share=calibration.noise_share,
+        growth=calibration.growth,
         interval_factor=factor,
         confidence=confidence,
         provenance=provenance,

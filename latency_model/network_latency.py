@@ -21,6 +21,7 @@ from latency_model.correction import (
 )
 from latency_model.errors import PredictorMismatchError, UnknownOpError
 from latency_model.features import FloatArray
+from latency_model.growth import NO_GROWTH, Growth
 from latency_model.measurement import DeviceIdentity
 from latency_model.op_json import op_from_json, op_to_json
 from latency_model.ops import OpSpec
@@ -30,8 +31,8 @@ from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.protocol import LatencyPredictor
 from latency_model.predictors.store import load_predictor, read_json, save_predictor, whole_folder, write_json
 
-SCHEMA = 3
-_READS = (1, 2, 3)  # schema 1 named neither accelerator nor cores, 2 knew no cost of weights
+SCHEMA = 4
+_READS = (1, 2, 3, 4)  # schema 1 named neither accelerator nor cores, 2 knew no cost of weights, 3 no growth
 _BEFORE_WEIGHTS = 2
 _CARD_SCHEMA = 1
 _FILE = "network_latency.json"
@@ -93,12 +94,15 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkLatency:
-    """``a * sum of ops + b * kernels + c``, then a shift per op where whole networks taught one.
+    """``a * sum of ops + b * kernels + c``, then a shift per op where whole networks taught one, then growth.
 
-    Still an additive table: ``predict_network(ops) == op_contribution_ms(ops).sum() + constant_ms``, so the
-    expected latency of a searched network keeps exact gradients (for all but the smallest networks, see there).
+    Still an additive table where networks do not grow: ``predict_network(ops) == op_contribution_ms(ops).sum() +
+    constant_ms``, so the expected latency of a searched network keeps exact gradients (for all but the smallest
+    networks, see there). Where they grow that line touches the predictions at a typical network, and
+    ``path_latencies`` makes the one that meets them at a search's target.
 
     Attributes:
+        growth: by how much networks take longer than that sum; all other attributes are of the sum.
         noise_share: spread of whole networks around the model, as a share of their latency.
         interval_factor: standard deviations that hold ``confidence`` of the networks the model did not see.
         unmeasured_factor: what the standard deviation of an op is multiplied by where it was never measured; learned
@@ -119,6 +123,7 @@ class NetworkLatency:
     report_card: dict[str, Any] = field(default_factory=dict)
     unmeasured_factor: float | None = None
     kept: KeptScores | None = None
+    growth: Growth = NO_GROWTH
 
     @property
     def is_calibrated(self) -> bool:
@@ -126,13 +131,27 @@ class NetworkLatency:
         return self.provenance.network_count > 0
 
     @property
-    def constant_ms(self) -> float:
-        """What every network pays, whatever its ops; negative where networks grow faster than the sums of their ops."""
+    def sum_constant_ms(self) -> float:
+        """What stands in every network's sum, whatever its ops."""
         shift = self.correction.posterior.mean[-1] * self.correction.shared_scale[-1]
         return self.affine_constant_ms + float(shift)
 
+    @property
+    def constant_ms(self) -> float:
+        """What every network pays, whatever its ops; negative where networks grow faster than the sums of their ops."""
+        typical_ms, slope = self.growth.typical_ms, float(self.growth.slope(self.growth.typical_ms))
+        return float(self.growth.latency_ms(typical_ms)) - slope * (typical_ms - self.sum_constant_ms)
+
     def op_contribution_ms(self, ops: Sequence[OpSpec]) -> FloatArray:
-        """(ops,) what each op adds to a network's latency; 0 for free ops, never negative.
+        """(ops,) what each op adds to a typical network's latency; 0 for free ops, never negative.
+
+        Raises:
+            UnknownOpError: an op that the op predictor cannot speak of.
+        """
+        return np.asarray(self.growth.slope(self.growth.typical_ms) * self.sum_contribution_ms(ops))
+
+    def sum_contribution_ms(self, ops: Sequence[OpSpec]) -> FloatArray:
+        """(ops,) what each op adds to a network's sum, before growth.
 
         Raises:
             UnknownOpError: an op that the op predictor cannot speak of.
@@ -141,17 +160,23 @@ class NetworkLatency:
         return contributions_ms(self.correction, parts)
 
     def predict_network(self, ops: Sequence[OpSpec]) -> LatencyEstimate:
-        """Latency of the network that is made of ``ops``, with its interval (``correction.network_total_ms``).
+        """Latency of the network that is made of ``ops``, with its interval (``correction.network_total_ms``, then
+        ``Growth.latency_ms``).
 
         Raises:
             UnknownOpError: an op that the op predictor cannot speak of.
         """
-        latency_ms = network_total_ms(self.op_contribution_ms(ops), self.constant_ms)
-        half = self.interval_factor * self.standard_deviation_ms(ops)
+        sum_ms = network_total_ms(self.sum_contribution_ms(ops), self.sum_constant_ms)
+        latency_ms = float(self.growth.latency_ms(sum_ms))
+        half = self.interval_factor * float(self.growth.slope(sum_ms)) * self._sum_deviation_ms(ops)
         return LatencyEstimate(latency_ms, max(latency_ms - half, 0.0), latency_ms + half)
 
     def standard_deviation_ms(self, ops: Sequence[OpSpec]) -> float:
         """Uncalibrated spread of a network's latency: that of its ops, and of networks around the model."""
+        sum_ms = network_total_ms(self.sum_contribution_ms(ops), self.sum_constant_ms)
+        return float(self.growth.slope(sum_ms)) * self._sum_deviation_ms(ops)
+
+    def _sum_deviation_ms(self, ops: Sequence[OpSpec]) -> float:
         parts = op_parts(self.op_predictor, ops, self.sum_factor, self.kernel_ms)
         row = network_row(self.correction, parts)[None, :]
         variance = float(self.correction.posterior.variance(row)[0])
@@ -187,6 +212,7 @@ class NetworkLatency:
             "interval_factor": self.interval_factor,
             "confidence": self.confidence,
             "unmeasured_factor": self.unmeasured_factor,
+            "growth": dataclasses.asdict(self.growth),
             "op_spread": self.correction.op_spread,
             "log_evidence": self.correction.posterior.log_evidence,
             "corrected_ops": [op_to_json(op) for op in self.correction.ops],
@@ -237,6 +263,7 @@ def _restored(data: dict[str, Any], op_predictor: LatencyPredictor, folder: Path
         report_card=data["report_card"],
         unmeasured_factor=data.get("unmeasured_factor"),
         kept=kept,
+        growth=Growth(**data["growth"]) if "growth" in data else NO_GROWTH,
     )
 
 

@@ -33,9 +33,9 @@ def path_latencies(
 ) -> PathLatencies:
     """Freeze what ``predictor`` says of a space, for a search that aims at ``target_ms``.
 
-    ``predict_network`` is ``max(sum + c, (1 - MOST_RELIEF) * sum)`` with a constant c that may be negative. The line
-    here is the first of the two wherever that is so at the target and all networks of the space then take longer than
-    nothing; else another one that meets ``predict_network`` at the target. So the same networks are within the budget.
+    ``predict_network`` bends ``max(sum + c, (1 - MOST_RELIEF) * sum)``, with a constant c that may be negative, by the
+    growth of networks. The line here meets it at the target, so the same networks are within the budget. It touches it
+    there, too, where all networks of the space then take longer than nothing.
 
     Args:
         positions: the candidates of each position.
@@ -43,11 +43,12 @@ def path_latencies(
     Raises:
         UnknownOpError: an op that the predictor cannot speak of.
     """
-    paths = tuple(predictor.op_contribution_ms(candidates) for candidates in positions)
-    fixed_ops_ms = float(predictor.op_contribution_ms(fixed).sum())
+    paths = tuple(predictor.sum_contribution_ms(candidates) for candidates in positions)
+    fixed_ops_ms = float(predictor.sum_contribution_ms(fixed).sum())
     fastest_ops_ms = fixed_ops_ms + sum(float(latency_ms.min()) for latency_ms in paths)
-    at_target_ms = max(predictor.constant_ms, -target_ms * MOST_RELIEF / (1 - MOST_RELIEF))
-    constant_ms = max(at_target_ms, -MOST_SHARE * fastest_ops_ms)
-    is_met = constant_ms == at_target_ms
-    slope = 1.0 if is_met else (target_ms - constant_ms) / (target_ms - at_target_ms)
+    target_sum_ms = float(predictor.growth.sum_ms(target_ms))
+    of_ops_ms = target_sum_ms - max(predictor.sum_constant_ms, -target_sum_ms * MOST_RELIEF / (1 - MOST_RELIEF))
+    touching_ms = target_ms - float(predictor.growth.slope(target_sum_ms)) * of_ops_ms
+    constant_ms = max(touching_ms, -MOST_SHARE * fastest_ops_ms)
+    slope = (target_ms - constant_ms) / of_ops_ms
     return PathLatencies(tuple(slope * latency_ms for latency_ms in paths), slope * fixed_ops_ms + constant_ms)

@@ -54,19 +54,32 @@ def linear_posterior(
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, section 2.1.
     """
     scaled = features * prior_std
-    gram = scaled @ scaled.T + np.diag(noise_std**2)
-    factor = np.linalg.cholesky(gram)
-    whitened_targets = np.linalg.solve(factor, targets)
+    factor = _factor_of_targets(scaled, noise_std)
+    whitened_targets = np.asarray(np.linalg.solve(factor, targets), dtype=np.float64)
     whitened_features = np.linalg.solve(factor, scaled)
     mean = prior_std * (whitened_features.T @ whitened_targets)
     inner = np.eye(len(prior_std)) - whitened_features.T @ whitened_features
     covariance = prior_std[:, None] * inner * prior_std[None, :]
-    log_evidence = (
+    return LinearPosterior(mean=mean, covariance=covariance, log_evidence=_log_density(factor, whitened_targets))
+
+
+def log_evidence(features: FloatArray, targets: FloatArray, prior_std: FloatArray, noise_std: FloatArray) -> float:
+    """That of ``linear_posterior``, without the rest of it."""
+    factor = _factor_of_targets(features * prior_std, noise_std)
+    return _log_density(factor, np.asarray(np.linalg.solve(factor, targets), dtype=np.float64))
+
+
+def _factor_of_targets(scaled: FloatArray, noise_std: FloatArray) -> FloatArray:
+    """Cholesky factor of the covariance of the targets under the prior."""
+    return np.asarray(np.linalg.cholesky(scaled @ scaled.T + np.diag(noise_std**2)))
+
+
+def _log_density(factor: FloatArray, whitened_targets: FloatArray) -> float:
+    return (
         -0.5 * float(whitened_targets @ whitened_targets)
         - float(np.log(np.diag(factor)).sum())
-        - 0.5 * len(targets) * float(np.log(2 * np.pi))
+        - 0.5 * len(whitened_targets) * float(np.log(2 * np.pi))
     )
-    return LinearPosterior(mean=mean, covariance=covariance, log_evidence=log_evidence)
 
 
 def held_at_bounds(

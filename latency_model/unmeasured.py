@@ -87,7 +87,8 @@ def _scores(
         if unknown.isdisjoint(ops):
             continue
         parts = calibration.parts_of(predictor, ops)
+        slope = float(calibration.growth.slope(calibration.growth.sum_ms(mean)))
         plain = float(np.sum(np.square(unseen_deviations(calibration.correction, parts, 0.0))))
         unit = float(np.sum(np.square(unseen_deviations(calibration.correction, parts, 1.0)))) - plain
-        rows.append(((latency_ms - mean) ** 2, rest**2 + plain, unit))
+        rows.append(((latency_ms - mean) ** 2, rest**2 + slope**2 * plain, slope**2 * unit))
     return np.array(rows, dtype=np.float64).reshape(-1, 3)

@@ -138,5 +138,6 @@ def _scaled(predictor: NetworkLatency, ratios: FloatArray) -> NetworkLatency:
         affine_constant_ms=predictor.affine_constant_ms * factor,
         correction=dataclasses.replace(correction, posterior=scaled),
         noise_share=float(np.hypot(predictor.noise_share, disagreement)),
+        growth=predictor.growth.scaled(factor),
         kept=None,  # errors in standard deviations of the first unit
     )

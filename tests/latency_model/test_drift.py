@@ -129,6 +129,22 @@ def test_a_jump_between_two_sessions_is_corrected_though_two_moments_are_too_few
     assert np.ptp(np.log(ratio)) < 1e-9
 
 
+@pytest.mark.parametrize("again", [9, 28, 70])
+def test_a_later_batch_at_another_pace_is_corrected_by_that_of_its_own(device, make_networks, again):
+    steady = device.measure(make_networks(110 + again))
+    course = np.repeat([0.0, np.log(0.84)], [110, again])
+    slowed = with_canaries(steady, np.exp(course))
+    jittered = with_canaries(steady, np.exp(course + noise(110 + again) / 2))
+    measurements = tuple(
+        dataclasses.replace(canary, report=network.report)
+        for canary, network in zip(jittered.measurements, slowed.measurements)
+    )
+    corrected, report = correct_drift(MeasurementSet(measurements))
+    assert report.is_drifting
+    ratio = np.log([c.latency_ms / s.latency_ms for c, s in zip(corrected.measurements, steady.measurements)])
+    assert np.ptp(ratio) < 0.04  # the canary strays by 0.005, the batches are 0.17 apart
+
+
 def test_sessions_that_differ_by_a_percent_are_left_alone(device, make_networks):
     measured = with_canaries(device.measure(make_networks(40)), np.repeat([1.0, 1.01], 20))
     corrected, report = correct_drift(measured)

@@ -95,7 +95,7 @@ def test_a_saved_predictor_says_the_same_and_keeps_its_provenance(profiled, tmp_
 def test_the_file_of_a_saved_predictor_says_its_schema_its_unit_and_where_it_comes_from(profiled, tmp_path):
     fit_predictor(profiled[0], "table").save(tmp_path)
     saved = json.loads((tmp_path / "network_latency.json").read_text())
-    assert (saved["schema"], saved["units"]) == (3, {"latency": "ms"})
+    assert (saved["schema"], saved["units"]) == (4, {"latency": "ms"})
     provenance, identity = saved["provenance"], saved["provenance"]["identity"]
     assert (identity["fingerprint"], identity["runtime"], identity["runtime_version"]) == ("f00d", "onnxruntime", "1.0")
     assert provenance["plan"] == dataclasses.asdict(profiled[0].measurements[0].plan)
@@ -107,7 +107,7 @@ def test_a_saved_network_predictor_of_a_later_version_is_refused(profiled, tmp_p
     fit_predictor(profiled[0], "table").save(tmp_path)
     file = tmp_path / "network_latency.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": 9}))
-    with pytest.raises(SchemaError, match="schema 9; this version reads schema 1 and 2 and 3"):
+    with pytest.raises(SchemaError, match="schema 9; this version reads schema 1 and 2 and 3 and 4"):
         load_network_latency(tmp_path)
 
 
