@@ -22,7 +22,7 @@ from search.spaces.registry import load_space
 _IMAGE = (1, 28, 28)
 _CLASS_COUNT = 10
 _SEED = 7
-_ATTEMPTS = 2
+_ATTEMPTS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
