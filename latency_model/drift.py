@@ -7,6 +7,7 @@ at one moment is read from its neighbours in time, never from the measurement it
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,16 +19,15 @@ from profiler_agent.device import TimingPlan
 from profiler_agent.stability import agreeing_sessions, session_canary_ms
 
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 LEAST_LENGTH = 20
 _SIGNIFICANCE = 1e-3
 _LEAST_GAIN = 0.05
-# A second batch, timed when the device had another pace, may be too short for the test. Noise alone reached 0.24 in 800
-# made-up series, a wild sample 0.18; a batch of 28 models behind one of 131 had 0.60.
-_GAIN_OF_A_JUMP = 0.3
 _HALF_WINDOWS = (1, 2, 4, 8, 16, 32)
 # A few wild samples must not pass for drift in the test: residuals beyond this many robust deviations are cut.
 _CUT = 4.0
 _TIE = 1e-9
+_LEAST_OF_A_BATCH = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,18 +119,6 @@ def local_level(log_residuals: FloatArray, known: BoolArray, half_window: int) -
     return np.asarray(np.where(total[:, 0] > 0, (lower + upper) / 2, middle))
 
 
-def _level_with_jumps(log_residuals: FloatArray, half_window: int, least_jump: float) -> FloatArray:
-    """(n,) ``local_level``, but where the moments before differ from those behind by more than ``least_jump`` the
-    nearer of the two sides: between two batches there is no level in the middle."""
-    padded = np.pad(log_residuals, half_window, constant_values=np.nan)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, half_window + 1)
-    count = len(log_residuals)
-    sides = np.stack([np.nanmedian(windows[:count], axis=1), np.nanmedian(windows[half_window:], axis=1)])
-    nearer = sides[np.argmin(np.abs(sides - log_residuals), axis=0), np.arange(count)]
-    level = local_level(log_residuals, np.ones(count, dtype=bool), half_window)
-    return np.asarray(np.where(np.abs(sides[0] - sides[1]) > least_jump, nearer, level))
-
-
 def _without_extremes(series: FloatArray) -> FloatArray:
     middle = np.median(series)
     spread = 1.4826 * float(np.median(np.abs(series - middle)))
@@ -171,7 +159,8 @@ def correct_drift(measurements: MeasurementSet) -> tuple[MeasurementSet, DriftRe
     if any(value is None for value in canaries) or not canaries:
         return measurements, detect_drift(np.zeros(0))
     plan = measurements.measurements[0].plan
-    level, report = canary_level(np.log(np.array(canaries, dtype=np.float64)), plan)
+    log_canary = np.log(np.array(canaries, dtype=np.float64))
+    level, report = canary_level(log_canary, plan, _batches(measurements.measurements))
     if not report.is_drifting:
         return measurements, report
     factors = np.exp(level)
@@ -179,33 +168,55 @@ def correct_drift(measurements: MeasurementSet) -> tuple[MeasurementSet, DriftRe
     return MeasurementSet(corrected), report
 
 
-def canary_level(log_canary: FloatArray, plan: TimingPlan) -> tuple[FloatArray, DriftReport]:
+def canary_level(
+    log_canary: FloatArray, plan: TimingPlan, batches: IntArray | None = None
+) -> tuple[FloatArray, DriftReport]:
     """How slow the device was at each measurement, by a canary beside it.
 
-    It drifted when it followed a course that the test tells from noise and that is larger than what sessions may
-    differ by. Or when its range is beyond the plan's canary limit, and either its neighbours in time share most of that
-    or the sessions are too few to ask them.
+    Batches differ when their medians do by more than sessions may. What is left drifted when it followed a course that
+    the test tells from noise and that is larger than what sessions may differ by, or, of sessions too few for a test,
+    when its range alone is beyond the plan's canary limit.
 
     Args:
         log_canary: (n,) in order of measurement; networks of one session share theirs.
+        batches: (n,) equal numbers were timed together; one batch where left out.
     Returns:
         (n,) log of the level over its median, zeros when nothing drifts, and the report. Where more than the nearest
         neighbours tell a canary's value best, it is too noisy to divide by: their level then stands for it.
     """
+    between = np.zeros(len(log_canary)) if batches is None else _level_of_batches(log_canary, batches, plan)
     # Only changes of the canary count as separate moments.
     changes = np.concatenate([[True], np.diff(log_canary) != 0])
-    moments = log_canary[changes]
+    moments = (log_canary - between)[changes]
     report = detect_drift(moments - np.median(moments))
     follows_a_course = report.is_drifting and np.ptp(moments) > plan.spread_limit
-    is_shared = len(moments) < LEAST_LENGTH or report.gain >= _GAIN_OF_A_JUMP
-    has_jumped = is_shared and np.ptp(moments) > plan.canary_limit
+    has_jumped = len(moments) < LEAST_LENGTH and np.ptp(moments) > plan.canary_limit
     if not follows_a_course and not has_jumped:
-        return np.zeros(len(log_canary)), dataclasses.replace(report, canary_range=_range_of(moments))
-    if len(moments) >= LEAST_LENGTH and report.half_window is not None and report.half_window > 1:
-        moments = _level_with_jumps(moments, report.half_window, plan.canary_limit)
-    level = moments[np.cumsum(changes) - 1]
-    report = dataclasses.replace(report, canary_range=_range_of(moments), is_corrected=True)
+        of_all = _range_of(log_canary)
+        return between, dataclasses.replace(report, canary_range=of_all, is_corrected=bool(between.any()))
+    if follows_a_course and report.half_window is not None and report.half_window > 1:
+        moments = local_level(moments, np.ones(len(moments), dtype=bool), report.half_window)
+    level = between + moments[np.cumsum(changes) - 1]
+    report = dataclasses.replace(report, canary_range=_range_of(level), is_corrected=True)
     return level - np.median(level), report
+
+
+def _batches(measurements: Sequence[Measurement]) -> IntArray:
+    """(n,) those that one run of the agent began with share what the device told before it."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(repr(m.timing.facts_before), len(numbers)) for m in measurements])
+
+
+def _level_of_batches(log_canary: FloatArray, batches: IntArray, plan: TimingPlan) -> FloatArray:
+    """(n,) median of each one's batch over that of all; zeros where batches differ by no more than sessions may. Two
+    canaries are no batch to go by until they are beyond the plan's canary limit."""
+    level = np.zeros(len(log_canary))
+    for batch in np.unique(batches):
+        own = batches == batch
+        distance = float(np.median(log_canary[own]) - np.median(log_canary))
+        if own.sum() >= _LEAST_OF_A_BATCH or abs(distance) > plan.canary_limit:
+            level[own] = distance
+    return level if np.ptp(level) > plan.spread_limit else np.zeros(len(log_canary))
 
 
 def _range_of(log_canary: FloatArray) -> float:

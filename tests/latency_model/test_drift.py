@@ -129,20 +129,41 @@ def test_a_jump_between_two_sessions_is_corrected_though_two_moments_are_too_few
     assert np.ptp(np.log(ratio)) < 1e-9
 
 
-@pytest.mark.parametrize("again", [9, 28, 70])
+@pytest.mark.parametrize("again", [1, 9, 28, 70])
 def test_a_later_batch_at_another_pace_is_corrected_by_that_of_its_own(device, make_networks, again):
     steady = device.measure(make_networks(110 + again))
     course = np.repeat([0.0, np.log(0.84)], [110, again])
-    slowed = with_canaries(steady, np.exp(course))
-    jittered = with_canaries(steady, np.exp(course + noise(110 + again) / 2))
-    measurements = tuple(
-        dataclasses.replace(canary, report=network.report)
-        for canary, network in zip(jittered.measurements, slowed.measurements)
-    )
-    corrected, report = correct_drift(MeasurementSet(measurements))
+    corrected, report = correct_drift(in_batches(with_canaries(steady, np.exp(course)), course, 0.005))
     assert report.is_drifting
     ratio = np.log([c.latency_ms / s.latency_ms for c, s in zip(corrected.measurements, steady.measurements)])
-    assert np.ptp(ratio) < 0.04  # the canary strays by 0.005, the batches are 0.17 apart
+    assert np.ptp(ratio) < 0.02
+
+
+def test_batches_at_one_pace_are_left_alone(device, make_networks):
+    steady = device.measure(make_networks(60))
+    measured = in_batches(steady, np.repeat([0.0, 1.0], 30), 0.01)
+    corrected, report = correct_drift(measured)
+    assert corrected is measured
+    assert not report.is_drifting
+
+
+def test_a_canary_or_two_do_not_speak_for_a_batch_within_the_canary_limit(device, make_networks):
+    steady = device.measure(make_networks(60))
+    measured = in_batches(with_canaries(steady, np.repeat([1.0, 1.06], [58, 2])), np.repeat([0.0, 1.0], [58, 2]), 0.002)
+    assert correct_drift(measured)[0] is measured
+
+
+def in_batches(measured: MeasurementSet, batches: np.ndarray, jitter: float) -> MeasurementSet:
+    """The same with batches told apart by what the device said before them, and canaries that stray by ``jitter``."""
+    strays = with_canaries(measured, np.exp(jitter * np.random.default_rng(1).standard_normal(len(measured))))
+    return MeasurementSet(
+        tuple(
+            dataclasses.replace(
+                one, timing=dataclasses.replace(stray.timing, facts_before={"cpu_ticks": [float(batch)]})
+            )
+            for one, stray, batch in zip(measured.measurements, strays.measurements, batches)
+        )
+    )
 
 
 def test_sessions_that_differ_by_a_percent_are_left_alone(device, make_networks):
