@@ -80,6 +80,8 @@ static long involuntary_switches(void) {
     return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : -1;
 }
 
+#define WARM_RUNS 3 /* before each burst; why, stands in ondevice/rounds.py */
+
 static void run_many(Model* model, long count) {
     for (long i = 0; i < count; i++)
         check(LiteRtRunCompiledModel(model->compiled, 0, model->input_count, model->inputs, model->output_count,
@@ -154,7 +156,7 @@ static void prepare(Model* model, const Plan* plan) {
 /* One burst; one that was preempted is tried again, the best is kept: fewest switches, then the shortest. */
 static void sample(Model* model, const Plan* plan, long round) {
     for (long attempt = 0; attempt <= plan->burst_retries; attempt++) {
-        run_many(model, 1); /* the models between two bursts emptied the caches */
+        run_many(model, model->runs < WARM_RUNS ? model->runs : WARM_RUNS);
         long before = involuntary_switches();
         int64_t start = now_ns();
         run_many(model, model->runs);

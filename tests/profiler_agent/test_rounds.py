@@ -78,4 +78,11 @@ def test_an_unreadable_count_stays_unknown():
     model = FakeModel(run_ns=10)
     sample = sample_burst(Subject(model.run_many, 5), 2, model.clock_ns, lambda: None)
     assert sample == Sample(burst_ns=50, involuntary_switches=None)
-    assert model.calls == [1, 5]
+    assert model.calls == [3, 5]
+
+
+def test_a_model_is_run_before_its_burst_until_it_has_found_its_caches_again_but_no_more_often_than_in_it():
+    for runs, before in [(1, 1), (2, 2), (3, 3), (40, 3)]:
+        model = FakeModel(run_ns=10)
+        sample_burst(Subject(model.run_many, runs), 0, model.clock_ns, lambda: 0)
+        assert model.calls == [before, runs]
