@@ -4,7 +4,7 @@ An op that is timed alone, again and again, finds data, code and branches where 
 around it, the less it does. Where timings begin with runs enough to warm a network up little of that is left: on a
 Zen 4 core that other programs kept busy a line through 40 networks of LiteRT had a MAPE of 0.66 % and a bend of 0.40 %.
 Of timings with a single such run networks took 1.00 times the sum of their ops at 0.1 ms, 1.1 at 0.5 and 1.28 at 1.3,
-and a line was 3.3 % off, a bend 1.0 %. On a quiet machine, and on published phone GPUs, networks add up: none is chosen.
+and a line was 3.3 % off, a bend 1.0. On a quiet machine, and on published phone GPUs, networks add up: none is chosen.
 """
 
 from __future__ import annotations
