@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from search.run import Run
+from search.run_lock import alone_in
 
 
 def run_all(run: Run, console: Console, predictor: Path | None = None, *, with_device: bool = False) -> None:
@@ -16,6 +17,11 @@ def run_all(run: Run, console: Console, predictor: Path | None = None, *, with_d
         ProxylessError: what a step raised; the run can be resumed from there.
         BudgetMissed: everything was done, but the exported network is above the budget.
     """
+    with alone_in(run.folder.path):
+        _run_all(run, console, predictor, with_device=with_device)
+
+
+def _run_all(run: Run, console: Console, predictor: Path | None, *, with_device: bool) -> None:
     # Each step loads its libraries when it begins: a wrong path or budget is told before torch is imported.
     from search.steps.fit import adopt_predictor, fit  # noqa: PLC0415
     from search.steps.profile import profile  # noqa: PLC0415

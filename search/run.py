@@ -15,6 +15,7 @@ from search.errors import RunFolderError, TargetError
 from search.files import NUMBER, read_record, write_json
 from search.network_file import read_network_file
 from search.presets import Preset, find_preset
+from search.run_lock import alone_in
 from search.run_settings import RunSettings, Target, keep_settings, read_settings, require_same
 from search.started_elsewhere import require_in_reach
 
@@ -236,12 +237,17 @@ class Run:
 
     @contextmanager
     def timed(self, step: str) -> Iterator[None]:
-        """Adds the time spent inside to the step's seconds, also when it is interrupted."""
-        started = time.monotonic()
-        try:
-            yield
-        finally:
-            _add_seconds(self.folder.seconds, step, time.monotonic() - started)
+        """Adds the time spent inside to the step's seconds, also when it is interrupted.
+
+        Raises:
+            RunFolderError: another process is at work in the folder.
+        """
+        with alone_in(self.folder.path):
+            started = time.monotonic()
+            try:
+                yield
+            finally:
+                _add_seconds(self.folder.seconds, step, time.monotonic() - started)
 
     @contextmanager
     def open_device(self, step: str) -> Iterator[Session]:
