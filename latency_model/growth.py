@@ -19,7 +19,8 @@ import numpy.typing as npt
 from latency_model.features import FloatArray
 
 SHARES = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.6, 0.9)
-"""How much longer than its sum a typical network may take by growth; none is as likely as any, before all evidence."""
+"""By how much a typical network may take longer than its sum. Before all evidence none is as likely as all others
+together."""
 Milliseconds: TypeAlias = float | FloatArray
 
 
