@@ -48,7 +48,8 @@ def path_latencies(
     fastest_ops_ms = fixed_ops_ms + sum(float(latency_ms.min()) for latency_ms in paths)
     target_sum_ms = float(predictor.growth.sum_ms(target_ms))
     of_ops_ms = target_sum_ms - max(predictor.sum_constant_ms, -target_sum_ms * MOST_RELIEF / (1 - MOST_RELIEF))
-    touching_ms = target_ms - float(predictor.growth.slope(target_sum_ms)) * of_ops_ms
+    touching_slope = float(predictor.growth.slope(target_sum_ms))
+    touching_ms = target_ms - touching_slope * of_ops_ms
     constant_ms = max(touching_ms, -MOST_SHARE * fastest_ops_ms)
-    slope = (target_ms - constant_ms) / of_ops_ms
+    slope = touching_slope if constant_ms == touching_ms else (target_ms - constant_ms) / of_ops_ms
     return PathLatencies(tuple(slope * latency_ms for latency_ms in paths), slope * fixed_ops_ms + constant_ms)

@@ -141,6 +141,15 @@ def test_a_search_keeps_to_the_same_networks_as_the_predictor(growing, networks,
     assert lines[nearest] == pytest.approx(predicted[nearest], rel=0.01)
 
 
+def test_a_budget_below_what_every_network_pays_still_prices_every_path(growing, networks, make_space_ops):
+    predictor = fit_predictor(measured_by(growing, networks, make_space_ops))
+    space_ops = [network.ops[0] for network in make_space_ops(networks)]
+    target_ms = float(predictor.growth.latency_ms(max(predictor.sum_constant_ms, 1e-6)))
+    latencies = path_latencies(predictor, [space_ops], networks[0].ops[:1], target_ms)
+    assert (latencies.path_latency_ms[0] >= 0).all()
+    assert latencies.fixed_ms + latencies.path_latency_ms[0].min() > target_ms
+
+
 def test_growth_is_saved_carried_to_another_unit_and_missing_in_older_folders(
     growing, networks, make_space_ops, tmp_path
 ):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from latency_model.growth import NO_GROWTH
 from search import trainer as trainer_module
 from search.run import Run
 from search.run_settings import RunSettings, Target, keep_settings
@@ -23,12 +24,12 @@ SETTINGS = RunSettings(device="here.yaml", data="rows", target=Target(millisecon
 class FlatPredictor:
     """Every op costs the same, every network 0.005 ms on top."""
 
-    constant_ms = 0.005
+    sum_constant_ms, growth = 0.005, NO_GROWTH
 
     def __init__(self, op_ms: float = 0.01) -> None:
         self.op_ms = op_ms
 
-    def op_contribution_ms(self, ops):
+    def sum_contribution_ms(self, ops):
         return np.array([0.0 if op.kind in ("zero", "identity") else self.op_ms for op in ops])
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from latency_model.growth import NO_GROWTH
 from latency_model.network import NetworkSpec
 from search.budget import latency_range_ms
 from search.derive import Derivation, Judged
@@ -28,9 +29,9 @@ from tests.search.conftest import target_from_macs
 class FlatPredictor:
     """Every op costs 0.01 ms, every network 0.005 ms on top."""
 
-    constant_ms = 0.005
+    sum_constant_ms, growth = 0.005, NO_GROWTH
 
-    def op_contribution_ms(self, ops):
+    def sum_contribution_ms(self, ops):
         return np.array([0.0 if op.kind in ("zero", "identity") else 0.01 for op in ops])
 
 
@@ -116,11 +117,11 @@ def test_a_profile_plan_depends_on_space_and_seed_alone(space):
 def test_a_negative_constant_takes_off_what_it_takes_off_a_network_of_the_target(space, constant_ms, fastest_ms):
     fixed_ms = 3.0 / len(space.fixed_layers)  # every candidate but the fixed layers is free
 
-    def op_contribution_ms(ops):
+    def sum_contribution_ms(ops):
         fixed = [op for _, op in space.fixed_layers]
         return np.array([fixed_ms if op in fixed else 0.0 for op in ops])
 
-    predictor = SimpleNamespace(constant_ms=constant_ms, op_contribution_ms=op_contribution_ms)
+    predictor = SimpleNamespace(sum_constant_ms=constant_ms, sum_contribution_ms=sum_contribution_ms, growth=NO_GROWTH)
     target = latency_target(space, predictor, 3.0, "device")
     assert target.network_ms((0,) * len(space.positions)) == pytest.approx(fastest_ms)
     assert target.latency_loss().fixed_ms > 0
