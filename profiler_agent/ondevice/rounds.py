@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 _WHO = getattr(resource, "RUSAGE_THREAD", None)  # absent outside Linux
 WARM_RUNS = 3
 """Before each burst, or as many as are in it when those are fewer: the models between two bursts emptied the caches.
-Of networks of 0.1 to 0.8 ms a second run took 4 to 12 % longer than later ones, a third up to 4, a fourth up to 1."""
+Of networks of 0.1 to 0.8 ms a second run took 3 to 12 % longer than later ones, a third up to 4, a fourth up to 1."""
 
 
 class Plan(NamedTuple):

@@ -139,6 +139,16 @@ def test_a_later_batch_at_another_pace_is_corrected_by_that_of_its_own(device, m
     assert np.ptp(ratio) < 0.02
 
 
+def test_a_course_within_batches_that_are_apart_is_corrected_with_them(device, make_networks):
+    steady = device.measure(make_networks(200))
+    apart = np.repeat([0.0, np.log(0.84)], 100)
+    slowed = with_canaries(steady, np.exp(apart + slow_wave(200, 0.1)))
+    corrected, report = correct_drift(in_batches(slowed, apart, 0.002))
+    assert report.is_drifting
+    ratio = np.log([c.latency_ms / s.latency_ms for c, s in zip(corrected.measurements, steady.measurements)])
+    assert np.std(ratio) < 0.02  # the batches are 0.17 apart, the wave's deviation is 0.07
+
+
 def test_batches_at_one_pace_are_left_alone(device, make_networks):
     steady = device.measure(make_networks(60))
     measured = in_batches(steady, np.repeat([0.0, 1.0], 30), 0.01)
