@@ -47,10 +47,11 @@ def process_count(model_count: int) -> int:
 
 def run_ms(latency_ms: float, plan: TimingPlan) -> float:
     """All runs of one model in one session of our own runners: the first, the warm-ups and one that fits the burst,
-    then in each round one that fills the caches and the burst. Bursts that are preempted and tried again are not
+    then in each round those that warm the burst up and the burst. Bursts that are preempted and tried again are not
     foreseen."""
     burst_runs = max(1, round(plan.burst_ms / latency_ms))
-    return (2 + plan.warmup_runs + plan.round_count * (1 + burst_runs)) * latency_ms
+    round_runs = min(burst_runs, plan.burst_warmup_runs) + burst_runs
+    return (2 + plan.warmup_runs + plan.round_count * round_runs) * latency_ms
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -253,6 +253,7 @@ def identity_of(session: TimingSession) -> DeviceIdentity:
         thread_count=session.device.runtime.thread_count,
         accelerator=session.device.runtime.accelerator,
         core_mask=session.device.runtime.core_mask,
+        burst_warmup_runs=session.device.plan.burst_warmup_runs,
     )
 
 

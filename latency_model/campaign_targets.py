@@ -154,6 +154,7 @@ def _check_settings(measured: DeviceIdentity, device: Device, path: Path) -> Non
         "device_name": device.name,
         "thread_count": device.runtime.thread_count,
         "accelerator": device.runtime.accelerator,
+        "burst_warmup_runs": device.plan.burst_warmup_runs,
     }
     if differing := [f"{name} {value}" for name, value in asked.items() if getattr(measured, name) != value]:
         raise MixedMeasurementsError(

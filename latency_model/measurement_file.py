@@ -18,8 +18,9 @@ from profiler_agent.errors import AgentOutputError
 from profiler_agent.stability import StabilityReport, Verdict
 from profiler_agent.timing import timing_from_json, timing_to_json
 
-SCHEMA = 2
-_READS = (1, 2)  # schema 1 named neither accelerator nor cores
+SCHEMA = 3
+_READS = (1, 2, 3)  # schema 1 named neither accelerator nor cores, 2 not the untimed runs before each burst
+_BEFORE_WARM_BURSTS, _RUNS_THEN = 2, 1
 _FIELDS = ("network", "identity", "plan", "timing", "report")
 _LINE_START = b'{"schema": '
 _WHICH_FILE = "Give the .jsonl file that `proxyless profile` or `proxyless campaign` wrote."
@@ -47,8 +48,8 @@ def measurement_from_json(data: object) -> Measurement:
         raise MeasurementError(f"This is no measurement. {_WHICH_FILE}")
     if data["schema"] not in _READS:
         raise SchemaError(
-            f"Measurement has schema {data['schema']!r}; this version reads schema "
-            f"{' and '.join(map(str, _READS))}. Update proxyless if the file is newer."
+            f"Measurement has schema {data['schema']!r}; this version reads schemas up to {SCHEMA}. Update proxyless "
+            "if the file is newer."
         )
     if missing := [name for name in _FIELDS if name not in data]:
         raise MeasurementError(f"This is no measurement: it has no {', '.join(missing)}. {_WHICH_FILE}")
@@ -56,12 +57,16 @@ def measurement_from_json(data: object) -> Measurement:
         report = StabilityReport(**data["report"])
         timing = timing_from_json(data["timing"])
         identity = DeviceIdentity(**data["identity"])
+        plan = dict(data["plan"])
         if data["schema"] == 1:
             identity = dataclasses.replace(identity, core_mask=timing.core_mask)
+        if data["schema"] <= _BEFORE_WARM_BURSTS:
+            identity = dataclasses.replace(identity, burst_warmup_runs=_RUNS_THEN)
+            plan["burst_warmup_runs"] = _RUNS_THEN
         measurement = Measurement(
             network=network_from_json(data["network"]),
             identity=identity,
-            plan=TimingPlan(**data["plan"]),
+            plan=TimingPlan(**plan),
             timing=timing,
             report=report,
         )

@@ -31,9 +31,11 @@ from latency_model.predictors.measured_first import MeasuredFirstPredictor
 from latency_model.predictors.protocol import LatencyPredictor
 from latency_model.predictors.store import load_predictor, read_json, save_predictor, whole_folder, write_json
 
-SCHEMA = 4
-_READS = (1, 2, 3, 4)  # schema 1 named neither accelerator nor cores, 2 knew no cost of weights, 3 no growth
+SCHEMA = 5
+# Schema 1 named neither accelerator nor cores, 2 knew no cost of weights, 3 no growth, 4 no untimed runs before bursts.
+_READS = (1, 2, 3, 4, 5)
 _BEFORE_WEIGHTS = 2
+_BEFORE_WARM_BURSTS, _RUNS_THEN = 4, 1
 _CARD_SCHEMA = 1
 _FILE = "network_latency.json"
 _ARRAYS = "network_latency.npz"
@@ -242,6 +244,8 @@ def _restored(data: dict[str, Any], op_predictor: LatencyPredictor, folder: Path
         kept = KeptScores(networks=arrays["kept_networks"], hidden=arrays["kept_hidden"])
     provenance = dict(data["provenance"])
     identity = DeviceIdentity(**provenance.pop("identity"))
+    if data["schema"] <= _BEFORE_WARM_BURSTS and identity.thread_count is not None:  # it was measured, not published
+        identity = dataclasses.replace(identity, burst_warmup_runs=_RUNS_THEN)
     source = provenance.pop("source", None)
     return NetworkLatency(
         op_predictor=op_predictor,
@@ -302,6 +306,7 @@ def check_predictor_matches(predictor: NetworkLatency, identity: DeviceIdentity,
         ("thread_count", "thread count"),
         ("accelerator", "accelerator"),
         ("core_mask", "set of cores"),
+        ("burst_warmup_runs", "number of untimed runs before each burst"),
     ):
         if getattr(own, name) != getattr(identity, name):
             raise PredictorMismatchError(

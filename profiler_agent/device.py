@@ -60,13 +60,15 @@ class TimingPlan:
     """How a model is timed; stored with every result.
 
     A session is one fresh runner process. In it each model gets ``warmup_runs``, then one burst of about
-    ``burst_ms`` in each of ``round_count`` rounds over shuffled models. Sessions are added from
-    ``session_count`` up to ``max_sessions`` until the ``session_count`` fastest agree within ``spread_limit``.
+    ``burst_ms`` in each of ``round_count`` rounds over shuffled models; ``burst_warmup_runs`` untimed runs go before
+    each burst, or as many as are in it. Sessions are added from ``session_count`` up to ``max_sessions`` until the
+    ``session_count`` fastest agree within ``spread_limit``.
     ``low_quantile``: which of the rounds' paces stands for the device, and which of a session's samples where no pace
     is known.
     """
 
     warmup_runs: int = 5
+    burst_warmup_runs: int = 3  # the models between two bursts emptied the caches (README, Warm bursts)
     burst_ms: float = 2.5  # below a scheduler slice (3-4 ms): longer ones are nearly always preempted under load
     burst_retries: int = 4
     round_count: int = 16
@@ -80,7 +82,7 @@ class TimingPlan:
     def __post_init__(self) -> None:
         for name in ("warmup_runs", "round_count", "session_count"):
             _require(getattr(self, name) >= 1, f"{name} is {getattr(self, name)}; it must be 1 or more.")
-        for name in ("burst_retries", "rest_ms"):
+        for name in ("burst_warmup_runs", "burst_retries", "rest_ms"):
             _require(getattr(self, name) >= 0, f"{name} is {getattr(self, name)}; it must be 0 or more.")
         for name in ("burst_ms", "spread_limit", "canary_limit"):
             value = getattr(self, name)

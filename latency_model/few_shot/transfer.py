@@ -20,7 +20,7 @@ from latency_model.ops import OpSpec
 from latency_model.report_card import network_card
 
 POOL_SIZE = 2000
-_SETTINGS = ("runtime", "runtime_version", "thread_count", "accelerator", "core_mask")
+_SETTINGS = ("runtime", "runtime_version", "thread_count", "accelerator", "core_mask", "burst_warmup_runs")
 
 
 @dataclasses.dataclass(frozen=True)

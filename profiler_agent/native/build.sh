@@ -55,5 +55,7 @@ for library in "$loader" libc.so.6 libm.so.6 libdl.so.2 libpthread.so.0 librt.so
     path=$("$compiler" -print-file-name="$library")
     [ -e "$path" ] && cp -L "$path" "$out/$library"
 done
-printf '{"schema": 1, "machine": "%s", "loader": "%s", "litert": "%s"}\n' "$machine" "$loader" "$version" >"$out/runner.json"
+source=$(sha256sum "$here/runner.c" | cut -d ' ' -f 1)
+printf '{"schema": 1, "machine": "%s", "loader": "%s", "litert": "%s", "source_sha256": "%s"}\n' \
+    "$machine" "$loader" "$version" "$source" >"$out/runner.json"
 echo "build.sh: $out holds the $machine runner (LiteRT $version), $(du -sh "$out" | cut -f 1)"

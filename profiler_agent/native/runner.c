@@ -51,7 +51,7 @@ typedef struct {
 } Model;
 
 typedef struct {
-    long warmup_runs, burst_ns, burst_retries, round_count, rest_us, seed, limit_s;
+    long warmup_runs, burst_warmup_runs, burst_ns, burst_retries, round_count, rest_us, seed, limit_s;
 } Plan;
 
 static uint64_t random_state;
@@ -80,7 +80,6 @@ static long involuntary_switches(void) {
     return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : -1;
 }
 
-#define WARM_RUNS 3 /* before each burst; why, stands in ondevice/rounds.py */
 
 static void run_many(Model* model, long count) {
     for (long i = 0; i < count; i++)
@@ -156,7 +155,7 @@ static void prepare(Model* model, const Plan* plan) {
 /* One burst; one that was preempted is tried again, the best is kept: fewest switches, then the shortest. */
 static void sample(Model* model, const Plan* plan, long round) {
     for (long attempt = 0; attempt <= plan->burst_retries; attempt++) {
-        run_many(model, model->runs < WARM_RUNS ? model->runs : WARM_RUNS);
+        run_many(model, model->runs < plan->burst_warmup_runs ? model->runs : plan->burst_warmup_runs);
         long before = involuntary_switches();
         int64_t start = now_ns();
         run_many(model, model->runs);
@@ -200,8 +199,9 @@ static int run(const char* job_path) {
     int64_t started_ns = now_ns();
     int threads_before = thread_count();
     FILE* job = fopen(job_path, "r");
-    if (!job || fscanf(job, "%ld %ld %ld %ld %ld %ld %ld\n", &plan.warmup_runs, &plan.burst_ns, &plan.burst_retries,
-                       &plan.round_count, &plan.rest_us, &plan.seed, &plan.limit_s) != 7) {
+    if (!job || fscanf(job, "%ld %ld %ld %ld %ld %ld %ld %ld\n", &plan.warmup_runs, &plan.burst_warmup_runs,
+                       &plan.burst_ns, &plan.burst_retries,
+                       &plan.round_count, &plan.rest_us, &plan.seed, &plan.limit_s) != 8) {
         fprintf(stderr, "%s is no job\n", job_path);
         return 64;
     }

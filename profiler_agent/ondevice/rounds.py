@@ -11,13 +11,11 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 _WHO = getattr(resource, "RUSAGE_THREAD", None)  # absent outside Linux
-WARM_RUNS = 3
-"""Before each burst, or as many as are in it when those are fewer: the models between two bursts emptied the caches.
-Of networks of 0.1 to 0.8 ms a second run took 3 to 12 % longer than later ones, a third up to 4, a fourth up to 1."""
 
 
 class Plan(NamedTuple):
     warmup_runs: int
+    burst_warmup_runs: int
     burst_ns: int
     burst_retries: int
     round_count: int
@@ -64,7 +62,7 @@ def take_rounds(
         shuffle(order)
         for index in order:
             with limit():
-                samples[index].append(sample_burst(subjects[index], plan.burst_retries))
+                samples[index].append(sample_burst(subjects[index], plan))
             if plan.rest_s:
                 time.sleep(plan.rest_s)  # back-to-back runs heat the SoC and drift upwards
     return samples
@@ -72,7 +70,7 @@ def take_rounds(
 
 def sample_burst(
     subject: Subject,
-    retries: int,
+    plan: Plan,
     clock_ns: Callable[[], int] = time.perf_counter_ns,
     switches: Callable[[], int | None] | None = None,
 ) -> Sample:
@@ -80,10 +78,11 @@ def sample_burst(
     kept: fewest switches first, then the shortest."""
     count_switches = switches or involuntary_switches
     best: Sample | None = None
-    for attempt in range(retries + 1):
+    for attempt in range(plan.burst_retries + 1):
         if attempt:
             os.sched_yield()  # the retry begins with a time slice of its own
-        subject.run_many(min(subject.runs_per_burst, WARM_RUNS))
+        if warm := min(subject.runs_per_burst, plan.burst_warmup_runs):
+            subject.run_many(warm)
         before = count_switches()
         burst_ns = _timed(subject.run_many, subject.runs_per_burst, clock_ns)
         after = count_switches()

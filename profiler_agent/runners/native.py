@@ -6,8 +6,9 @@ import secrets
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from profiler_agent.bundle import DeviceFile, device_file
+from profiler_agent.bundle import DeviceFile, device_file, file_sha256
 from profiler_agent.deploy import DeviceFolder
 from profiler_agent.device import Device, NativeRunner, RuntimeOptions, TimingPlan
 from profiler_agent.errors import AgentFailed, ConfigError, RuntimeMissing
@@ -18,6 +19,7 @@ from profiler_agent.runners.output_lines import culprit_of, read_output
 from profiler_agent.runners.pinning import pin_words, require_cores
 
 _DESCRIPTION = "runner.json"
+_SOURCE = Path(__file__).parents[1] / "native" / "runner.c"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,8 @@ class NativeHostRunner:
         """Read the folder that ``make native-runner`` filled.
 
         Raises:
-            ConfigError: it is not there or not whole, or the device file asks for what this runner cannot do.
+            ConfigError: it is not there, not whole or of another version, or the device file asks for what this runner
+                cannot do.
         """
         assert isinstance(device.runner, NativeRunner)
         if device.runtime.thread_count != 1 or device.runtime.accelerator != "cpu":
@@ -50,6 +53,11 @@ class NativeHostRunner:
         ):
             raise ConfigError(
                 f"{folder.absolute()} holds no native runner. Run `make native-runner`, then name its folder."
+            )
+        if fields.get("source_sha256") != file_sha256(_SOURCE):
+            raise ConfigError(
+                f"{folder.absolute()} holds a native runner of another version of proxyless, which would misread its "
+                "jobs. Run `make native-runner` again."
             )
         parts = {
             path.name: device_file(path, is_executable=path.name in ("runner", fields["loader"]))
@@ -88,6 +96,7 @@ class NativeHostRunner:
         plan = batch.plan
         numbers = (
             plan.warmup_runs,
+            plan.burst_warmup_runs,
             round(plan.burst_ms * 1e6),
             plan.burst_retries,
             plan.round_count,

@@ -90,6 +90,7 @@ class PythonHostRunner:
             },
             "plan": {
                 "warmup_runs": plan.warmup_runs,
+                "burst_warmup_runs": plan.burst_warmup_runs,
                 "burst_ns": round(plan.burst_ms * 1e6),
                 "burst_retries": plan.burst_retries,
                 "round_count": plan.round_count,

@@ -26,6 +26,7 @@ IDENTITY = DeviceIdentity(
     runtime="onnxruntime",
     runtime_version="1.0",
     thread_count=1,
+    burst_warmup_runs=3,
 )
 
 

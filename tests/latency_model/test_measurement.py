@@ -89,7 +89,7 @@ def test_a_schema_from_the_future_is_refused(device, tmp_path):
     path = tmp_path / "measurements.jsonl"
     data = measurement_to_json(device.measurement(single_op_network(CONV)))
     path.write_text(json.dumps(data | {"schema": 99}))
-    with pytest.raises(SchemaError, match=r"99.*reads schema 1 and 2"):
+    with pytest.raises(SchemaError, match=r"99.*reads schemas up to 3"):
         read_measurements(path)
 
 
@@ -139,13 +139,28 @@ def test_a_measurement_of_schema_1_is_read_with_the_cores_that_its_timing_names(
     measurement = device.measurement(single_op_network(CONV))
     data = measurement_to_json(measurement) | {"schema": 1}
     del data["identity"]["accelerator"], data["identity"]["core_mask"]
-    assert measurement_from_json(data) == measurement
+    one_run_before_each = dataclasses.replace(measurement.identity, burst_warmup_runs=1)
+    assert measurement_from_json(data).identity == one_run_before_each
     data["timing"]["core_mask"] = "0F0"
     assert measurement_from_json(data).identity.core_mask == "f0"
 
 
-@pytest.mark.parametrize("other", [{"accelerator": "gpu"}, {"core_mask": "f"}, {"core_mask": "f0"}])
-def test_another_accelerator_or_other_cores_are_another_device_to_a_set_and_to_a_predictor(
+def test_a_measurement_of_before_the_untimed_runs_were_told_had_one_before_each_burst_and_does_not_mix(device):
+    measurement = device.measurement(single_op_network(CONV))
+    data = measurement_to_json(measurement) | {"schema": 2}
+    del data["identity"]["burst_warmup_runs"], data["plan"]["burst_warmup_runs"]
+    earlier = measurement_from_json(data)
+    assert (earlier.identity.burst_warmup_runs, earlier.plan.burst_warmup_runs) == (1, 1)
+    with pytest.raises(
+        MixedMeasurementsError, match=r"1 untimed run before each burst and .* differ in burst_warmup_runs"
+    ):
+        MeasurementSet((earlier, measurement))
+
+
+@pytest.mark.parametrize(
+    "other", [{"accelerator": "gpu"}, {"core_mask": "f"}, {"core_mask": "f0"}, {"burst_warmup_runs": 1}]
+)
+def test_another_accelerator_other_cores_or_other_warm_ups_are_another_device_to_a_set_and_to_a_predictor(
     make_device, make_networks, make_space_ops, other
 ):
     device = make_device()
@@ -156,7 +171,7 @@ def test_another_accelerator_or_other_cores_are_another_device_to_a_set_and_to_a
     with pytest.raises(MixedMeasurementsError, match=next(iter(other))):
         MeasurementSet((first, dataclasses.replace(first, identity=foreign)))
     predictor = fit_predictor(measured, "table")
-    with pytest.raises(PredictorMismatchError, match=r"on gpu|cores f"):
+    with pytest.raises(PredictorMismatchError, match=r"on gpu|cores f|1 untimed run before"):
         check_predictor_matches(predictor, foreign)
 
 

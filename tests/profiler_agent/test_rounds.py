@@ -4,7 +4,7 @@ from contextlib import nullcontext
 
 from profiler_agent.ondevice.rounds import Plan, Sample, Subject, prepare, sample_burst, take_rounds
 
-PLAN = Plan(warmup_runs=3, burst_ns=1000, burst_retries=2, round_count=5, rest_s=0.0)
+PLAN = Plan(warmup_runs=3, burst_warmup_runs=3, burst_ns=1000, burst_retries=2, round_count=5, rest_s=0.0)
 NEVER_AGAIN = PLAN._replace(burst_retries=0)  # or a busy machine's own preemptions add bursts
 
 
@@ -63,20 +63,22 @@ def test_the_same_seed_gives_the_same_order():
 def test_a_preempted_burst_is_tried_again_and_the_undisturbed_one_kept():
     model = FakeModel(run_ns=10)
     counts = iter([0, 2, 2, 2])
-    sample = sample_burst(Subject(model.run_many, 5), 3, model.clock_ns, lambda: next(counts))
+    sample = sample_burst(
+        Subject(model.run_many, 5), PLAN._replace(burst_retries=3), model.clock_ns, lambda: next(counts)
+    )
     assert sample == Sample(burst_ns=50, involuntary_switches=0)
 
 
 def test_a_burst_that_is_always_preempted_keeps_its_count():
     model = FakeModel(run_ns=10)
     counts = iter([0, 3, 3, 4, 4, 6])
-    sample = sample_burst(Subject(model.run_many, 5), 2, model.clock_ns, lambda: next(counts))
+    sample = sample_burst(Subject(model.run_many, 5), PLAN, model.clock_ns, lambda: next(counts))
     assert sample.involuntary_switches == 1
 
 
 def test_an_unreadable_count_stays_unknown():
     model = FakeModel(run_ns=10)
-    sample = sample_burst(Subject(model.run_many, 5), 2, model.clock_ns, lambda: None)
+    sample = sample_burst(Subject(model.run_many, 5), PLAN, model.clock_ns, lambda: None)
     assert sample == Sample(burst_ns=50, involuntary_switches=None)
     assert model.calls == [3, 5]
 
@@ -84,5 +86,12 @@ def test_an_unreadable_count_stays_unknown():
 def test_a_model_is_run_before_its_burst_until_it_has_found_its_caches_again_but_no_more_often_than_in_it():
     for runs, before in [(1, 1), (2, 2), (3, 3), (40, 3)]:
         model = FakeModel(run_ns=10)
-        sample_burst(Subject(model.run_many, runs), 0, model.clock_ns, lambda: 0)
+        sample_burst(Subject(model.run_many, runs), NEVER_AGAIN, model.clock_ns, lambda: 0)
         assert model.calls == [before, runs]
+
+
+def test_a_plan_without_untimed_runs_times_the_first_of_a_burst():
+    model = FakeModel(run_ns=10)
+    plan = NEVER_AGAIN._replace(burst_warmup_runs=0)
+    sample_burst(Subject(model.run_many, 4), plan, model.clock_ns, lambda: 0)
+    assert model.calls == [4]

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
-from profiler_agent.bundle import ONDEVICE, runner_bytes, write_runner
+from profiler_agent.bundle import ONDEVICE, file_sha256, runner_bytes, write_runner
 from profiler_agent.check_models import check_model
 from profiler_agent.device import NativeRunner, PythonRunner, RuntimeOptions, TimingPlan
 from profiler_agent.errors import AgentFailed, ConfigError, ModelsFailed, RuntimeMissing
@@ -28,6 +28,14 @@ from profiler_agent.runners.native import NativeHostRunner
 from profiler_agent.session import ModelFile, open_session
 
 BUILT = Path(__file__).parents[2] / "build" / "profiler_tests"
+NATIVE_RUNNER = {
+    "schema": 1,
+    "machine": "any",
+    "loader": "ld.so",
+    "litert": "1.0",
+    "source_sha256": file_sha256(Path(__file__).parents[2] / "profiler_agent" / "native" / "runner.c"),
+}
+"""A description as ``native/build.sh`` writes it."""
 
 
 def time_check_model(device):
@@ -194,6 +202,15 @@ def test_a_native_runner_that_was_not_built_is_named_with_the_mend(local_device,
         pass
 
 
+def test_a_native_runner_of_another_version_is_named_with_the_mend(local_device, tmp_path):
+    (tmp_path / "runner.json").write_text(json.dumps(NATIVE_RUNNER | {"source_sha256": "0" * 64}))
+    device = replace(
+        local_device, runner=NativeRunner(kind="native", folder=tmp_path), runtime=RuntimeOptions(name="litert")
+    )
+    with pytest.raises(ConfigError, match=r"another version .*make native-runner"), open_session(device):
+        pass
+
+
 def test_a_native_runner_of_another_machine_is_refused(real_runner, tmp_path):
     folder = BUILT / "native-aarch64"
     if not (folder / "runner.json").exists():
@@ -205,8 +222,7 @@ def test_a_native_runner_of_another_machine_is_refused(real_runner, tmp_path):
 
 
 def test_two_hosts_that_look_for_the_native_runner_do_not_step_on_each_other(local_device, tmp_path):
-    description = {"schema": 1, "machine": "any", "loader": "ld.so", "litert": "1.0"}
-    (tmp_path / "runner.json").write_text(json.dumps(description))
+    (tmp_path / "runner.json").write_text(json.dumps(NATIVE_RUNNER))
     runtime = RuntimeOptions(name="litert")
     device = replace(local_device, runner=NativeRunner(kind="native", folder=tmp_path), runtime=runtime)
     stages = []
