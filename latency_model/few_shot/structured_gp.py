@@ -1,7 +1,8 @@
 """A Gaussian process with a linear kernel over groups of features, robust to outliers, for a few samples.
 
 Each group has one scale; the scales and the noise maximise the evidence under a weak prior, as twenty samples
-alone cannot tell them. Samples that a leave-one-out look shows to be far off are weighed down (Student noise).
+alone cannot tell them. Samples that a leave-one-out look shows to be far off are weighed down (Student noise); those
+far from what the nearest source says have no say at all.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from latency_model.errors import TooFewSamplesError
 from latency_model.features import FloatArray
 from latency_model.few_shot.items import FeatureGroup
-from latency_model.few_shot.near_sources import with_near_sources
+from latency_model.few_shot.near_sources import is_far_off, with_near_sources
 
 LEAST_SAMPLES = 3
 _PRIOR_STD = 1.0
@@ -24,6 +25,7 @@ _NOISE_STD = 0.8
 _STUDENT_DEGREES = 4.0
 _REWEIGHTINGS = 3
 _WEIGHT_RANGE = (0.05, 1.2)
+_NO_SAY = 1e-4
 _BOUND = 5.0  # log scales further from their prior than this are never reasonable
 
 
@@ -106,15 +108,16 @@ def fit_structured_gp(
     """
     if len(rows) < LEAST_SAMPLES:
         raise TooFewSamplesError(f"{len(rows)} measured networks; a new device needs {LEAST_SAMPLES}, better 10 to 20.")
-    groups = with_near_sources(groups, rows, latency_ms)
+    far_off = is_far_off(groups, rows, latency_ms)
+    groups = with_near_sources(groups, rows[~far_off], latency_ms[~far_off])
     level = float(np.median(latency_ms))
     targets = latency_ms / level
     grams = np.stack([group.columns[rows] @ group.columns[rows].T for group in groups])
     prior = np.array([*(group.prior_log_scale for group in groups), _NOISE_LOG])
-    log_scales, weights = prior.copy(), np.ones(len(rows))
+    log_scales, weights = prior.copy(), np.where(far_off, _NO_SAY, 1.0)
     for _ in range(_REWEIGHTINGS):
         log_scales = _most_evident(grams, targets, weights, prior, log_scales)
-        weights = _student_weights(grams, targets, weights, log_scales)
+        weights = np.where(far_off, _NO_SAY, _student_weights(grams, targets, weights, log_scales))
     inverse = np.linalg.inv(_covariance(grams, weights, log_scales))
     return StructuredFit(
         groups=groups,

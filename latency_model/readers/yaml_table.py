@@ -95,7 +95,23 @@ def op_of_key(key: str, is_once_for_all: bool) -> OpSpec:
     make = _MAKERS.get(kind)
     if make is None or "input" not in fields:
         raise OpSpecError(f"unknown block {key!r}")
-    return make(fields, is_once_for_all)
+    op = make(fields, is_once_for_all)
+    _check_all_is_read(kind, fields, op)
+    return op
+
+
+def _check_all_is_read(kind: str, fields: dict[str, str], op: OpSpec) -> None:
+    """Refuse what these tables do not have, or what would make it another block: an op is never half read."""
+    known = _BLOCK_FIELDS if kind == "expanded_conv" else _OUTER_FIELDS
+    if unknown := sorted(fields.keys() - known):
+        raise OpSpecError(f"unknown field {', '.join(unknown)}")
+    for name in _FLAGS & fields.keys():
+        if fields[name] not in ("0", "1"):
+            raise OpSpecError(f"{name} is {fields[name]!r}; it is 0 or 1")
+    _, channels, *sides = op.output_shape
+    expected, flat = "x".join(map(str, (*sides, channels))), "1x1x"  # after a pool tables write either
+    if fields["output"].removeprefix(flat) != expected.removeprefix(flat):
+        raise OpSpecError(f"its output is {fields['output']}; by its input and stride it is {expected}")
 
 
 def _shape(text: str) -> tuple[int, int, int]:
@@ -170,6 +186,9 @@ def _outer_activation(is_once_for_all: bool) -> Activation:
     return "hswish" if is_once_for_all else "relu6"
 
 
+_OUTER_FIELDS = frozenset({"input", "output"})
+_FLAGS = frozenset({"idskip", "se", "hs"})
+_BLOCK_FIELDS = _OUTER_FIELDS | _FLAGS | {"expand", "kernel", "stride"}
 _MAKERS: dict[str, Callable[[dict[str, str], bool], OpSpec]] = {
     "Conv": _first_conv,
     "Conv_1": _pointwise,

@@ -70,6 +70,18 @@ def test_one_wild_sample_does_little_harm(world):
     assert spearman(fit.predict_ms(), latency) > 0.85
 
 
+@pytest.mark.parametrize("factor", [0.2, 2.0, 5.0])
+@pytest.mark.parametrize("sample", [0, 3, 11])
+def test_a_sample_that_no_source_explains_has_no_say(world, sample, factor):
+    counts, items, source_ms, latency = world
+    groups = feature_groups(counts, items, tables_of(counts, source_ms))
+    rows = choose_samples(groups, 20, pool_size=500, rng=np.random.default_rng(0))
+    wild = latency[rows].copy()
+    wild[sample] *= factor
+    clean, disturbed = (fit_structured_gp(groups, rows, one).predict_ms() for one in (latency[rows], wild))
+    assert spearman(disturbed, latency) > spearman(clean, latency) - 0.03
+
+
 def test_predictions_are_a_sum_over_items(world):
     counts, items, source_ms, latency = world
     groups = feature_groups(counts, items, tables_of(counts, source_ms))

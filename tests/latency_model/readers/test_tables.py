@@ -200,6 +200,23 @@ def test_a_yaml_row_that_is_no_latency_is_refused_by_its_block(tmp_path: Path, t
         read_yaml_table(path)
 
 
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        (_YAML_KEY.replace("output:14x14x96", "output:7x7x96"), "its output is 7x7x96; by .* it is 14x14x96"),
+        ("Conv_1-input:14x14x320-output:7x7x1280", "its output is 7x7x1280"),
+        ("AvgPool2D-input:14x14x320-output:7x7x320", "its output is 7x7x320"),
+        (_YAML_KEY.replace("idskip:0", "idskip:True"), "idskip is 'True'; it is 0 or 1"),
+        (f"{_YAML_KEY}-act:hswish-dtype:int8", "unknown field act, dtype"),
+    ],
+)
+def test_a_block_is_never_half_read(tmp_path: Path, key: str, told: str) -> None:
+    path = tmp_path / "table.yaml"
+    path.write_text(f"{key}: {{mean: 3.0, var: 0.1, count: 5}}\n")
+    with pytest.raises(MeasurementError, match=told):
+        read_yaml_table(path)
+
+
 def test_what_spreadsheets_make_of_a_csv_is_read(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     text = "op;latency_ms;in_features;out_features\r\nlinear;0,5;1280,0;1000\r\n;;;\r\nlinear;0,75;640;10\r\n"
