@@ -20,8 +20,9 @@ from PIL import Image
 
 from benchmarks.search_setting import analytic_target
 from latency_model.campaign import run_campaign
+from latency_model.drift import pace_since
 from latency_model.fit import fit_predictor
-from latency_model.measurement import paid_ops
+from latency_model.measurement import Measurement, MeasurementSet, paid_ops
 from latency_model.network import NetworkSpec, single_op_network, with_dtype
 from latency_model.network_latency import NetworkLatency, load_network_latency
 from latency_model.ops import Dtype, OpSpec
@@ -40,6 +41,7 @@ DEVICE_FILE = Path(__file__).resolve().parents[1] / "device_configs" / "local_cp
 CALIBRATION_NETWORKS = 30
 HELD_OUT_FRACTION = 0.1
 NEAR = 0.05
+_CALIBRATION = "calibration"
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def _predictor(space: SearchSpace, measured: MeasuredDevice) -> NetworkLatency:
     rng = random.Random(0)
     networks = [single_op_network(op) for op in _in_dtype(space, measured.dtype).unique_ops()]
     networks += [
-        replace(measured.network(spread_choices(space, rng)), name=f"calibration{i}")
+        replace(measured.network(spread_choices(space, rng)), name=f"{_CALIBRATION}{i}")
         for i in range(CALIBRATION_NETWORKS)
     ]
     with open_session(measured.device) as session:
@@ -152,13 +154,19 @@ def _predictor(space: SearchSpace, measured: MeasuredDevice) -> NetworkLatency:
 
 
 def measure_networks(measured: MeasuredDevice, wanted: Sequence[Choices]) -> dict[Choices, float]:
-    """Measured milliseconds of whole networks; what was timed before is not timed again."""
+    """Measured milliseconds of whole networks at the pace of the device's profile, by the canary beside each; what was
+    timed before is not timed again."""
     networks = {one: measured.network(one) for one in dict.fromkeys(wanted)}
     file = measured.folder / "measurements.jsonl"
     with open_session(measured.device) as session:
         measurements = run_campaign(session, list(networks.values()), file).measurements
-    latency = {m.paid_ops: m.latency_ms for m in measurements if m.is_usable}
+    profiled = MeasurementSet(tuple(m for m in measurements if _is_of_profile(m)))
+    latency = {m.paid_ops: m.latency_ms / (pace_since(profiled, m) or 1.0) for m in measurements if m.is_usable}
     return {one: latency[paid_ops(network)] for one, network in networks.items() if paid_ops(network) in latency}
+
+
+def _is_of_profile(measurement: Measurement) -> bool:
+    return len(measurement.paid_ops) == 1 or measurement.network.name.startswith(_CALIBRATION)
 
 
 def cifar10(data_folder: Path, cache_folder: Path, image_count: int, seed: int) -> SplitData:
