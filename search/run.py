@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from latency_model.network import NetworkSpec, network_to_json
 from search.errors import RunFolderError, TargetError
 from search.files import NUMBER, read_record, write_json
+from search.kept_data import require_same_data
 from search.network_file import read_network_file
 from search.presets import Preset, find_preset
 from search.run_lock import alone_in
@@ -41,6 +42,10 @@ class RunFolder:
     @property
     def settings(self) -> Path:
         return self.path / "settings.json"
+
+    @property
+    def data(self) -> Path:
+        return self.path / "data.json"
 
     @property
     def card(self) -> Path:
@@ -182,6 +187,12 @@ class Run:
 
     @cached_property
     def data(self) -> ImageData:
+        """The images; once the folder is there, those that the run began with.
+
+        Raises:
+            DataError: they cannot be read.
+            RunFolderError: they are others by now.
+        """
         from search.data.load import load_dataset  # noqa: PLC0415 - torch is slow to import
 
         settings = self.settings
@@ -189,6 +200,8 @@ class Run:
         data = load_dataset(settings.data, image_size=settings.image_size, limit=settings.image_limit)
         if settings.image_size is None and min(data.image_shape[1:]) < SMALLEST_IMAGE:
             data = load_dataset(settings.data, image_size=SMALLEST_IMAGE, limit=settings.image_limit)
+        if self.folder.settings.exists():
+            require_same_data(self.folder.data, data, settings.data)
         return data
 
     @cached_property

@@ -23,7 +23,7 @@ class ImageData:
     """Images (images, channels, height, width) as uint8 and labels as int64, counted from 0.
 
     ``hash`` names the content: pixels, labels, classes and the split. A run that is resumed on other data is
-    told by it.
+    told by it. ``unused`` names parts of the source that are in neither part, such as a ``val`` beside a ``test``.
     """
 
     name: str
@@ -33,6 +33,7 @@ class ImageData:
     test_labels: Tensor
     class_names: tuple[str, ...]
     hash: str
+    unused: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         channels, height, width = self.image_shape
@@ -40,8 +41,13 @@ class ImageData:
         classes = name_a_few(self.class_names, shown=_SHOWN_CLASSES)
         return (
             f"{self.name}: {len(self.train_labels)} training and {len(self.test_labels)} test images, {kind}, "
-            f"{width}x{height}; {self.class_count} classes: {classes}"
+            f"{width}x{height}; {self.class_count} classes: {classes}{self._without}"
         )
+
+    @property
+    def _without(self) -> str:
+        verb = "is" if len(self.unused) == 1 else "are"
+        return f"; {name_a_few(self.unused)} {verb} not used" if self.unused else ""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -62,6 +68,7 @@ class RawParts:
     class_names: tuple[str, ...]
     train: Labelled
     test: Labelled | None
+    unused: tuple[str, ...] = ()
 
 
 def build_image_data(raw: RawParts, *, image_size: int | None, limit: int | None) -> ImageData:
@@ -95,6 +102,7 @@ def build_image_data(raw: RawParts, *, image_size: int | None, limit: int | None
         test_labels=test[1],
         class_names=raw.class_names,
         hash=_content_hash(raw.class_names, train_images, train[1], test_images, test[1]),
+        unused=raw.unused,
     )
 
 

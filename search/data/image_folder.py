@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from search.data.decode_image import decode_image
 from search.data.errors import DataError, name_a_few
 from search.data.image_data import TEST_FRACTION, RawParts
 from search.data.split import balanced_subset
@@ -26,8 +25,7 @@ _UNREAD_SUFFIXES = frozenset(
 )
 _TRAIN_FOLDERS = ("train", "training", "train_set", "training_set")
 _TEST_FOLDERS = ("test", "testing", "test_set", "testing_set", "val", "valid", "validation", "validation_set")
-_GREY_MODES = frozenset({"1", "L", "LA"})
-_DEEP_GREY_MODES = frozenset({"I;16", "I;16B", "I;16L", "I"})
+_WHITE_12 = 2**12 - 1
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def read_image_folder(folder: Path, *, image_size: int | None, limit: int | None
         DataError: no class folders, an empty class, images of a format that is not read, broken images, or images of
             several sizes.
     """
-    train_folder, test_folder = _part_folders(folder)
+    train_folder, test_folder, unused = _part_folders(folder)
     class_names = _class_folders(train_folder)
     train_files = _limited(
         _list_files(train_folder, class_names), _with_carved_test(limit, len(class_names), test_folder)
@@ -67,11 +65,13 @@ def read_image_folder(folder: Path, *, image_size: int | None, limit: int | None
         class_names=tuple(class_names),
         train=(images[:train_count], train_files.labels),
         test=test,
+        unused=unused,
     )
 
 
-def _part_folders(folder: Path) -> tuple[Path, Path | None]:
-    """The folders of the training part and, where there is one, of the test part; upper and lower case are alike."""
+def _part_folders(folder: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
+    """The folders of the training part and, where there is one, of the test part, and the names of those beside them;
+    upper and lower case are alike."""
     subfolders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     named: dict[str, list[Path]] = {}
     for path in subfolders:
@@ -82,13 +82,14 @@ def _part_folders(folder: Path) -> tuple[Path, Path | None]:
     if len(train) > 1:
         raise DataError(f"{folder} holds several training parts: {name_a_few(train)}. Keep one of them there.")
     if train:
-        return train[0], test[0] if test else None
+        used = (train[0], *test[:1])
+        return train[0], test[0] if test else None, tuple(path.name for path in subfolders if path not in used)
     if subfolders and len(test) == len(subfolders):
         raise DataError(
             f"{folder} holds {name_a_few(test)}, which are no classes but parts of a split, and no training part. Name "
             f"that {folder.name}/train, or put the class folders themselves into {folder.name}."
         )
-    return folder, None
+    return folder, None, ()
 
 
 def _class_folders(folder: Path) -> list[str]:
@@ -153,12 +154,14 @@ def _decode_all(paths: Sequence[Path], *, image_size: int | None) -> Tensor:
     if image_size is not None:
         _check_memory(len(paths), image_size)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        decoded = list(pool.map(lambda path: _decode(path, image_size), paths))
+        decoded = list(pool.map(lambda path: decode_image(path, image_size), paths))
     broken = [(path, result) for path, result in zip(paths, decoded, strict=True) if isinstance(result, str)]
     if broken:
         named = name_a_few([f"{path} ({reason})" for path, reason in broken])
         raise DataError(f"{len(broken)} of {len(paths)} images cannot be read: {named}. Replace or remove them.")
-    arrays = [result for result in decoded if not isinstance(result, str)]
+    images = [result for result in decoded if not isinstance(result, str)]
+    _refuse_near_black(paths, [image.deep_white for image in images])
+    arrays = [image.pixels for image in images]
     sizes = {(array.shape[2], array.shape[1]) for array in arrays}
     if len(sizes) > 1:
         shown = name_a_few([f"{width}x{height}" for width, height in sorted(sizes)])
@@ -171,25 +174,15 @@ def _decode_all(paths: Sequence[Path], *, image_size: int | None) -> Tensor:
     return torch.from_numpy(np.stack(full))
 
 
-def _decode(path: Path, image_size: int | None) -> NDArray[np.uint8] | str:
-    """The image as (channels, height, width), or the reason why it cannot be read."""
-    try:
-        with Image.open(path) as opened:
-            if image_size is not None:
-                opened.draft(None, (2 * image_size, 2 * image_size))  # lets JPEG decode at a fraction of its size
-            image = _as_grey_or_rgb(ImageOps.exif_transpose(opened))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return f"{type(error).__name__}: {error}".replace(str(path), path.name)
-    if image_size is not None and image.size != (image_size, image_size):
-        image = ImageOps.fit(image, (image_size, image_size), Image.Resampling.BILINEAR)
-    pixels = np.asarray(image, dtype=np.uint8)
-    return pixels[np.newaxis] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))  # noqa: PLR2004
-
-
-def _as_grey_or_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in _DEEP_GREY_MODES:
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("L" if image.mode in _GREY_MODES else "RGB")
+def _refuse_near_black(paths: Sequence[Path], deep_whites: Sequence[int | None]) -> None:
+    """Twelve bits kept in sixteen would all be darker than a sixteenth of white, and nobody would see why."""
+    deep = {path: white for path, white in zip(paths, deep_whites, strict=True) if white is not None}
+    if deep and 0 < max(deep.values()) <= _WHITE_12:
+        raise DataError(
+            f"None of the {len(deep)} images of 16 bits has a value above {max(deep.values())}: they hold fewer bits "
+            f"than that and would be nearly black. Spread their values over 16 bits, or save them with 8: "
+            f"{name_a_few(list(deep))}."
+        )
 
 
 def _check_memory(image_count: int, image_size: int) -> None:

@@ -9,12 +9,13 @@ import pytest
 from search.architecture import Architecture, write_architecture
 from search.errors import RunFolderError
 from search.network_file import read_network_file
-from search.run import NETWORK_NAMES, read_target
+from search.run import NETWORK_NAMES, Run, read_target
 from search.steps.derive import derive_networks, restore_lost_networks
 from search.steps.export import is_exported
 from search.steps.train import is_trained
 from search.steps.verify import read_verification
 from search.train_network import TrainFiles, read_result
+from tests.search.data.image_files import write_class_folders
 from tests.search.made_up_runs import QUIET, make_run
 
 VERIFICATION = {"target_ms": 1.0, "measured_ms": 0.9, "spread": 0.01, "verdict": "accepted"}
@@ -88,3 +89,13 @@ def test_a_baseline_whose_file_was_lost_is_no_silent_success_of_derive(run):
     with pytest.raises(RunFolderError, match=r"random\.json is gone.*export/random\.json holds the same"):
         restore_lost_networks(run)
     assert read_network_file(run.folder.network("derived")).name == "derived"
+
+
+def test_images_that_are_not_those_of_before_are_refused(tmp_path):
+    write_class_folders(tmp_path / "images", image_count=10)
+    made = make_run(tmp_path / "run", data=str(tmp_path / "images"))
+    first, second, third = (Run(made.folder.path, made.settings) for _ in range(3))
+    assert first.data.hash == second.data.hash
+    (tmp_path / "images" / "cat" / "0.png").unlink()
+    with pytest.raises(RunFolderError, match=r"16 training and 4 test images then, .* begin a new run folder"):
+        _ = third.data

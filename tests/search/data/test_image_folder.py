@@ -228,3 +228,45 @@ def test_the_real_cifar_images_are_read(tmp_path):
     assert data.class_names == CIFAR_CLASSES
     assert data.image_shape == (3, 32, 32)
     assert (len(data.train_labels), len(data.test_labels)) == (100, 20)
+
+
+def write_arrays(folder, array, **mode):
+    """Three equal images of each of two classes."""
+    for class_name in ("cat", "dog"):
+        (folder / class_name).mkdir(parents=True)
+        for i in range(5):
+            Image.fromarray(array, **mode).save(
+                folder / class_name / f"{i}.{'tif' if array.dtype != np.uint8 else 'png'}"
+            )
+
+
+def test_what_is_transparent_is_white_and_not_the_colour_that_hides_there(tmp_path):
+    drawn = np.zeros((6, 8, 4), np.uint8)
+    drawn[:3, :, 3] = 255  # a black upper half on nothing
+    write_arrays(tmp_path, drawn)
+    pixels = load_dataset(tmp_path).train_images
+    assert (pixels[:, :, :3] == 0).all()
+    assert (pixels[:, :, 3:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("array", "told"),
+    [
+        (np.full((6, 8), 0.5, np.float32), "floating-point"),
+        (np.full((6, 8), 70_000, np.int32), "32-bit values go from 70000"),
+        (np.full((6, 8), 200, np.int32), "32-bit values go from 200"),
+        (np.full((6, 8), 4000, np.uint16), "10 images of 16 bits has a value above 4000"),
+    ],
+)
+def test_values_of_which_nobody_can_tell_the_white_are_refused(tmp_path, array, told):
+    write_arrays(tmp_path, array)
+    with pytest.raises(DataError, match=told):
+        load_dataset(tmp_path)
+
+
+def test_a_part_beside_training_and_test_is_said_to_be_unused(tmp_path):
+    for part in ("train", "test", "val"):
+        write_class_folders(tmp_path / part, image_count=3)
+    data = load_dataset(tmp_path)
+    assert data.unused == ("val",)
+    assert str(data).endswith("; val is not used")
