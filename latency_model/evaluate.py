@@ -58,6 +58,8 @@ class ErrorFigures:
             return None
         low, high = self.coverage_band
         expected = f"{self.confidence:.0%} promised, {low:.0%}-{high:.0%} expected of {self.count}"
+        if low <= 0:
+            return f"too few to tell ({expected})"
         if self.coverage < low:
             return f"TOO FEW ({expected})"
         return f"{'wider than promised' if self.coverage > high else 'as promised'} ({expected})"

@@ -30,6 +30,7 @@ from latency_model.network import NetworkSpec
 from latency_model.network_latency import NetworkLatency, Provenance, check_predictor_matches
 from latency_model.noise import describe_noise
 from latency_model.op_timings import OpTimings, check_units
+from latency_model.ops import OpSpec
 from latency_model.other_confidence import KeptScores, hidden_factor
 from latency_model.predictors import (
     LatencyPredictor,
@@ -73,7 +74,7 @@ def fit_predictor(
             returned from one that did. Without any, all networks judge by cross-validation.
         confidence: what the intervals shall hold.
     Raises:
-        LatencyModelError: an unknown model.
+        LatencyModelError: an unknown model, or a network to hold out that was not measured.
         MeasurementError: blocks and the kernels they run as, mixed, or latencies that no device could have.
         TooFewSamplesError: too few ops or networks.
         UnknownOpError: a network holds an op that a table alone does not have.
@@ -83,7 +84,7 @@ def fit_predictor(
     check_one_grain([m.paid_ops[0] for m in measurements.op_measurements()], measurements.identity.runtime)
     measurements, drift = correct_drift(measurements)
     predictor, reason = fit_ops(measurements.op_timings(), model, confidence, seed)
-    kept_out = {paid_ops(network) for network in held_out}
+    kept_out = _measured_ones(held_out, measurements)
     networks = measurements.network_measurements()
     _require_known_ops(predictor, networks)
     check_level(
@@ -103,6 +104,17 @@ def fit_predictor(
     card |= {"model": predictor.kind, "model_reason": reason, "drift": describe_drift(drift)}
     card["noise"] = describe_noise(measurements)
     return dataclasses.replace(fitted, provenance=_provenance(measurements, networks), report_card=card)
+
+
+def _measured_ones(held_out: Collection[NetworkSpec], measurements: MeasurementSet) -> set[tuple[OpSpec, ...]]:
+    """The ops of the networks to hold out; one that was measured only while the device was throttled is no error."""
+    measured = {measurement.paid_ops for measurement in measurements.measurements}
+    if strangers := [network.name for network in held_out if paid_ops(network) not in measured]:
+        raise LatencyModelError(
+            f"{len(strangers)} of {len(held_out)} networks to hold out were not measured: {', '.join(strangers[:5])}. "
+            "Measure them, or leave them out of held_out."
+        )
+    return {paid_ops(network) for network in held_out}
 
 
 def _require_known_ops(predictor: LatencyPredictor, networks: Sequence[Measurement]) -> None:

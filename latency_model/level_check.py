@@ -25,5 +25,16 @@ def check_level(networks: NetworkTimings, predictor: LatencyPredictor, ops_of: s
     if not sums:
         return
     ratio = float(np.median(networks.latency_ms / np.array(sums)))
+    require_same_unit(ratio, f"the sum of their ops {ops_of}", mend)
+
+
+def require_same_unit(ratio: float, compared: str, mend: str) -> None:
+    """Suspect networks in another unit than what they are compared with.
+
+    Args:
+        ratio: of the median network to what was said of it.
+    Raises:
+        MeasurementError: it is 30 times as much, or as little.
+    """
     if not 1 / _MOST_OFF <= ratio <= _MOST_OFF:
-        raise MeasurementError(f"The measured networks take {ratio:.2g} times the sum of their ops {ops_of}. {mend}")
+        raise MeasurementError(f"The measured networks take {ratio:.2g} times {compared}. {mend}")

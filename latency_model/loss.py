@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from latency_model.features import FloatArray
+
 
 def expected_latency_ms(path_probability: Tensor, path_latency_ms: Tensor) -> Tensor:
     """Mean latency of one mixed op under its path distribution.
@@ -49,16 +51,17 @@ class _ExpectedLatency(nn.Module):
 
     def __init__(
         self,
-        path_latency_ms: Sequence[Tensor],
+        path_latency_ms: Sequence[Tensor | FloatArray],
         fixed_ms: float,
         target_ms: float,
         multiplier: float = 0.0,
     ) -> None:
         super().__init__()
-        _check_constants(path_latency_ms, fixed_ms, target_ms)
+        vectors = [one if isinstance(one, Tensor) else torch.tensor(one) for one in path_latency_ms]
+        _check_constants(vectors, fixed_ms, target_ms)
         _check_multiplier(multiplier)
-        self.position_count = len(path_latency_ms)
-        for position, latency_ms in enumerate(path_latency_ms):
+        self.position_count = len(vectors)
+        for position, latency_ms in enumerate(vectors):
             self.register_buffer(_buffer_name(position), latency_ms.detach().clone().float())
         self.register_buffer("fixed_ms", torch.tensor(float(fixed_ms)))
         self.register_buffer("target_ms", torch.tensor(float(target_ms)))
@@ -89,7 +92,7 @@ class LatencyLoss(_ExpectedLatency):
     frees it of units, so one learning rate serves a phone at 80 ms and a server at 80 us.
 
     Args:
-        path_latency_ms: per position (paths,), milliseconds, from a predictor.
+        path_latency_ms: per position (paths,), milliseconds, from a predictor (``path_latencies``): tensors or arrays.
         fixed_ms: what every network of the space pays (stem, head, constant), milliseconds.
         target_ms: the latency to reach.
         multiplier: strength at the start; ``ascend`` changes it. Left alone it is a fixed trade-off.

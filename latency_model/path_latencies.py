@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,10 @@ def path_latencies(
         fixed: the ops that every network of the space has.
     Raises:
         UnknownOpError: an op that the predictor cannot speak of.
+        ValueError: a target that is no latency.
     """
+    if not (math.isfinite(target_ms) and target_ms > 0):
+        raise ValueError(f"target_ms is {target_ms}; it is a finite number of milliseconds above 0.")
     paths = tuple(predictor.sum_contribution_ms(candidates) for candidates in positions)
     fixed_ops_ms = float(predictor.sum_contribution_ms(fixed).sum())
     fastest_ops_ms = fixed_ops_ms + sum(float(latency_ms.min()) for latency_ms in paths)

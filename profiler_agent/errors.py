@@ -77,6 +77,9 @@ class AgentFailed(DeviceNotReady):
     """The agent ended, or never began, without having done its jobs."""
 
 
+_NAMED = 3
+
+
 class ModelsFailed(ProxylessError):
     """Some models could not be timed. Every other model was yielded before this was raised."""
 
@@ -84,9 +87,14 @@ class ModelsFailed(ProxylessError):
 
     def __init__(self, failures: Mapping[str, str]) -> None:
         self.failures = dict(failures)
+        count, reasons = len(self.failures), set(self.failures.values())
+        if count > 1 and len(reasons) == 1:
+            names = ", ".join(sorted(self.failures)[:_NAMED]) + (", ..." if count > _NAMED else "")
+            super().__init__(f"{count} models ({names}) could not be timed for one reason: {reasons.pop().strip()}")
+            return
         lines = [f"  {model_id}: {reason}" for model_id, reason in sorted(self.failures.items())]
         super().__init__(
-            f"{len(lines)} model(s) could not be timed; all others were.\n"
+            f"{count} {'model' if count == 1 else 'models'} could not be timed; any others were.\n"
             + "\n".join(lines)
             + "\nLeave these models out, or run one alone to see what the runtime says about it."
         )

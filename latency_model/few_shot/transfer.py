@@ -14,6 +14,7 @@ from latency_model.few_shot.items import Items, bag_of_ops, feature_groups, item
 from latency_model.few_shot.structured_gp import choose_samples
 from latency_model.fit import network_timings
 from latency_model.grain import described_for
+from latency_model.level_check import require_same_unit
 from latency_model.measurement import DeviceIdentity, MeasurementSet
 from latency_model.network_latency import NetworkLatency
 from latency_model.ops import OpSpec
@@ -72,6 +73,7 @@ def recalibrate(predictor: NetworkLatency, measurements: MeasurementSet) -> Netw
         PredictorMismatchError: another runtime, version, thread count, accelerator or cores: no one factor then; or of
             no measured device at all.
         TooFewSamplesError: fewer than 3 whole networks.
+        MeasurementError: a factor beyond 30, as units of measure differ and units of one model never do.
     """
     if not predictor.is_calibrated:
         raise PredictorMismatchError(
@@ -86,6 +88,11 @@ def recalibrate(predictor: NetworkLatency, measurements: MeasurementSet) -> Netw
     timings = network_timings(networks, predictor.op_predictor)
     predicted = np.array([predictor.predict_network(ops).latency_ms for ops in timings.networks])
     ratios = timings.latency_ms / predicted
+    require_same_unit(
+        float(np.median(ratios)),
+        "what the predictor says of them",
+        "No two units of one model are that far apart; one of them was not measured in milliseconds: measure it again.",
+    )
     carried = _scaled(predictor, ratios)
     left_out = [_scaled(predictor, np.delete(ratios, row)) for row in range(len(ratios))]
     estimates = [other.predict_network(ops) for other, ops in zip(left_out, timings.networks, strict=True)]

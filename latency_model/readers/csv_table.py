@@ -12,6 +12,7 @@ import csv
 import dataclasses
 import math
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
@@ -87,6 +88,9 @@ def _read(path: Path) -> _Sheet:
         raise MeasurementError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise MeasurementError(f"{path} is no CSV text in UTF-8: {error}. Save it as UTF-8.") from error
+    columns = [name.strip() for name in reader.fieldnames or ()]
+    if repeated := [name for name, count in Counter(columns).items() if name and count > 1]:
+        raise MeasurementError(f"{path} names the column {repeated[0]!r} twice; keep one of them.")
     rows = [(number, row) for number, row in found if None in row or any(row.values())]
     if not rows:
         raise MeasurementError(f"{path} has no rows.")

@@ -6,6 +6,8 @@ from profiler_agent.device import RuntimeOptions
 from profiler_agent.errors import ConfigError
 from profiler_agent.remote_shell import RemoteShell
 
+_ALL_CORES = "unset OMP_NUM_THREADS OMP_THREAD_LIMIT; nproc"  # which obeys these
+
 
 def pin_words(runtime: RuntimeOptions) -> str:
     """What stands before the program in sh; nothing without a mask."""
@@ -22,7 +24,7 @@ def require_cores(shell: RemoteShell, runtime: RuntimeOptions) -> None:
         return
     result = shell.insist(f"{pin_words(runtime)}true")
     if result.return_code != 0:
-        cores = shell.insist("nproc 2>/dev/null || grep -c '^processor' /proc/cpuinfo").text.strip()
+        cores = shell.insist(f"({_ALL_CORES}) 2>/dev/null || grep -c '^processor' /proc/cpuinfo").text.strip()
         raise ConfigError(
             f"{shell.transport.address} does not take runtime.core_mask {runtime.core_mask!r} "
             f"({result.stderr.strip()[-200:] or 'taskset said nothing'}). It has {cores or 'an unknown number of'} "

@@ -1,5 +1,6 @@
 """The latency loss: gradients, targets, state."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -123,3 +124,9 @@ def test_a_derived_latency_that_is_no_number_does_not_move_the_multiplier():
     with pytest.raises(ValueError, match="dual ascent"):
         loss.ascend(derived_ms=float("nan"), rate=0.1)
     assert loss.multiplier.item() == 0.0
+
+
+def test_latencies_may_be_arrays_as_predictors_give_them():
+    arrays = [np.array([1.0, 2.0]), np.array([3.0, 5.0])]
+    loss = LatencyLoss(arrays, fixed_ms=1.0, target_ms=4.0)
+    assert loss.expected_ms([torch.tensor([1.0, 0.0]), torch.tensor([0.5, 0.5])]).item() == pytest.approx(6.0)

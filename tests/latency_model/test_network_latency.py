@@ -95,7 +95,7 @@ def test_a_saved_predictor_says_the_same_and_keeps_its_provenance(profiled, tmp_
 def test_the_file_of_a_saved_predictor_says_its_schema_its_unit_and_where_it_comes_from(profiled, tmp_path):
     fit_predictor(profiled[0], "table").save(tmp_path)
     saved = json.loads((tmp_path / "network_latency.json").read_text())
-    assert (saved["schema"], saved["units"]) == (4, {"latency": "ms"})
+    assert (saved["schema"], saved["units"]) == (5, {"latency": "ms"})
     provenance, identity = saved["provenance"], saved["provenance"]["identity"]
     assert (identity["fingerprint"], identity["runtime"], identity["runtime_version"]) == ("f00d", "onnxruntime", "1.0")
     assert provenance["plan"] == dataclasses.asdict(profiled[0].measurements[0].plan)
@@ -107,7 +107,7 @@ def test_a_saved_network_predictor_of_a_later_version_is_refused(profiled, tmp_p
     fit_predictor(profiled[0], "table").save(tmp_path)
     file = tmp_path / "network_latency.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": 9}))
-    with pytest.raises(SchemaError, match="schema 9; this version reads schema 1 and 2 and 3 and 4"):
+    with pytest.raises(SchemaError, match="schema 9; this version reads schema 1 and 2 and 3 and 4 and 5"):
         load_network_latency(tmp_path)
 
 
@@ -125,6 +125,7 @@ def test_a_predictor_saved_before_weights_had_a_price_says_what_it_said(profiled
     file = tmp_path / "network_latency.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": 2}))
     restored = load_network_latency(tmp_path)
+    assert restored.provenance.identity.burst_warmup_runs == 1  # as it was then
     weights_ms = predictor.correction.shared_scale[column] * predictor.correction.posterior.mean[column]
     for network in others[:5]:
         unpaid = weights_ms * op_costs(op_columns(network.ops)).weight_bytes.sum()
@@ -226,3 +227,10 @@ def test_a_network_with_an_op_that_a_table_lacks_is_named_with_the_model_that_sp
     measured = device.measure([*make_space_ops(networks[:10])[:-1], *networks]).measurements
     with pytest.raises(UnknownOpError, match=r"The network 'random\S+' holds it.*--model auto"):
         fit_predictor(MeasurementSet(measured), "table")
+
+
+def test_a_network_to_hold_out_that_was_not_measured_is_named(device, make_networks, make_space_ops):
+    networks = make_networks(20)
+    measured = device.measure([*make_space_ops(networks), *networks[:19]])
+    with pytest.raises(LatencyModelError, match=f"1 of 2 networks to hold out were not measured: {networks[19].name}"):
+        fit_predictor(measured, held_out=[networks[0], networks[19]])

@@ -116,6 +116,8 @@ def test_coverage_is_held_against_what_so_many_samples_allow():
     assert 0.8 <= low < 0.86 and 0.94 < high <= 1.0
     assert coverage_band(1000, 0.9)[0] > 0.875
     measured = np.ones(50)
+    one = error_figures(measured[:1], np.array([2.0]), (np.array([1.9]), np.array([2.1])), 0.9)
+    assert one.coverage_verdict.startswith("too few to tell")
     for inside, verdict in ((50, "wider than promised"), (45, "as promised"), (30, "TOO FEW")):
         predicted = np.where(np.arange(50) < inside, 1.0, 2.0)
         figures = error_figures(measured, predicted, (predicted - 0.1, predicted + 0.1), 0.9)

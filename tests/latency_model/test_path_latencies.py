@@ -81,3 +81,10 @@ def test_a_space_with_one_network_of_almost_nothing_is_priced_at_its_target_as_p
     fastest_ms, at_target_ms = latencies.fixed_ms + latencies.path_latency_ms[0]
     assert thrifty.op_contribution_ms([smallest])[0] + thrifty.constant_ms < 0 < fastest_ms
     assert at_target_ms == pytest.approx(target_ms)
+
+
+@pytest.mark.parametrize("target_ms", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_target_that_is_no_latency_is_refused(device, networks, make_space_ops, target_ms):
+    predictor = fit_predictor(device.measure([*make_space_ops(networks), *networks]))
+    with pytest.raises(ValueError, match="milliseconds above 0"):
+        path_latencies(predictor, [networks[0].ops], [], target_ms)

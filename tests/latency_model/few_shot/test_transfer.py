@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from latency_model.errors import PredictorMismatchError, TooFewSamplesError
+from latency_model.errors import MeasurementError, PredictorMismatchError, TooFewSamplesError
 from latency_model.few_shot.transfer import recalibrate
 from latency_model.fit import fit_predictor
 from latency_model.measurement import MeasurementSet
@@ -65,3 +65,14 @@ def test_a_predictor_is_not_carried_over_to_other_settings(device, networks, sou
 def test_one_network_is_too_few_to_carry_a_predictor_over(device, networks, source):
     with pytest.raises(TooFewSamplesError, match="measure 3 or more"):
         recalibrate(source, device.measure(networks[:1]))
+
+
+def test_a_unit_that_takes_a_thousand_times_as_long_was_measured_in_another_unit_of_measure(device, networks, source):
+    foreign = dataclasses.replace(device, identity=dataclasses.replace(device.identity, fingerprint="beef"))
+    measured = foreign.measure(networks[30:33])
+    in_microseconds = tuple(
+        dataclasses.replace(one, report=dataclasses.replace(one.report, latency_ms=1000 * one.report.latency_ms))
+        for one in measured.measurements
+    )
+    with pytest.raises(MeasurementError, match="times what the predictor says"):
+        recalibrate(source, MeasurementSet(in_microseconds))

@@ -258,3 +258,10 @@ def test_a_convolution_after_the_pool_is_the_fully_connected_layer_that_a_networ
     assert read_yaml_table(tmp_path / "table.yaml").ops[0] == LinearSpec(
         in_features=96, out_features=128, activation="hswish"
     )
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(f"{_CSV_HEADER},kernel_size\nconv,0.5,0.01,8,14,14,16,3,1\n")
+    with pytest.raises(MeasurementError, match="column 'kernel_size' twice"):
+        read_csv_table(path)
