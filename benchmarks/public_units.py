@@ -118,7 +118,7 @@ def _why_not_compared(one_ms: FloatArray, other_ms: FloatArray) -> str | None:
     apart = float(np.median(other_ms) / np.median(one_ms))
     if not 1 / _MOST_APART <= apart <= _MOST_APART:
         return (
-            f"are a factor {max(apart, 1 / apart):.3g} apart in median, more than {_MOST_APART:g}: two models, or one "
+            f"are a factor {max(apart, 1 / apart):,.1f} apart in median, more than {_MOST_APART:g}: two models, or one "
             "of them in another unit"
         )
     if not agrees_throughout(one_ms, other_ms, _ALIKE):
