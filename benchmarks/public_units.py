@@ -36,10 +36,11 @@ class PhoneRuns:
 def read_phone_runs(folder: Path) -> PhoneRuns | Absent:
     """Read ``iitm_phones/cpu``. Rows are networks, in one order for all phones."""
     root = folder / "iitm_phones" / "cpu"
-    paths = sorted(root.glob("*.txt"))
+    paths = sorted(path for path in root.glob("*") if path.suffix.lower() == ".txt")
     if not paths:
         return Absent(f"no {root}/*.txt")
     latency_ms, problems = {}, {}
+    file_of = {path.stem: path.name for path in paths}
     for path in paths:
         latency_ms[path.stem], problems[path.stem] = _medians(path)
     usual = Counter(map(len, latency_ms.values())).most_common(1)[0][0]
@@ -54,7 +55,7 @@ def read_phone_runs(folder: Path) -> PhoneRuns | Absent:
         if what:
             left_out.append(
                 LeftOut(
-                    file=f"iitm_phones/cpu/{phone}.txt",
+                    file=f"iitm_phones/cpu/{file_of[phone]}",
                     used=int(np.isfinite(values[:usual]).sum()),
                     of=max(len(values), usual),
                     unit="lines",
