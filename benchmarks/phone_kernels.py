@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import json
 from dataclasses import dataclass
+from typing import Any
 
 from latency_model.features import FloatArray
 from latency_model.ops import ConvSpec, DepthwiseConvSpec, LinearSpec, OpSpec, PoolSpec
+
+_SHAPE = {"Input_shape", "Input_channel", "Output_shape", "Stride", "Kernel", "Filter", "Group"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,7 +18,7 @@ class PhoneNetworks:
     """Networks of which one phone's GPU has both the kernels and a latency.
 
     Attributes:
-        column: of the tables, "pixel4|gpu|float".
+        column: of the tables, "pixel4|gpu|float"; a device of its own for each type.
         models: (n,) names.
         sums_ms: (n,) sum of the measured kernels; kernel_count: (n,); latency_ms: (n,) of the whole network.
     """
@@ -27,15 +31,37 @@ class PhoneNetworks:
 
     @property
     def device(self) -> str:
-        return self.column.split("|")[0]
+        name, _, data_type = self.column.rsplit("|", 2)
+        return name if data_type == "float" else f"{name} {data_type}"
 
     def __len__(self) -> int:
         return len(self.models)
 
 
 def numbers_of(feature: str) -> dict[str, int]:
-    """The configuration of one kernel, as the table's column ``feature`` writes it; fields with a dash are left out."""
-    return {name: int(value) for name, value in ast.literal_eval(feature).items() if str(value).isdigit()}
+    """The configuration of one kernel, as the table's column ``feature`` writes it or as JSON.
+
+    Fields with a dash or without a number are left out.
+
+    Raises:
+        ValueError: no such text, or a field of the kernel's shape that is not whole.
+    """
+    try:
+        fields = json.loads(feature)
+    except json.JSONDecodeError:
+        fields = ast.literal_eval(feature)
+    numbers = {name: _whole(name, value) for name, value in fields.items() if name in _SHAPE}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+def _whole(name: str, value: Any) -> int | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    if isinstance(value, bool) or not number.is_integer():
+        raise ValueError(f"{name} is {value!r}, no whole number")
+    return int(number)
 
 
 def op_of(operation: str, numbers: dict[str, int]) -> OpSpec | None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.claims import PUBLIC_DATA
-from benchmarks.public_additive import follows_order
+from benchmarks.public_additive import contradicts_order, follows_order
 from benchmarks.public_fbnet import FBNET_CANDIDATE_COUNT, fbnet_items
 from benchmarks.public_files import Absent, LeftOut, in_words, positive_number
 from latency_model.features import FloatArray
@@ -206,10 +206,14 @@ def _read_labels(
         short = f"fewer than {_LEAST_LABELS}" if used < _LEAST_LABELS else "all equal"
         what.append(f"{used} labels, {short}; the device is left out")
         return None, left_out(0, total, "; ".join(what))
-    if len(numbers) != expected:
-        size = f"{len(numbers)} labels for {expected} networks"
-        if not follows_order(counts, labels):
-            what.append(f"{size}, and they are not seen to follow the order of the networks; the device is left out")
+    size = f"{len(numbers)} labels for {expected} networks"
+    is_whole = len(numbers) == expected
+    if not follows_order(counts, labels):
+        if not is_whole or contradicts_order(counts, labels):
+            which = "they" if is_whole else f"{size}, and they"
+            what.append(f"{which} are not seen to follow the order of the networks; the device is left out")
             return None, left_out(0, total, "; ".join(what))
+        what.append(f"{used} labels are too few to see whether they follow the order of the networks; they are used")
+    if not is_whole:
         what.append(f"{size}; the first {count} were tested to follow the order of the networks and are used")
     return labels, left_out(used, total, "; ".join(what)) if what else None

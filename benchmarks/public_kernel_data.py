@@ -11,10 +11,16 @@ import numpy as np
 
 from benchmarks.phone_kernels import PhoneNetworks, numbers_of, op_of
 from benchmarks.public_files import Absent, CsvTable, LeftOut, in_words, positive_number, read_csv
+from benchmarks.public_kernel_blocks import without_repeats
 from latency_model.features import FloatArray
 from latency_model.ops import ConvSpec, OpSpecError
 
-_KERNELS, _NETWORKS = "tflite_cnn_ops_gpu.csv", "tflite_cnn_e2e.csv"
+KERNEL_FILE, NETWORK_FILE = "phone_gpu_kernels/tflite_cnn_ops_gpu.csv", "phone_gpu_kernels/tflite_cnn_e2e.csv"
+_DEVICE = r".+\|gpu\|(?!(?:mean|std|kernel)$)[^|]+"
+# What a file has besides: of the networks also their latency on cores of the CPU, "pixel4|1large|float|mean".
+_OTHER_OF_KERNELS = r"model|operation|feature|.+\|gpu\|kernel"
+_OTHER_OF_NETWORKS = r"model|FLOPS|size|.+\|(?:gpu|\d\w*)\|[^|]+\|(?:mean|std)"
+_OTHER_FILE = "tflite_nas_e2e.csv"  # networks without their kernels
 _MS = 1e-3  # the files are in microseconds
 
 
@@ -52,28 +58,27 @@ class PhoneGpus:
 
 def read_phone_gpus(folder: Path) -> PhoneGpus | Absent:
     """Read both files; without the kernels there is nothing, without the networks there are still convolutions."""
-    root = folder / "phone_gpu_kernels"
-    kernel_path, network_path = root / _KERNELS, root / _NETWORKS
+    kernel_path, network_path = folder / KERNEL_FILE, folder / NETWORK_FILE
     if not kernel_path.is_file():
         return Absent(f"no {kernel_path}")
     kernels = read_csv(kernel_path)
-    columns = [column for column in kernels.columns if re.fullmatch(r".+\|gpu\|float", column)]
+    columns = [column for column in kernels.columns if re.fullmatch(_DEVICE, column)]
     missing = sorted({"model", "operation", "feature"} - kernels.columns.keys())
     if missing or not columns:
-        return Absent(f"{kernel_path} has no column {', '.join(missing) or '*|gpu|float'}")
-    problems = dict(kernels.problems)
+        return Absent(f"{kernel_path} has no column {', '.join(missing) or '*|gpu|float or of another type'}")
+    kernels, repeated = without_repeats(kernels)
+    problems = kernels.problems | repeated
     kernel_ms = {column: _milliseconds(kernels, column, problems) for column in columns}
     convolutions = tuple(_convolutions(kernels, problems))
     unsure = _unsure_models(kernels)
     if unsure:
         problems[max(kernels.problems)] += f" (networks beside such lines are not summed: {', '.join(sorted(unsure))})"
-    left_out = list(_said(folder, kernel_path, kernels, problems))
-    whole_ms: dict[str, dict[str, float]] = {}
-    if network_path.is_file():
-        networks = read_csv(network_path)
-        network_problems = dict(networks.problems)
-        whole_ms = _whole_networks(networks, network_problems)
-        left_out += _said(folder, network_path, networks, network_problems)
+    left_out = list(_said(KERNEL_FILE, len(kernels.lines) + len(kernels.problems) + len(repeated), problems))
+    networks = read_csv(network_path) if network_path.is_file() else CsvTable({}, (), {})
+    network_problems = dict(networks.problems)
+    whole_ms = _whole_networks(networks, network_problems)
+    left_out += _said(NETWORK_FILE, len(networks.lines) + len(networks.problems), network_problems)
+    left_out += _not_read(kernel_path.parent, kernels, networks)
     nothing = np.full(len(convolutions), np.nan)
     devices = {}
     for column in dict.fromkeys((*columns, *whole_ms)):
@@ -142,7 +147,7 @@ def _whole_networks(networks: CsvTable, problems: dict[int, str]) -> dict[str, d
             problems.setdefault(networks.lines[row], f"{model!r} stands twice")
     found = {}
     for column in networks.columns if models else ():
-        if re.fullmatch(r".+\|gpu\|float\|mean", column):
+        if re.fullmatch(_DEVICE, column.removesuffix("|mean")) and column.endswith("|mean"):
             latency_ms = _milliseconds(networks, column, problems)
             timed = {model: float(latency_ms[row]) for model, row in first.items() if np.isfinite(latency_ms[row])}
             found[column.removesuffix("|mean")] = timed
@@ -180,15 +185,32 @@ def _convolution(feature: str) -> ConvSpec | None:
     return op if isinstance(op, ConvSpec) else None
 
 
-def _said(folder: Path, path: Path, table: CsvTable, problems: dict[int, str]) -> Iterator[LeftOut]:
+def _said(file: str, line_count: int, problems: dict[int, str]) -> Iterator[LeftOut]:
     if not problems:
         return
-    total = len(table.lines) + len(table.problems)
     listed = [f"line {line}: {problems[line]}" for line in sorted(problems)]
     yield LeftOut(
-        file=path.relative_to(folder).as_posix(),
-        used=total - len(problems),
-        of=total,
+        file=file,
+        used=line_count - len(problems),
+        of=line_count,
         unit="lines",
         what=f"{in_words(listed)}; what cannot be read is left out",
     )
+
+
+def _not_read(root: Path, kernels: CsvTable, networks: CsvTable) -> Iterator[LeftOut]:
+    """One row for all columns and files that hold neither what is read nor what is known to stand beside it."""
+    total, unknown = 0, []
+    for path, table, other in (
+        (KERNEL_FILE, kernels, rf"{_DEVICE}|{_OTHER_OF_KERNELS}"),
+        (NETWORK_FILE, networks, _OTHER_OF_NETWORKS),
+    ):
+        total += len(table.columns)
+        unknown += [f"{Path(path).name} {column!r}" for column in table.columns if not re.fullmatch(other, column)]
+    files = sorted(path.name for path in root.iterdir() if path.suffix.lower() == ".csv")
+    total += len(files)
+    known = {Path(KERNEL_FILE).name, Path(NETWORK_FILE).name, _OTHER_FILE}
+    unknown += [name for name in files if name not in known]
+    if unknown:
+        what = f"not read: {in_words(unknown)}"
+        yield LeftOut(file=root.name, used=total - len(unknown), of=total, unit="columns and files", what=what)

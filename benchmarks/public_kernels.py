@@ -11,7 +11,7 @@ from benchmarks.claims import Claim, Options, at_least, at_most, not_measured
 from benchmarks.phone_kernels import PhoneNetworks
 from benchmarks.phone_noise import network_levels
 from benchmarks.public_files import Absent, in_words
-from benchmarks.public_kernel_data import PhoneGpus
+from benchmarks.public_kernel_data import KERNEL_FILE, NETWORK_FILE, PhoneGpus
 from latency_model.calibration import fit_affine
 from latency_model.evaluate import error_figures
 from latency_model.experiment_design import spread_rows
@@ -21,6 +21,7 @@ from latency_model.predictors.conformal import conformal_quantile
 _CALIBRATION_COUNT = 10
 _LEAST_JUDGED = 10
 _AIM = 0.035
+_MOST_APART = 30.0  # of a network and its sum, in either direction; the public ones are within a factor of 2
 
 
 def network_claims(gpus: PhoneGpus | Absent, options: Options) -> Iterator[Claim]:
@@ -36,6 +37,9 @@ def network_claims(gpus: PhoneGpus | Absent, options: Options) -> Iterator[Claim
         if count < _CALIBRATION_COUNT + _LEAST_JUDGED:
             why = f"{count} networks have both kernels and a latency; {_CALIBRATION_COUNT} are calibrated on and "
             yield not_measured(claim, f"<= {_AIM}", found.lacks or f"{why}{_LEAST_JUDGED} or more judged")
+            continue
+        if (why := _in_another_unit(found.networks)) is not None:
+            yield not_measured(claim, f"<= {_AIM}", why)
             continue
         runs = [_calibrated(found.networks, seed) for seed in range(repeats)]
         figures.append(np.array(runs))
@@ -56,6 +60,20 @@ def network_claims(gpus: PhoneGpus | Absent, options: Options) -> Iterator[Claim
         mean = np.mean([np.mean(runs, axis=0) for runs in figures], axis=0)
         yield at_most("phone GPUs, kernels to networks, mean MAPE", float(mean[0]), _AIM, unit="share")
         yield at_least("phone GPUs, kernels to networks, within 10 %", float(mean[1]), 0.95, unit="share")
+
+
+def _in_another_unit(phone: PhoneNetworks) -> str | None:
+    """A calibration would scale a mistaken unit away."""
+    ratio = float(np.median(phone.latency_ms / phone.sums_ms))
+    if 1 / _MOST_APART <= ratio <= _MOST_APART:
+        return None
+    suspects = (NETWORK_FILE, KERNEL_FILE) if ratio < 1 else (KERNEL_FILE, NETWORK_FILE)
+    apart = max(ratio, 1 / ratio)
+    unit, finer = ("seconds", "picoseconds") if apart > _MOST_APART * 1e3 else ("milliseconds", "nanoseconds")
+    return (
+        f"whole networks take {ratio:.3g} times the sum of their kernels in the median: {suspects[0]} looks like "
+        f"{unit}, or {suspects[1]} like {finer}, where both are to be in microseconds"
+    )
 
 
 def _own_noise(gpus: PhoneGpus, device: str) -> str:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ _FITTED = 3
 _LEAST_JUDGED = 10
 # The public pairs reach .84 in their worst fifth; when one loses a line, its twentieth from the end, .56.
 _ALIKE = 0.7
+_MOST_APART = 2.0  # units of one model; the public ones are within a tenth of each other
 _LEAST_RUNS = 3  # the first is a warm-up
 
 
@@ -34,10 +36,11 @@ class PhoneRuns:
 def read_phone_runs(folder: Path) -> PhoneRuns | Absent:
     """Read ``iitm_phones/cpu``. Rows are networks, in one order for all phones."""
     root = folder / "iitm_phones" / "cpu"
-    paths = sorted(root.glob("*.txt"))
+    paths = sorted(path for path in root.glob("*") if path.suffix.lower() == ".txt")
     if not paths:
         return Absent(f"no {root}/*.txt")
     latency_ms, problems = {}, {}
+    file_of = {path.stem: path.name for path in paths}
     for path in paths:
         latency_ms[path.stem], problems[path.stem] = _medians(path)
     usual = Counter(map(len, latency_ms.values())).most_common(1)[0][0]
@@ -52,7 +55,7 @@ def read_phone_runs(folder: Path) -> PhoneRuns | Absent:
         if what:
             left_out.append(
                 LeftOut(
-                    file=f"iitm_phones/cpu/{phone}.txt",
+                    file=f"iitm_phones/cpu/{file_of[phone]}",
                     used=int(np.isfinite(values[:usual]).sum()),
                     of=max(len(values), usual),
                     unit="lines",
@@ -68,25 +71,26 @@ def unit_claims(phones: PhoneRuns | Absent) -> Iterator[Claim]:
     if isinstance(phones, Absent):
         yield not_measured(claim, "<= 1", phones.why)
         return
-    models: dict[str, list[str]] = {}
+    same_name: dict[str, list[str]] = {}
     for phone in phones.latency_ms:
-        models.setdefault(re.sub(r"_\d+$", "", phone), []).append(phone)
-    pairs = [(a, b) for units in models.values() for a in units for b in units if a != b]
-    before, after, left_out = [], [], []
-    for known, new in pairs:
-        source, truth = _of_both(phones.latency_ms[known], phones.latency_ms[new])
-        why_not = _why_not_compared(source, truth, len(phones.latency_ms[known]) == len(phones.latency_ms[new]))
+        same_name.setdefault(re.sub(r"_\d+$", "", phone), []).append(phone)
+    before, after, paired, left_out = [], [], [], []
+    for one, other in (pair for units in same_name.values() for pair in combinations(units, 2)):
+        one_ms, other_ms = _of_both(phones.latency_ms[one], phones.latency_ms[other])
+        why_not = _why_not_compared(one_ms, other_ms)
         if why_not is not None:
-            left_out.append(f"{known} and {new} {why_not}")
+            left_out.append(f"{one} and {other} {why_not}")
             continue
-        for seed in range(5):
-            order = np.random.default_rng(seed).permutation(len(truth))
-            factor = float(np.median(truth[order[:_FITTED]] / source[order[:_FITTED]]))
-            rest = order[_FITTED:]
-            before.append(float(np.mean(np.abs(source[rest] / truth[rest] - 1))))
-            after.append(float(np.mean(np.abs(factor * source[rest] / truth[rest] - 1))))
+        paired.append(f"{one} and {other}")
+        for source, truth in ((one_ms, other_ms), (other_ms, one_ms)):
+            for seed in range(5):
+                order = np.random.default_rng(seed).permutation(len(truth))
+                factor = float(np.median(truth[order[:_FITTED]] / source[order[:_FITTED]]))
+                rest = order[_FITTED:]
+                before.append(float(np.mean(np.abs(source[rest] / truth[rest] - 1))))
+                after.append(float(np.mean(np.abs(factor * source[rest] / truth[rest] - 1))))
     lacking = in_words(left_out)
-    if not after:
+    if not paired:
         yield not_measured(claim, "<= 1", lacking or f"no two units of one model in {phones.folder}")
         return
     yield at_most(
@@ -94,7 +98,7 @@ def unit_claims(phones: PhoneRuns | Absent) -> Iterator[Claim]:
         float(np.mean(after) / np.mean(before)),
         1.0,
         unit="ratio",
-        note=f"{len(pairs) - len(left_out)} ordered pairs; {np.mean(before):.1%} -> {np.mean(after):.1%}"
+        note=f"{2 * len(paired)} ordered pairs ({in_words(paired)}); {np.mean(before):.1%} -> {np.mean(after):.1%}"
         + (f"; left out: {lacking}" if lacking else ""),
     )
 
@@ -106,13 +110,20 @@ def _of_both(known_ms: FloatArray, new_ms: FloatArray) -> tuple[FloatArray, Floa
     return known_ms[:count][both], new_ms[:count][both]
 
 
-def _why_not_compared(source: FloatArray, truth: FloatArray, is_equally_long: bool) -> str | None:
-    if len(truth) < _FITTED + _LEAST_JUDGED:
-        return f"share {len(truth)} networks of {_FITTED + _LEAST_JUDGED} that are needed"
-    if np.array_equal(source, truth):
+def _why_not_compared(one_ms: FloatArray, other_ms: FloatArray) -> str | None:
+    """A common name alone makes no pair: Pixel_3 and Pixel_4 are two models."""
+    if len(one_ms) < _FITTED + _LEAST_JUDGED:
+        return f"share {len(one_ms)} networks of {_FITTED + _LEAST_JUDGED} that are needed"
+    if np.array_equal(one_ms, other_ms):
         return "hold the same figures: one unit twice"
-    if not is_equally_long and not agrees_throughout(source, truth, _ALIKE):
-        return "differ in length and do not rank alike throughout: their lines are not the same networks"
+    apart = float(np.median(other_ms) / np.median(one_ms))
+    if not 1 / _MOST_APART <= apart <= _MOST_APART:
+        return (
+            f"are a factor {max(apart, 1 / apart):,.1f} apart in median, more than {_MOST_APART:g}: two models, or one "
+            "of them in another unit"
+        )
+    if not agrees_throughout(one_ms, other_ms, _ALIKE):
+        return "do not rank alike throughout: two models, or their lines are not the same networks"
     return None
 
 
@@ -129,7 +140,8 @@ def _medians(path: Path) -> tuple[FloatArray, list[str]]:
         if len(times) < len(fields):
             problems.append(f"line {row + 1}: {fields[runs.index(None)][:20]!r} is no latency")
         elif len(times) != usual:
-            problems.append(f"line {row + 1}: {len(times)} runs, most lines have {usual}")
+            needed = f"{_LEAST_RUNS} or more are needed" if len(times) < _LEAST_RUNS else f"most lines have {usual}"
+            problems.append(f"line {row + 1}: {len(times)} runs, {needed}")
         else:
             medians[row] = np.median(times[1:])
     return medians, problems

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from benchmarks.public_files import positive_number
 from latency_model.errors import LatencyModelError
 from latency_model.op_timings import OpTimings
 from latency_model.readers import read_yaml_table
-from latency_model.readers.yaml_table import op_of_key
+from latency_model.readers.yaml_table import op_of_key, yaml_table
 
 
 def read_table(path: Path) -> tuple[OpTimings, list[str]]:
@@ -36,13 +35,11 @@ def read_table(path: Path) -> tuple[OpTimings, list[str]]:
         if problem is None:
             kept.append(block)
         else:
+            kept.append("\n" * block.count("\n"))  # the lines below keep their numbers
             wrong.append(f"line {line}: {problem}")
-    if not wrong or not kept:
+    if not wrong or not "".join(kept).strip():
         return read_yaml_table(path), []
-    with tempfile.TemporaryDirectory() as folder:
-        sound = Path(folder) / path.name
-        sound.write_text("".join(kept), encoding="utf-8")
-        return read_yaml_table(sound), wrong
+    return yaml_table("".join(kept), path), wrong
 
 
 def _blocks(text: str) -> Iterator[tuple[int, str]]:

@@ -40,10 +40,23 @@ def read_yaml_table(path: Path, unit: Unit | None = None) -> OpTimings:
         MeasurementError: no such file, no such table, or values that are no latencies or in another unit.
     """
     try:
-        data = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_NoRepeats)
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise MeasurementError(f"Cannot read {path}: {error.strerror}. Check the path.") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+    except UnicodeDecodeError as error:
+        raise MeasurementError(f"{path} is no YAML: {error}") from error
+    return yaml_table(text, path, unit)
+
+
+def yaml_table(text: str, path: Path, unit: Unit | None = None) -> OpTimings:
+    """The table that stands in a text; errors name the file that it came from.
+
+    Raises:
+        MeasurementError: no such table, or values that are no latencies or in another unit.
+    """
+    try:
+        data = yaml.load(text, Loader=_NoRepeats)
+    except yaml.YAMLError as error:
         raise MeasurementError(f"{path} is no YAML: {error}") from error
     if not isinstance(data, dict) or not data:
         raise MeasurementError(f"{path} holds no table: expected blocks with mean and count.")

@@ -58,6 +58,30 @@ def test_a_file_that_lost_a_label_in_the_middle_is_left_out_and_said(tmp_path: P
     assert "left out" in (claim.note or "")
 
 
+def test_a_file_of_the_right_length_in_another_order_is_left_out_and_said(tmp_path: Path):
+    choices = made_up_choices(450)
+    labels = made_up_ms(choices, seed=1)
+    shuffled = np.random.default_rng(0).permutation(labels)
+    shifted = np.concatenate([labels[:200], np.roll(labels[200:], 1)])
+    write_fbnet(tmp_path, choices.tolist(), {"good": labels, "shuffled": shuffled, "shifted": shifted})
+    space = read_fbnet(tmp_path)
+    assert list(space.latency_ms) == ["good"]
+    assert {said.file.rsplit("/")[-1] for said in space.left_out} == {"shuffled.pt", "shifted.pt"}
+    assert all("not seen to follow the order of the networks" in said.what for said in space.left_out)
+    assert not any("450 labels for 450" in said.what for said in space.left_out)
+
+
+def test_few_labels_in_any_order_are_refused_only_where_they_could_be_told_apart(tmp_path: Path):
+    noisy = made_up_ms(CHOICES, seed=1, noise=0.15)
+    write_fbnet(tmp_path, CHOICES.tolist(), {"noisy": noisy, "backwards": LABELS[::-1]})
+    assert list(read_fbnet(tmp_path).latency_ms) == ["noisy"]
+    few = tmp_path / "few"
+    write_fbnet(few, CHOICES[:90].tolist(), {"phone": LABELS[:90]})
+    (said,) = read_fbnet(few).left_out
+    assert "90 labels are too few to see whether they follow the order" in said.what
+    assert said.claim().holds
+
+
 def test_entries_that_are_no_latencies_are_left_out_by_number(tmp_path: Path):
     labels = [*LABELS.tolist()]
     labels[3], labels[5], labels[8], labels[13] = "junk", float("nan"), -1.0, None
@@ -122,10 +146,11 @@ def test_networks_that_are_a_part_of_nasbench201_have_the_labels_of_their_places
     latencies = tmp_path / "help" / "nasbench201" / "latency"
     latencies.mkdir(parents=True)
     torch.save({**listed, "junk": 2}, latencies.parent / "str_arch2idx.pt")
-    torch.save([1.0 + place for place in range(200)], latencies / "phone.pt")
+    labels = (10.0 + picks @ np.arange(1, 7) + np.arange(200) / 1000).tolist()
+    torch.save(labels, latencies / "phone.pt")
     space = read_help_space(tmp_path, "nasbench201")
     assert isinstance(space, PublicSpace)
-    assert space.latency_ms["phone"].tolist() == [1.0 + place for place in sorted(listed.values())]
+    assert space.latency_ms["phone"].tolist() == [labels[place] for place in sorted(listed.values())]
     assert "'junk' at 2" in space.left_out[0].what
 
 

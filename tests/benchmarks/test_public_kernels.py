@@ -148,3 +148,66 @@ def test_a_convolution_with_a_window_of_nothing_is_said_and_one_with_an_even_win
     (said,) = read(tmp_path).left_out
     assert said.used == said.of - 1
     assert "line 3: no convolution" in said.what
+
+
+@pytest.mark.parametrize("network", ["net04", f"net{NETWORKS - 1:02d}"])
+def test_a_network_whose_block_is_appended_once_more_is_summed_once_and_that_is_said(tmp_path: Path, network: str):
+    kernels = kernel_lines()
+    again = [line for line in kernels if line.startswith(network)]
+    write(tmp_path, [*kernels, *again], network_lines(kernels))
+    gpus = read(tmp_path)
+    found = gpus.devices["watch"].networks
+    assert found.kernel_count.tolist() == [KERNELS] * NETWORKS
+    assert len(gpus.models) == NETWORKS * KERNELS
+    (said,) = gpus.left_out
+    assert (said.used, said.of) == (NETWORKS * KERNELS, (NETWORKS + 1) * KERNELS)
+    assert f"line {len(kernels) + 1}: the block of '{network}' stands twice; the first is used" in said.what
+
+
+def test_a_kernel_file_that_stands_twice_is_read_once(tmp_path: Path):
+    kernels = kernel_lines()
+    write(tmp_path, [*kernels, *kernels[1:]], network_lines(kernels))
+    gpus = read(tmp_path)
+    assert gpus.devices["watch"].networks.kernel_count.tolist() == [KERNELS] * NETWORKS
+    assert gpus.left_out[0].used == NETWORKS * KERNELS
+
+
+def test_a_network_whose_lines_are_parted_keeps_all_of_them(tmp_path: Path):
+    kernels = kernel_lines()
+    kernels.append(kernels.pop(12))  # of net01
+    write(tmp_path, kernels, network_lines(kernels))
+    gpus = read(tmp_path)
+    assert gpus.left_out == ()
+    assert gpus.devices["watch"].networks.kernel_count.tolist() == [KERNELS] * NETWORKS
+
+
+def test_another_type_of_number_is_a_device_of_its_own(tmp_path: Path):
+    kernels = [line.replace("|float", "|fp16") for line in kernel_lines()]
+    networks = [line.replace("|float", "|fp16") for line in network_lines(kernels)]
+    write(tmp_path, kernels, networks)
+    gpus = read(tmp_path)
+    assert gpus.left_out == ()
+    assert list(gpus.devices) == ["watch fp16"]
+    assert next(iter(network_claims(gpus, QUICK))).claim == "phone GPU watch fp16, kernels to networks, MAPE"
+
+
+def test_columns_and_files_that_are_not_read_are_named_in_one_row(tmp_path: Path):
+    kernels = [f"{line},1.0" for line in kernel_lines()]
+    kernels[0] = kernels[0].replace(",1.0", ",watch|npu|int8")
+    networks = [f"{line},1.0" for line in network_lines(kernel_lines())]
+    networks[0] = networks[0].replace(",1.0", ",watch|1large|float|mean")
+    write(tmp_path, kernels, networks)
+    (tmp_path / "phone_gpu_kernels" / "more.CSV").write_text("a\n1\n")
+    (said,) = read(tmp_path).left_out
+    assert said.claim().claim == "data phone_gpu_kernels, columns and files used"
+    assert said.what == "not read: tflite_cnn_ops_gpu.csv 'watch|npu|int8'; more.CSV"
+
+
+def test_networks_in_another_unit_than_their_kernels_are_not_scaled_into_place(tmp_path: Path):
+    header, *lines = network_lines(kernel_lines())
+    in_ms = [f"{line.rsplit(',', 1)[0]},{float(line.rsplit(',', 1)[1]) / 1000}" for line in lines]
+    write(tmp_path, kernel_lines(), [header, *in_ms])
+    (claim,) = network_claims(read(tmp_path), QUICK)
+    assert claim.value is None
+    assert "phone_gpu_kernels/tflite_cnn_e2e.csv looks like milliseconds" in (claim.note or "")
+    assert "phone_gpu_kernels/tflite_cnn_ops_gpu.csv like nanoseconds" in (claim.note or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -85,18 +86,22 @@ def test_a_table_that_is_too_small_to_judge_is_said(tmp_path: Path):
     assert "10 are needed" in (claim.note or "")
 
 
-def test_a_network_without_a_published_latency_is_held_to_its_own_table(tmp_path: Path):
-    path = write(tmp_path, table_text(KEYS))
+def network_of(blocks: tuple[tuple[int, int], ...]) -> dict[str, object]:
+    """(kernel, expansion) of each block."""
     conv = {"kernel_size": 3, "act_func": "relu6"}
     inverted = {"name": "MBInvertedConvLayer", "in_channels": 24, "out_channels": 24, "stride": 1}
-    blocks = [{**inverted, "kernel_size": kernel, "expand_ratio": expand} for kernel, expand in ((3, 3), (5, 6))]
-    network = {
+    chosen = [{**inverted, "kernel_size": kernel, "expand_ratio": expand} for kernel, expand in blocks]
+    return {
         "first_conv": {**conv, "in_channels": 3, "out_channels": 24, "stride": 2},
-        "blocks": [{"mobile_inverted_conv": each, "shortcut": None} for each in blocks],
+        "blocks": [{"mobile_inverted_conv": each, "shortcut": None} for each in chosen],
         "feature_mix_layer": {**conv, "in_channels": 24, "out_channels": 64, "kernel_size": 1, "stride": 1},
         "classifier": {"in_features": 64, "out_features": 10},
     }
-    (path.parent / "searched.config").write_text(json.dumps(network))
+
+
+def test_a_network_without_a_published_latency_is_held_to_its_own_table(tmp_path: Path):
+    path = write(tmp_path, table_text(KEYS))
+    (path.parent / "searched.config").write_text(json.dumps(network_of(((3, 3), (5, 6)))))
     (path.parent / "broken.config").write_text("{}")
     claims = judged(tmp_path)
     broken = claims["broken.config priced by its table"]
@@ -119,3 +124,39 @@ def test_a_block_that_stands_twice_is_left_out_the_second_time_and_said(tmp_path
 def test_a_table_is_found_by_either_ending_of_yaml_files(tmp_path: Path):
     write(tmp_path, table_text(KEYS)).rename(tmp_path / "new_phone" / "blocks.yml")
     assert judged(tmp_path)["new_phone/blocks.yml, leave-one-out MAPE"].value is not None
+
+
+@pytest.mark.parametrize("stems", [[STEM.replace("48x48", "96x96").replace("24x24x", "48x48x"), STEM], []])
+def test_a_network_is_read_at_the_resolution_at_which_most_of_its_blocks_stand_in_the_table(
+    tmp_path: Path, stems: list[str]
+):
+    path = write(tmp_path, table_text([*stems, *KEYS[1:], *(block(40, expand, 7) for expand in (3, 6))]))
+    (path.parent / "searched.config").write_text(json.dumps(network_of(((3, 3), (5, 6), (3, 6)))))
+    (own,) = (claim for name, claim in judged(tmp_path).items() if name.startswith("searched.config"))
+    assert "read at 48 pixels" in (own.note or "")
+    assert "3 of " in (own.note or "")
+
+
+def test_another_table_in_the_place_of_the_published_one_is_not_held_to_the_published_price(tmp_path: Path):
+    place = tmp_path / "pixel1_proxylessnas"
+    place.mkdir()
+    (place / "mobile_trim.yaml").write_text(table_text(KEYS))
+    (place / "proxyless_mobile.config").write_text(json.dumps(network_of(((3, 3), (5, 6)))))
+    (own,) = (claim for name, claim in judged(tmp_path).items() if name.startswith("proxyless_mobile.config"))
+    assert own.aim == "within 8%"
+
+
+def test_tables_are_found_in_any_folder_and_by_their_ending_in_any_case(tmp_path: Path):
+    path = write(tmp_path, table_text(KEYS))
+    deep = path.parent / "of" / "today"
+    deep.mkdir(parents=True)
+    path.rename(deep / "blocks.YAML")
+    assert judged(tmp_path)["new_phone/of/today/blocks.YAML, leave-one-out MAPE"].value is not None
+
+
+def test_what_is_wrong_with_a_table_is_told_with_the_path_of_its_own_file(tmp_path: Path):
+    lines = table_text(KEYS).replace("mean: ", "mean: 1000000").splitlines()
+    lines[6] = "  mean: abc"
+    path = write(tmp_path, "\n".join(lines))
+    with pytest.raises(LatencyModelError, match=re.escape(str(path))):
+        read_table(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,37 @@ def test_units_of_which_one_lost_a_line_are_no_pair(tmp_path: Path):
     assert "do not rank alike" in (claim.note or "")
 
 
+def test_units_in_another_order_are_no_pair_although_their_files_are_equally_long(tmp_path: Path):
+    write_phones(tmp_path, {"model_0": made_up_lines(COUNT, 1.0, 1), "model_1": made_up_lines(COUNT, 1.3, 2)[::-1]})
+    phones = read(tmp_path)
+    assert phones.left_out == ()
+    (claim,) = unit_claims(phones)
+    assert claim.value is None
+    assert "model_0 and model_1 do not rank alike throughout" in (claim.note or "")
+
+
+def test_two_models_of_one_stem_and_a_file_in_another_unit_are_no_pairs_and_named_beside_those_that_are(
+    tmp_path: Path,
+):
+    factors = {"Pixel_3": 1.0, "Pixel_4": 0.4, "watch_0": 1.0, "watch_1": 1.2, "watch_2": 1000.0}
+    write_phones(
+        tmp_path, {name: made_up_lines(COUNT, factor, seed) for seed, (name, factor) in enumerate(factors.items())}
+    )
+    (claim,) = unit_claims(read(tmp_path))
+    note = claim.note or ""
+    assert "2 ordered pairs (watch_0 and watch_1)" in note
+    assert "Pixel_3 and Pixel_4 are a factor 2.5 apart in median" in note
+    assert re.search(r"watch_0 and watch_2 are a factor (1,0|9)\d\d", note)
+    assert "in another unit" in note
+
+
+def test_a_file_with_too_few_runs_on_every_line_is_told_how_many_are_needed(tmp_path: Path):
+    short = [",".join(line.split(",")[:2]) for line in made_up_lines(COUNT, 1.0)]
+    write_phones(tmp_path, {"model_0": short})
+    (said,) = read(tmp_path).left_out
+    assert "line 1: 2 runs, 3 or more are needed" in said.what
+
+
 def test_files_without_any_run_do_not_stop_the_others(tmp_path: Path):
     write_phones(tmp_path, {f"model_{unit}": made_up_lines(COUNT, 1.0 + unit, unit) for unit in range(2)})
     (tmp_path / "iitm_phones" / "cpu" / "model_8.txt").write_text("")
@@ -104,3 +136,12 @@ def test_phones_of_different_models_are_no_pair_and_a_folder_without_phones_is_n
     (claim,) = unit_claims(read(tmp_path))
     assert claim.value is None
     assert "no two units" in (claim.note or "")
+
+
+def test_files_are_found_by_their_ending_in_any_case(tmp_path: Path):
+    write_phones(tmp_path, {"model_0": made_up_lines(COUNT, 1.0, 1), "model_1": made_up_lines(COUNT, 1.3, 2)[:90]})
+    cpu = tmp_path / "iitm_phones" / "cpu"
+    (cpu / "model_1.txt").rename(cpu / "model_1.TXT")
+    phones = read(tmp_path)
+    assert set(phones.latency_ms) == {"model_0", "model_1"}
+    assert phones.left_out[0].file == "iitm_phones/cpu/model_1.TXT"
