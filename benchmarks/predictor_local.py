@@ -47,7 +47,7 @@ def measure(options: Options) -> Iterator[Claim]:
 
 def runtime_claims(runtime: str, quick: bool) -> Iterator[Claim]:
     """Profile, fit with the held-out networks kept out, judge."""
-    calibration_count, held_out_count = (15, 20) if quick else (40, 50)
+    calibration_count, held_out_count = (15, 20) if quick else (100, 50)
     plan = QUICK_PLAN if quick else _long_plan(runtime)
     profile = profile_small_space(runtime, small_space().unique_ops(), calibration_count, held_out_count, plan)
     started = time.monotonic()

@@ -18,8 +18,10 @@ from latency_model.network_latency import (
 )
 from latency_model.pricing import measured_ops
 from profiler_agent.device import Device
-from profiler_agent.session import ModelFile, open_session
+from profiler_agent.errors import ModelsFailed
+from profiler_agent.session import ModelFile, Session, open_session
 from profiler_agent.stability import StabilityReport, judge_timing
+from profiler_agent.timing import Timing
 from search.errors import BudgetMissed, RunFolderError
 from search.file_metadata import network_in_file
 from search.network_file import read_network_file
@@ -105,7 +107,7 @@ def verify_file(
             check_predictor_matches(predictor, identity)
         if known is not None and known.measurements is not None:
             run_campaign(session, (), known.measurements)  # times nothing; refuses a set of another device
-        (timing,) = usable_timings(session, [ModelFile(model_id=path.stem, path=path)], update)
+        timing = _timed(session, path, update)
     if known is not None and known.measurements is not None:
         append_measurement(known.measurements, measurement_of(known.network, identity, device.plan, timing))
     return VerifiedFile(
@@ -115,6 +117,24 @@ def verify_file(
         predicted=predicted,
         target_ms=target_ms,
     )
+
+
+def _timed(session: Session, path: Path, update: Update) -> Timing:
+    """The file's timing; one that the runtime refuses beside models that it takes is no model of its.
+
+    Raises:
+        RunFolderError: it does.
+    """
+    try:
+        (timing,) = usable_timings(session, [ModelFile(model_id=path.stem, path=path)], update)
+    except ModelsFailed as error:
+        if error.failures.keys() != {path.stem}:
+            raise
+        device = session.device
+        raise RunFolderError(
+            f"{path} does not run under {device.runtime.name} on {device.name}: {error.failures[path.stem].strip()}"
+        ) from error
+    return timing
 
 
 def known_network(path: Path, named: Path | None) -> NetworkSpec:

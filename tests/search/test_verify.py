@@ -194,3 +194,10 @@ def test_a_run_that_misses_its_budget_is_told_what_may_be_why(
         require_budget(run)
     assert ("when the device is quiet" in str(raised.value)) == advises_quiet
     assert ("ran 6% slower than at its profile" in str(raised.value)) == advises_speed
+
+
+def test_a_file_that_the_runtime_refuses_is_wrong_use_and_no_fault_of_the_device(device, tmp_path):
+    (tmp_path / "torn.onnx").write_bytes(b"no model")
+    with pytest.raises(RunFolderError, match=r"torn\.onnx does not run under onnxruntime on quick_cpu: .+") as caught:
+        verify_file(tmp_path / "torn.onnx", device)
+    assert caught.value.exit_code == 2
