@@ -119,7 +119,7 @@ def verify_file(
     )
 
 
-def _timed(session: Session, path: Path, update: Update) -> Timing:
+def _timed(session: Session, path: Path, update: Update | None) -> Timing:
     """The file's timing; one that the runtime refuses beside models that it takes is no model of its.
 
     Raises:
