@@ -56,7 +56,7 @@ class DriftResult:
                 "error is not told from drift"
             )
         if self.noise_mape * _OF_NEIGHBOURS > _HALVED * self.before_mape:
-            return f"the noise alone is {self.noise_mape:.1%}: no correction could halve it"
+            return f"the noise alone is {self.noise_mape:.1%}: neighbours that noisy cannot be asked to halve it"
         return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -188,7 +189,11 @@ def _convolution(feature: str) -> ConvSpec | None:
 def _said(file: str, line_count: int, problems: dict[int, str]) -> Iterator[LeftOut]:
     if not problems:
         return
-    listed = [f"line {line}: {problems[line]}" for line in sorted(problems)]
+    listed = []
+    # Lines of one run have the same distance to their place among the problems.
+    for (_, what), run in groupby(enumerate(sorted(problems)), key=lambda each: (each[1] - each[0], problems[each[1]])):
+        first, *others = (line for _, line in run)
+        listed.append(f"lines {first} to {others[-1]}: {what}" if others else f"line {first}: {what}")
     yield LeftOut(
         file=file,
         used=line_count - len(problems),

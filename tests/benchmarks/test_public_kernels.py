@@ -161,7 +161,8 @@ def test_a_network_whose_block_is_appended_once_more_is_summed_once_and_that_is_
     assert len(gpus.models) == NETWORKS * KERNELS
     (said,) = gpus.left_out
     assert (said.used, said.of) == (NETWORKS * KERNELS, (NETWORKS + 1) * KERNELS)
-    assert f"line {len(kernels) + 1}: the block of '{network}' stands twice; the first is used" in said.what
+    lines = f"lines {len(kernels) + 1} to {len(kernels) + KERNELS}"
+    assert f"{lines}: the block of '{network}' stands twice; the first is used" in said.what
 
 
 def test_a_kernel_file_that_stands_twice_is_read_once(tmp_path: Path):
