@@ -107,6 +107,14 @@ def _refuse_unknown_section_keys(path: Path, section: str, value: Any, cls: type
     assert is_dataclass(cls)
     if isinstance(value, dict):
         _refuse_unknown_keys(path, f"{section}.", value, [f.name for f in fields(cls)])
+        _refuse_yes_for_a_number(path, section, value, cls)
+
+
+def _refuse_yes_for_a_number(path: Path, section: str, value: dict[str, Any], cls: type) -> None:
+    """YAML reads yes, on and true alike as true, which would pass for a 1."""
+    for name, kind in get_type_hints(cls).items():
+        if isinstance(value.get(name), bool) and bool not in (kind, *get_args(kind)):
+            raise ConfigError(f"{path}: {section}.{name} was read as {value[name]}; write a number, or text in quotes.")
 
 
 def _refuse_unknown_keys(path: Path, prefix: str, data: dict[str, Any], known: Any) -> None:

@@ -25,6 +25,14 @@ class TrainingDiverged(ProxylessError, FloatingPointError):
     exit_code = 1
 
 
+class TrainingFailed(ProxylessError):
+    """A process that trained a network ended otherwise than by finishing; ``exit_code`` is that of its own error."""
+
+    def __init__(self, message: str, returned: int) -> None:
+        super().__init__(message)
+        self.exit_code = returned if returned > 0 else 1
+
+
 class RestartsWouldHang(ProxylessError, ValueError):
     """``torchrun`` was told to restart workers in the way in which restarted workers hang."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 EXIT_OUR_FAULT, EXIT_WRONG_USE = 1, 2
-_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)
 
 
 def described(error: OSError) -> tuple[str, int] | None:

@@ -154,6 +154,9 @@ def read_started(path: Path) -> str | None:
     return started
 
 
+_PATHS = ("device", "data", "measurements")
+
+
 def require_same(folder: Path, kept: RunSettings, settings: RunSettings) -> None:
     """Raise when a run was asked for with other settings.
 
@@ -162,11 +165,19 @@ def require_same(folder: Path, kept: RunSettings, settings: RunSettings) -> None
     """
     for field in fields(RunSettings):
         found, asked = getattr(kept, field.name), getattr(settings, field.name)
-        if found != asked:
+        if found != asked and not (field.name in _PATHS and _is_same_place(found, asked)):
             raise RunFolderError(
                 f"{folder} is a run with {_option(field.name, found)}, not {_option(field.name, asked)}. Give another "
                 f"--out for a new run, or the same settings to resume this one."
             )
+
+
+def _is_same_place(one: str | None, other: str | None) -> bool:
+    """Whether two spellings, of which one may be relative or go through a link, lead to one file or folder."""
+    if one is None or other is None:
+        return False
+    paths = Path(one).expanduser(), Path(other).expanduser()
+    return all(path.exists() for path in paths) and paths[0].samefile(paths[1])
 
 
 def _option(name: str, value: Any) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from latency_model.kernels import macs, parameter_count
@@ -28,7 +27,7 @@ from search.settings import TrainSettings
 from search.trainer import CHECKPOINT_EVERY_S, LOG_EVERY_STEPS, cosine
 from search.warm_start import fingerprint
 from search.weight_average import averaging_copy, follow
-from search.weights_file import write_weights
+from search.weights_file import read_weights, write_weights
 from search.workers import ALONE, Workers
 
 TEST_BATCH = 500
@@ -260,15 +259,17 @@ def load_trained(network: NetworkSpec, files: TrainFiles) -> PlainNetwork:
     """The network with its best weights, in evaluation mode.
 
     Raises:
-        RunFolderError: it was not trained yet, or the weights are those of another network.
+        RunFolderError: it was not trained yet, the file was damaged, or the weights are those of another network.
     """
-    if not files.weights.exists():
-        raise RunFolderError(f"{files.weights} is not there; train the network first (proxyless train).")
+    weights = read_weights(files.weights)
     model = PlainNetwork(network, seeded_generator(0, "network"))
     try:
-        model.load_state_dict(load_file(files.weights))
+        model.load_state_dict(weights)
     except RuntimeError as error:
-        raise RunFolderError(f"{files.weights} holds the weights of another network: {error}") from error
+        raise RunFolderError(
+            f"{files.weights} holds the weights of another network ({error}). Remove {files.folder} and train the "
+            f"network again."
+        ) from error
     return model.eval()
 
 

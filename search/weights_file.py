@@ -1,4 +1,4 @@
-"""Weights as safetensors: written beside and renamed, and readable to whom other files of a run are."""
+"""Weights as safetensors: written beside and renamed, readable to whom other files of a run are; read with a mend."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
+
+from search.errors import RunFolderError
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -22,3 +25,19 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a training's file.
+
+    Raises:
+        RunFolderError: there is no such file, or it was damaged.
+    """
+    if not path.exists():
+        raise RunFolderError(f"{path} is not there; train the network first (proxyless train).")
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise RunFolderError(
+            f"{path} is damaged ({error}). Remove {path.parent} and train the network again."
+        ) from error

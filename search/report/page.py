@@ -150,6 +150,7 @@ def _write(out: Path, template: str, context: dict[str, Any], charts: Sequence[C
     )
     beside = out.with_name(f".{out.name}.part")
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         beside.write_text(page, encoding="utf-8")
         beside.replace(out)
     except OSError as error:

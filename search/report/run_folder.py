@@ -291,7 +291,7 @@ def _read_positions(path: Path) -> tuple[Position, ...]:
             for position in data["positions"]
         )
     except (OpSpecError, KeyError) as error:
-        raise ReportError(f"{path} describes no space ({error}). Run the search again.") from error
+        raise ReportError(f"{path} describes no space ({error}). Remove it; the search step writes it anew.") from error
 
 
 def _read_frames(path: Path, target_name: str) -> tuple[ProbabilityFrame, ...]:

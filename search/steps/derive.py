@@ -58,8 +58,10 @@ def derive_networks(run: Run, console: Console) -> None:
         BudgetMissed: no network of the shortlist meets the budget on the device.
         RunFolderError: the search is not finished, or a baseline's file was lost since.
     """
-    if run.folder.architecture.exists():
+    if run.folder.architecture.exists() and run.folder.derivation.exists():
         restore_lost_networks(run)
+        labels = ", ".join(read_architecture(run.folder.architecture).labels)
+        console.print(f"derived already: {labels}", highlight=False, markup=False, emoji=False)
         return
     trainer = finished_trainer(run)
     with run.timed("derive"), run.open_device("derive") as session:

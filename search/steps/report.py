@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from search.files import read_json, read_json_lines, write_json
+from search.files import read_json, read_json_lines, read_record, write_json
 from search.report import write_report
 from search.report.recipe import start_of
 from search.report.run_folder import network_names
@@ -87,9 +87,15 @@ def search_card(run: Run) -> dict[str, Any]:
         "estimator": run.settings.estimator,
         "latency_weight_per_ms": run.settings.latency_weight_per_ms,
         "least_budget_share": run.settings.least_budget_share,
-        "ranking": read_ranking(read_json(run.folder.derivation)) if run.folder.derivation.exists() else None,
+        "ranking": _ranking_of(run),
         "device_visits": device_visits(run),
     }
+
+
+def _ranking_of(run: Run) -> dict[str, float] | None:
+    if not run.folder.derivation.exists():
+        return None
+    return read_ranking(read_record(run.folder.derivation, {"derived": dict, "judged": list}))
 
 
 def read_ranking(derivation: dict[str, Any]) -> dict[str, float] | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 
@@ -192,9 +193,11 @@ def search(run: Run, console: Console, *, others: Sequence[Run] = (), with_devic
         RunFolderError: the runs cannot share a search, or began it with others.
         CheckpointError: the folder holds another search.
     """
-    if not others and run.folder.architecture.exists():
+    is_shared = share_of(run.folder) is not None
+    is_described = is_shared or (run.folder.target.exists() and _space_file(run).exists())
+    if not others and run.folder.architecture.exists() and is_described:
         return
-    if not others and share_of(run.folder) is not None:
+    if not others and is_shared:
         keep_search_choices(run)
         finished_trainer(run)
         return
@@ -232,7 +235,11 @@ def _prepare(run: Run, others: Sequence[Run], console: Console) -> None:
     _warn_of_few_images(run, console)
     if others:
         keep_shared_search(run, targets)
-    write_json(run.folder.search / "space.json", {**space_to_json(run.space), "hash": run.space.hash})
+    write_json(_space_file(run), {**space_to_json(run.space), "hash": run.space.hash})
+
+
+def _space_file(run: Run) -> Path:
+    return run.folder.search / "space.json"
 
 
 def _train(run: Run, others: Sequence[Run], trainer: SearchTrainer, console: Console, *, with_device: bool) -> None:

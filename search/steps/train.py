@@ -15,8 +15,9 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from profiler_agent.errors import ProxylessError
 from search.allocator import keep_freed_memory
-from search.errors import RunFolderError
+from search.errors import RunFolderError, TrainingFailed
 from search.files import read_json_lines, read_record
 from search.live_curves import live_curves
 from search.parent import PARENT, while_parent_lives
@@ -38,7 +39,8 @@ def train(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES, *, f
     Args:
         from_supernet: begin with what the supernet learned; for the derived network alone, as the others have none.
     Raises:
-        RunFolderError: a network was not derived yet, or its training failed.
+        RunFolderError: a network was not derived yet.
+        TrainingFailed: a process that trained one ended without having done so.
     """
     if from_supernet and tuple(names) != ("derived",):
         raise RunFolderError("Only the derived network can begin with the supernet's weights; name it: derived.")
@@ -47,7 +49,11 @@ def train(run: Run, console: Console, names: Sequence[str] = NETWORK_NAMES, *, f
         if from_supernet and not left:
             _require_supernet_start(run)
         if not left:
+            if workers.is_first:
+                _print_accuracies(run, names, console)
             return
+        for name in left:
+            run.read_network(name)  # before a process is started that could not say it as well
         if workers.is_first:
             _warn_of_few_images(run, console)
         with _watched(run, console, workers) as update:
@@ -211,7 +217,9 @@ def _require_success(run: Run, name: str, process: subprocess.Popen[bytes]) -> N
     if process.returncode != 0 or not is_trained(run, name):
         log = _log(run, name)
         tail = log.read_text(encoding="utf-8", errors="replace")[-800:]
-        raise RunFolderError(f"Training {name!r} ended with {process.returncode}. The end of {log}:\n{tail}")
+        raise TrainingFailed(
+            f"Training {name!r} ended with {process.returncode}. The end of {log}:\n{tail}", process.returncode
+        )
 
 
 def _report_progress(run: Run, names: Sequence[str], update: Update) -> None:
@@ -229,7 +237,17 @@ def _report_progress(run: Run, names: Sequence[str], update: Update) -> None:
     update(round(1000 * share / len(names)), 1000)
 
 
+def _main(folder: Path, name: str) -> int:
+    """One network in a process of its own: what went wrong in words on standard error, and the exit code."""
+    try:
+        with join_workers() as workers:
+            train_here(open_run(folder), name, workers=workers)
+    except ProxylessError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    return 0
+
+
 if __name__ == "__main__":
     keep_freed_memory()
-    with join_workers() as own:
-        train_here(open_run(Path(sys.argv[1])), sys.argv[2], workers=own)
+    sys.exit(_main(Path(sys.argv[1]), sys.argv[2]))

@@ -70,6 +70,7 @@ def test_a_wrong_key_is_refused_with_the_nearest_spelling(tmp_path: Path, line: 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
+        ("runtime: {name: litert, thread_count: yes}", "runtime.thread_count was read as True; write a number"),
         ("runtime: {name: litert, thread_count: 0}", "thread_count is 0; it must be 1 or more"),
         ("runtime: {name: litert, core_mask: big}", "core_mask is 'big'"),
         ("runtime: {name: litert, core_mask: '1', thread_count: 2}", r"allows 1 core\(s\) for 2 thread\(s\)"),

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
 from search.architecture import Architecture, write_architecture
 from search.errors import RunFolderError
+from search.files import write_json
 from search.network_file import read_network_file
 from search.run import NETWORK_NAMES, Run, read_target
+from search.run_settings import require_same
 from search.steps.derive import derive_networks, restore_lost_networks
 from search.steps.export import is_exported
-from search.steps.train import is_trained
+from search.steps.report import search_card
+from search.steps.train import is_trained, train
 from search.steps.verify import read_verification
-from search.train_network import TrainFiles, read_result
+from search.train_network import TrainFiles, load_trained, read_result
 from tests.search.data.image_files import write_class_folders
-from tests.search.made_up_runs import QUIET, make_run
+from tests.search.made_up_runs import QUIET, SETTINGS, make_run
 
 VERIFICATION = {"target_ms": 1.0, "measured_ms": 0.9, "spread": 0.01, "verdict": "accepted"}
 VERIFICATION |= {"predicted_ms": None, "predicted_interval_ms": None}
@@ -29,6 +33,7 @@ def run(tmp_path):
     choices = (0,) * len(run.space.positions)
     for name in NETWORK_NAMES:
         run.write_network(run.space.network(choices, name))
+    write_json(run.folder.derivation, {"derived": {}, "judged": []})
     write_architecture(run.folder.architecture, Architecture.of(run.space, choices))
     return run
 
@@ -99,3 +104,44 @@ def test_images_that_are_not_those_of_before_are_refused(tmp_path):
     (tmp_path / "images" / "cat" / "0.png").unlink()
     with pytest.raises(RunFolderError, match=r"16 training and 4 test images then, .* begin a new run folder"):
         _ = third.data
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", bytes(100)])
+def test_damaged_weights_are_named_with_their_mend(run, content):
+    files = TrainFiles(folder=run.folder.training("derived"))
+    files.folder.mkdir(parents=True)
+    files.weights.write_bytes(content)
+    with pytest.raises(RunFolderError, match=r"weights\.safetensors is damaged .* Remove .*derived and train"):
+        load_trained(run.read_network("derived"), files)
+
+
+def test_a_derivation_that_was_edited_is_named_by_the_report(run):
+    write(run.folder.derivation, "{}")
+    with pytest.raises(RunFolderError, match=r"derivation\.json was changed or damaged: derived, judged"):
+        search_card(run)
+
+
+def test_a_derivation_that_was_removed_is_derived_anew(run):
+    run.folder.derivation.unlink()
+    with pytest.raises(RunFolderError, match="finish it first"):  # it goes on to the search, of which this run has none
+        derive_networks(run, QUIET)
+
+
+def test_a_network_that_was_not_derived_is_named_before_a_process_is_started(tmp_path):
+    run = make_run(tmp_path / "run")
+    with pytest.raises(RunFolderError, match=r"networks/derived\.json is not there"):
+        train(run, QUIET)
+    assert not (run.folder.path / "train").exists()
+
+
+@pytest.mark.parametrize("spelling", ["{}/", "{}/../images", "link"])
+def test_one_folder_is_the_same_however_it_is_spelled(tmp_path, monkeypatch, spelling):
+    images = tmp_path / "images"
+    images.mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(images)
+    kept, asked = (dataclasses.replace(SETTINGS, data=data) for data in (str(images), spelling.format(images)))
+    require_same(tmp_path / "run", kept, asked)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(RunFolderError, match="is a run with --data"):
+        require_same(tmp_path / "run", kept, dataclasses.replace(kept, data=str(tmp_path / "other")))
