@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from profiler_agent.errors import ProxylessError
 from search.files import read_json, read_json_lines, read_record, write_json
 from search.report import write_report
 from search.report.recipe import start_of
@@ -28,14 +29,30 @@ LIBRARIES = ("torch", "onnxruntime", "ai-edge-litert", "numpy", "xgboost", "scik
 
 
 def report(run: Run, console: Console) -> None:
-    """Write run.json and report.html of a run, finished or not; with everything verified, summary.json too."""
-    write_card(run)
-    if all(run.folder.verification(name).exists() for name in NETWORK_NAMES):
+    """Write run.json and report.html of a run, finished or not; with everything verified, summary.json too. Where the
+    images or the device file are gone by now, what was written of them stays."""
+    lost = _lost_source(run)
+    if lost is None:
+        write_card(run)
+    elif run.folder.card.exists():
+        console.print(f"run.json stays as it was: {lost}", highlight=False, markup=False, emoji=False, soft_wrap=True)
+    else:
+        raise lost
+    if lost is None and all(run.folder.verification(name).exists() for name in NETWORK_NAMES):
         write_json(run.folder.summary, make_summary(run))
     page = write_report(run.folder.path)
     if run.folder.summary.exists():
         console.print(summary_table(read_json(run.folder.summary)))
     console.print(f"report: {page}", highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def _lost_source(run: Run) -> ProxylessError | None:
+    """Why the run's device file, images or space cannot be read any more; None where all can."""
+    try:
+        _ = run.device, run.space
+    except ProxylessError as error:
+        return error
+    return None
 
 
 def write_card(run: Run) -> None:

@@ -6,13 +6,16 @@ import dataclasses
 import json
 
 import pytest
+from rich.console import Console
 
 from search.architecture import Architecture, write_architecture
+from search.data import DataError
 from search.errors import RunFolderError
 from search.files import write_json
 from search.network_file import read_network_file
 from search.run import NETWORK_NAMES, Run, read_target
 from search.run_settings import require_same
+from search.steps import report as report_step
 from search.steps.derive import derive_networks, restore_lost_networks
 from search.steps.export import is_exported
 from search.steps.report import search_card
@@ -145,3 +148,16 @@ def test_one_folder_is_the_same_however_it_is_spelled(tmp_path, monkeypatch, spe
     (tmp_path / "other").mkdir()
     with pytest.raises(RunFolderError, match="is a run with --data"):
         require_same(tmp_path / "run", kept, dataclasses.replace(kept, data=str(tmp_path / "other")))
+
+
+def test_a_report_of_images_that_are_gone_keeps_what_was_written_of_them(tmp_path, monkeypatch, capsys):
+    made = make_run(tmp_path / "run", data=str(tmp_path / "gone"))
+    run = Run(made.folder.path, made.settings)
+    run.device = made.device
+    monkeypatch.setattr(report_step, "write_report", lambda folder: folder / "report.html")
+    with pytest.raises(DataError, match="gone"):
+        report_step.report(run, Console())
+    write(run.folder.card, "{}")
+    report_step.report(run, Console())
+    assert "run.json stays as it was" in capsys.readouterr().out
+    assert run.folder.card.read_text() == "{}"
