@@ -12,6 +12,7 @@ from typing import Any
 from search.errors import RunFolderError, TargetError
 from search.files import read_json, write_json
 from search.settings import Estimator, SearchSettings
+from search.started_elsewhere import is_same_place
 
 SCHEMA = 1
 _MILLISECONDS = re.compile(r"(?P<ms>\d+(\.\d+)?)\s*ms")
@@ -53,7 +54,10 @@ def parse_target(text: str | None, target_ms: float | None) -> Target:
         return Target(milliseconds=target_ms)
     match = _RELATIVE.fullmatch((text or "").strip())
     if match is None:
-        raise TargetError(f"--target {text!r} is not a fraction of a reference, such as 0.6xmobilenetv2.")
+        raise TargetError(
+            f"--target {text!r} is not a fraction of a reference, such as 0.6xmobilenetv2; milliseconds are given with "
+            "--target-ms."
+        )
     if match["reference"] not in REFERENCES:
         raise TargetError(f"--target: no reference is called {match['reference']!r}; use {', '.join(REFERENCES)}.")
     if float(match["factor"]) <= 0:
@@ -165,19 +169,11 @@ def require_same(folder: Path, kept: RunSettings, settings: RunSettings) -> None
     """
     for field in fields(RunSettings):
         found, asked = getattr(kept, field.name), getattr(settings, field.name)
-        if found != asked and not (field.name in _PATHS and _is_same_place(found, asked)):
+        if found != asked and not (field.name in _PATHS and is_same_place(found, asked)):
             raise RunFolderError(
                 f"{folder} is a run with {_option(field.name, found)}, not {_option(field.name, asked)}. Give another "
                 f"--out for a new run, or the same settings to resume this one."
             )
-
-
-def _is_same_place(one: str | None, other: str | None) -> bool:
-    """Whether two spellings, of which one may be relative or go through a link, lead to one file or folder."""
-    if one is None or other is None:
-        return False
-    paths = Path(one).expanduser(), Path(other).expanduser()
-    return all(path.exists() for path in paths) and paths[0].samefile(paths[1])
 
 
 def _option(name: str, value: Any) -> str:

@@ -146,6 +146,11 @@ def test_one_folder_is_the_same_however_it_is_spelled(tmp_path, monkeypatch, spe
     kept, asked = (dataclasses.replace(SETTINGS, data=data) for data in (str(images), spelling.format(images)))
     require_same(tmp_path / "run", kept, asked)
     (tmp_path / "other").mkdir()
+    (tmp_path / "digits").mkdir()
+    with pytest.raises(RunFolderError, match="is a run with --data digits"):  # the data set of that name
+        require_same(
+            tmp_path / "run", dataclasses.replace(kept, data="digits"), dataclasses.replace(kept, data="./digits")
+        )
     with pytest.raises(RunFolderError, match="is a run with --data"):
         require_same(tmp_path / "run", kept, dataclasses.replace(kept, data=str(tmp_path / "other")))
 
