@@ -18,7 +18,7 @@ _SHARPNESS = 2.0  # a source that errs by half as much again as the nearest coun
 _LEAST_ERROR = 1e-3  # medians of one network's runs differ by more: nobody can tell sources apart below
 _LEAST_SHARE = 1e-6  # of a source's mean: its table, a straight line, may fall to zero and below
 _LEAST_TO_TELL_OUTLIERS = 6  # samples
-_FAR, _USUAL_SPREAD = 6.0, 0.03
+_FAR, _USUAL_SPREAD = 10.0, 0.03
 
 
 def source_weights(source_shares: FloatArray, latency_ms: FloatArray) -> FloatArray:
@@ -46,17 +46,21 @@ def _log_ratios(source_shares: FloatArray, latency_ms: FloatArray) -> FloatArray
 def is_far_off(
     groups: Sequence[FeatureGroup], rows: npt.NDArray[np.int64], latency_ms: FloatArray
 ) -> npt.NDArray[np.bool_]:
-    """(samples,) those that lie six robust deviations (of 3 % at least) from what the nearest source says.
+    """(samples,) those that lie ten robust deviations (of 3 % of the median latency at least) from what the nearest
+    source says, rescaled.
 
     A sample of a few that was disturbed would otherwise be explained by the features, and never be found out. Without
-    sources, or with fewer than six samples, nobody can tell.
+    sources, or with fewer than six samples, nobody can tell. Distances are shares of the median latency, as the fit's
+    noise is: networks of next to nothing, of which no straight line is a good share, are near all the same.
 
     Args: as of ``with_near_sources``.
     """
     differences = _source_differences(groups)
     if differences is None or len(rows) < _LEAST_TO_TELL_OUTLIERS:
         return np.zeros(len(rows), np.bool_)
-    distance = np.abs(_log_ratios(1.0 + differences[rows], latency_ms))
+    shares = 1.0 + differences[rows]
+    scale = np.median(latency_ms[:, None] / np.maximum(shares, _LEAST_SHARE), axis=0)
+    distance = np.abs(latency_ms[:, None] - scale * shares) / np.median(latency_ms)
     usual = np.median(distance, axis=0)
     nearest = int(usual.argmin())
     robust_deviation = max(1.4826 * float(usual[nearest]), _USUAL_SPREAD)
