@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -154,7 +155,8 @@ def _write(out: Path, template: str, context: dict[str, Any], charts: Sequence[C
         beside.write_text(page, encoding="utf-8")
         beside.replace(out)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written nothing lies there
+            beside.unlink()
         raise ReportError(f"{out} cannot be written ({error}). Free some space or name another folder.") from error
 
 

@@ -211,9 +211,12 @@ def test_a_run_is_not_compared_with_itself(run_folder, tmp_path):
         write_comparison([run_folder.folder, run_folder.folder / ".." / "first"], tmp_path / "out.html")
 
 
-def test_a_page_that_cannot_be_written_is_explained(run_folder, make_run_folder, tmp_path):
+def test_a_page_goes_into_a_new_folder_and_where_it_cannot_that_is_explained(run_folder, make_run_folder, tmp_path):
+    folders = [run_folder.folder, make_run_folder("two").folder]
+    assert write_comparison(folders, tmp_path / "new" / "out.html").is_file()
+    (tmp_path / "file").write_text("")
     with pytest.raises(ReportError, match="cannot be written"):
-        write_comparison([run_folder.folder, make_run_folder("two").folder], tmp_path / "nowhere" / "out.html")
+        write_comparison(folders, tmp_path / "file" / "out.html")
 
 
 def test_a_network_that_changed_since_it_was_timed_is_named_at_the_top(run_folder):
