@@ -81,7 +81,7 @@
       xaxis: axis(chart.x_title), yaxis: axis(chart.y_title), ...marks(chart),
     };
     if (chart.x_log) Object.assign(result.xaxis, { type: "log", dtick: "D2", tickformat: ",~g" });
-    if (chart.y_percent) result.yaxis.tickformat = ".1%";
+    if (chart.y_percent) result.yaxis.tickformat = ".2~%";
     if (chart.series[0].style === "points") {
       const places = [...chart.series.flatMap((series) => series.x), ...chart.walls.map(([wall]) => wall)];
       result.xaxis.range = padded(places.map((x) => onAxis(chart, x)));
