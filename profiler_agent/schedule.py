@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -248,9 +249,13 @@ def mixed_parts(model_ids: Sequence[str], models_per_job: int = MODELS_PER_JOB, 
     return [tuple(part) for part in parts]
 
 
+_MARKS = re.compile(r"^[ ^~]+$\n?", re.MULTILINE)  # under a line of Python's traceback
+
+
 def reason_of(result: JobResult) -> str:
     """Why a runner process failed, in words."""
-    last_words = f": {result.stderr[-300:]}" if result.stderr else ""
+    words = _MARKS.sub("", result.stderr[-300:]).strip()
+    last_words = f": {words}" if words else ""
     code = result.return_code
     if result.hit_limit or "Timeout (" in result.stderr:
         return "it did not end within its time limit"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,7 @@ from profiler_agent.runner import Batch, Refused, one_process_s
 from profiler_agent.runners.benchmark_model import BenchmarkModelHostRunner
 from profiler_agent.runners.native import NativeHostRunner
 from profiler_agent.runners.python import PythonHostRunner
-from profiler_agent.schedule import MODELS_PER_JOB, BatchSchedule, mixed_parts
+from profiler_agent.schedule import MODELS_PER_JOB, BatchSchedule, mixed_parts, reason_of
 from profiler_agent.timing import SessionSamples
 
 CONFIGS = Path(__file__).parents[2] / "device_configs"
@@ -303,3 +304,10 @@ def test_a_runner_of_one_process_per_round_gets_fewer_models_a_job_and_a_run_sti
     processes = device.plan.round_count * sum(len(group.model_ids) + 1 for group in groups)
     assert sum(expected_job_s(device.plan, len(group.model_ids) + 1) for group in groups) < 90
     assert 8 <= processes < 400
+
+
+def test_the_last_words_of_a_process_come_without_the_marks_of_a_traceback():
+    stderr = "    ^^^^^^^^^\nInvalidArgument: no graph was found\n"
+    assert reason_of(SimpleNamespace(stderr=stderr, return_code=1, hit_limit=False)) == (
+        "its process ended with exit code 1: InvalidArgument: no graph was found"
+    )
