@@ -154,8 +154,8 @@ def _predictor(space: SearchSpace, measured: MeasuredDevice) -> NetworkLatency:
 
 
 def measure_networks(measured: MeasuredDevice, wanted: Sequence[Choices]) -> dict[Choices, float]:
-    """Measured milliseconds of whole networks at the pace of the device's profile, by the canary beside each, or as they
-    were timed where none was; what was timed before is not timed again."""
+    """Measured milliseconds of whole networks at the pace of the device's profile, by the canary beside each, or as
+    they were timed where none was; what was timed before is not timed again."""
     networks = {one: measured.network(one) for one in dict.fromkeys(wanted)}
     file = measured.folder / "measurements.jsonl"
     with open_session(measured.device) as session:
