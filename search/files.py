@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,17 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file whole or not at all; of processes that write it at once, the last one's stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        with beside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:
@@ -82,7 +86,4 @@ def keep_json_lines_before(path: Path, step: int) -> None:
     """Drop the events from ``step`` on: a resumed run writes them again, each once."""
     if not path.exists():
         return
-    kept = [json.dumps(event) + "\n" for event in read_json_lines(path) if event["step"] < step]
-    beside = path.with_name(path.name + ".part")
-    beside.write_text("".join(kept), encoding="utf-8")
-    beside.replace(path)
+    write_text(path, "".join(json.dumps(event) + "\n" for event in read_json_lines(path) if event["step"] < step))

@@ -152,8 +152,8 @@ def start_verb(run: Run, name: str) -> subprocess.Popen[str]:
 @pytest.mark.slow
 def test_two_processes_share_the_training_of_a_runs_networks(tmp_path):
     run = untrained_run(tmp_path, image_limit=400)
-    launcher = start_verb(run, "all")
-    words, _ = launcher.communicate(timeout=300)
+    with start_verb(run, "all") as launcher:
+        words, _ = launcher.communicate(timeout=300)
     assert launcher.returncode == 0
     assert [line.split(":")[0] for line in words.splitlines() if "% of the test images" in line] == list(NETWORK_NAMES)
     for name in NETWORK_NAMES:
@@ -165,8 +165,8 @@ def test_two_processes_share_the_training_of_a_runs_networks(tmp_path):
 @pytest.mark.slow
 def test_processes_end_when_what_started_them_was_killed(tmp_path):
     run = untrained_run(tmp_path, image_limit=1400)
-    launcher = start_verb(run, "derived")
-    wait_for_step(launcher, run.folder.training("derived"), 1)
-    launcher.kill()
-    launcher.communicate(timeout=60)  # their common output ends with the last of them
+    with start_verb(run, "derived") as launcher:
+        wait_for_step(launcher, run.folder.training("derived"), 1)
+        launcher.kill()
+        launcher.communicate(timeout=60)  # their common output ends with the last of them
     assert not run.folder.training("derived").joinpath("result.json").exists()
