@@ -187,7 +187,8 @@ def compare_command(
     ] = None,
     measure: Annotated[bool, typer.Option(help="Measure every network on every device.")] = True,
 ) -> None:
-    """Runs side by side, and every derived network measured on every device: does each win on its own?
+    """Runs side by side, and every derived network measured on every device: does each win on its own? Stopped and
+    given again, it measures the devices that are left.
 
     Example: proxyless compare runs/cpu runs/phone --out specialisation.html
     """
@@ -195,6 +196,7 @@ def compare_command(
     from search.progress import progress
     from search.report import notes_on, write_comparison
     from search.ship.compare import compare_on_devices, numbers_beside, parse_column, write_missing_cards
+    from search.ship.kept_columns import KeptColumns
 
     numbers = numbers_beside(out)
     write_missing_cards(run_folders)
@@ -205,12 +207,14 @@ def compare_command(
         return
 
     columns = [parse_column(text) for text in device or []]
+    kept = KeptColumns(out.with_suffix(".columns.jsonl"))
     with progress(Console(), "compare") as update:
-        matrix = compare_on_devices(run_folders, columns, update)
+        matrix = compare_on_devices(run_folders, columns, kept, update)
     write_json(numbers, matrix.to_json())
     for finding in matrix.findings():
         typer.echo(finding)
     typer.echo(f"comparison: {write_comparison(run_folders, out, matrix.to_json())}")
+    kept.forget()
 
 
 def _typed(context: typer.Context, names: Sequence[str]) -> dict[str, object]:

@@ -12,7 +12,7 @@ from latency_model.lowering.torchscript import write_torchscript
 from latency_model.ops import Dtype
 from profiler_agent.device import Device, TimingPlan, load_device
 from profiler_agent.session import ModelFile, open_session
-from profiler_agent.stability import Verdict, agreeing_sessions, judge_timing
+from profiler_agent.stability import agreeing_sessions, judge_timing
 from profiler_agent.timing import Timing
 from search.errors import RunFolderError
 from search.export_formats import ALL_FORMATS, calibrated, write_format
@@ -20,6 +20,7 @@ from search.file_metadata import preprocessing
 from search.plain_network import folded_weights
 from search.progress import Update
 from search.run import Run, RunFolder, open_run, read_target
+from search.ship.kept_columns import Cell, KeptColumns
 from search.ship.matrix import Matrix
 from search.steps.export import is_exported
 from search.steps.report import write_card
@@ -88,11 +89,12 @@ def numbers_beside(page: Path) -> Path:
     return numbers
 
 
-def compare_on_devices(folders: Sequence[Path], columns: Sequence[Column], update: Update) -> Matrix:
+def compare_on_devices(folders: Sequence[Path], columns: Sequence[Column], kept: KeptColumns, update: Update) -> Matrix:
     """Measure all derived networks on each device, interleaved within one session per device.
 
     Args:
         columns: devices beside those that the runs searched for, which are always there.
+        kept: where the devices that were measured stay when a later one fails.
     Raises:
         RunFolderError: fewer than two runs, or one whose derived network is not trained to the end; or two devices of
             one name.
@@ -107,10 +109,10 @@ def compare_on_devices(folders: Sequence[Path], columns: Sequence[Column], updat
     results = [read_result(TrainFiles(folder=run.folder.training("derived"))) for run in runs]
     names = _names(folders)
     everywhere = distinct_columns([*(make_column(run.device, "fp32") for run in runs), *columns])
-    measured: list[list[_Cell]] = []
+    measured: list[list[Cell]] = []
     for column in everywhere.values():
         update(len(measured), len(everywhere))
-        measured.append(_time_on(column, runs))
+        measured.append(_time_on(column, runs, kept))
     update(len(everywhere), len(everywhere))
     rows = list(zip(*measured, strict=True))
     return Matrix(
@@ -187,30 +189,24 @@ def _budget_ms(run: Run, column: Column) -> float | None:
     return float(read_target(run.folder)["target_ms"])
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Cell:
-    """One network on one device; ``spread`` is None after a single session, which has nothing to differ from."""
-
-    latency_ms: float
-    spread: float | None
-    verdict: Verdict
-
-
-def _time_on(column: Column, runs: Sequence[Run]) -> list[_Cell]:
-    """What each run's derived network takes on one device."""
-    with tempfile.TemporaryDirectory(prefix="proxyless-") as folder, open_session(column.device) as session:
-        files = [
-            ModelFile(model_id=f"run{index}", path=_model_file(column, run, Path(folder) / f"run{index}"))
-            for index, run in enumerate(runs)
-        ]
-        timings = {timing.model_id: timing for timing in usable_timings(session, files)}
-    return [_judged(timings[file.model_id], column.device.plan) for file in files]
+def _time_on(column: Column, runs: Sequence[Run], kept: KeptColumns) -> list[Cell]:
+    """What each run's derived network takes on one device; measured once in a comparison, however often it is begun."""
+    with tempfile.TemporaryDirectory(prefix="proxyless-") as folder:
+        models = [_model_file(column, run, Path(folder) / f"run{index}") for index, run in enumerate(runs)]
+        if (known := kept.find(column.device, models)) is not None:
+            return known
+        files = [ModelFile(model_id=f"run{index}", path=path) for index, path in enumerate(models)]
+        with open_session(column.device) as session:
+            timings = {timing.model_id: timing for timing in usable_timings(session, files)}
+        cells = [_judged(timings[file.model_id], column.device.plan) for file in files]
+        kept.keep(column.device, models, cells)
+    return cells
 
 
-def _judged(timing: Timing, plan: TimingPlan) -> _Cell:
+def _judged(timing: Timing, plan: TimingPlan) -> Cell:
     report = judge_timing(timing, plan)
     counted = len(agreeing_sessions(timing.sessions, plan))
-    return _Cell(latency_ms=report.latency_ms, spread=report.spread if counted > 1 else None, verdict=report.verdict)
+    return Cell(latency_ms=report.latency_ms, spread=report.spread if counted > 1 else None, verdict=report.verdict)
 
 
 def _model_file(column: Column, run: Run, beside: Path) -> Path:

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 from safetensors.torch import save_file
 
-from profiler_agent.errors import DeviceThrottled
+from profiler_agent.device import load_device
+from profiler_agent.errors import DeviceNotReady, DeviceThrottled
 from search import cli
 from search.data.batches import seeded_generator
 from search.errors import RunFolderError
@@ -18,6 +19,7 @@ from search.run import start_run
 from search.run_settings import RunSettings
 from search.ship import compare
 from search.ship.compare import _data_of, compare_on_devices
+from search.ship.kept_columns import Cell, KeptColumns
 from search.steps.timing import ATTEMPTS
 from search.train_network import TrainFiles
 from tests.search.made_up_session import MadeUpSession
@@ -58,7 +60,11 @@ def compared(monkeypatch, folders, **options):
         return nullcontext(sessions[-1])
 
     monkeypatch.setattr(compare, "open_session", opened)
-    return compare_on_devices(folders, [], lambda done, total: None), [session.timed for session in sessions]
+    return compare_here(folders), [session.timed for session in sessions]
+
+
+def compare_here(folders):
+    return compare_on_devices(folders, [], KeptColumns(folders[0].parent / "both.columns.jsonl"), lambda *_: None)
 
 
 def test_runs_on_one_device_share_its_column_and_its_session(make_run, monkeypatch):
@@ -72,7 +78,7 @@ def test_runs_on_different_devices_of_one_name_are_refused_before_anything_is_ti
     folders = [make_run("one", STRICT), make_run("two", STRICT.replace("thread_count: 1", "thread_count: 2"))]
     monkeypatch.setattr(compare, "open_session", None)
     with pytest.raises(RunFolderError, match=r"both called 'quick_cpu', and differ in runtime"):
-        compare_on_devices(folders, [], lambda done, total: None)
+        compare_here(folders)
 
 
 def test_a_run_has_a_budget_on_the_device_that_it_searched_for_alone(make_run, monkeypatch):
@@ -91,7 +97,7 @@ def test_a_training_on_its_way_is_refused_before_anything_is_timed(make_run, mon
     with pytest.raises(
         RunFolderError, match=r"derived of .*two is not trained to the end.*proxyless train .*two derived"
     ):
-        compare_on_devices(folders, [], lambda done, total: None)
+        compare_here(folders)
 
 
 def test_an_accuracy_is_known_by_the_content_of_its_images_and_not_by_what_they_were_called():
@@ -132,3 +138,46 @@ def test_a_device_that_stays_throttled_gives_no_matrix(make_run, monkeypatch):
     with pytest.raises(DeviceThrottled) as caught:
         compared(monkeypatch, [make_run("one", STRICT), make_run("two", STRICT)], throttled={"run1": ATTEMPTS})
     assert caught.value.exit_code == 3
+
+
+def test_devices_that_were_measured_before_one_failed_are_not_measured_again(make_run, monkeypatch, capsys, tmp_path):
+    one, two = make_run("one", STRICT), make_run("two", STRICT.replace("quick_cpu", "other_cpu"))
+    opened = []
+
+    def absent(device):
+        opened.append(device.name)
+        if device.name == "other_cpu" and opened.count("other_cpu") == 1:
+            raise DeviceNotReady("other_cpu is not plugged in.")
+        return nullcontext(MadeUpSession(device))
+
+    monkeypatch.setattr(compare, "open_session", absent)
+    command = ["compare", str(one), str(two), "--out", str(tmp_path / "both.html")]
+    assert exit_code(command) == 3 and opened == ["quick_cpu", "other_cpu"]
+    assert not exit_code(command) and opened == ["quick_cpu", "other_cpu", "other_cpu"]
+    assert (tmp_path / "both.html").exists() and not (tmp_path / "both.columns.jsonl").exists()
+    assert not exit_code(command) and opened[3:] == ["quick_cpu", "other_cpu"], "a whole comparison measures anew"
+
+
+def exit_code(command):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(command)
+    return ended.value.code
+
+
+def test_a_column_counts_for_the_files_and_the_device_that_it_was_measured_with_alone(tmp_path):
+    devices = []
+    for name, text in (("one", STRICT), ("two", STRICT.replace("thread_count: 1", "thread_count: 2"))):
+        (tmp_path / f"{name}.yaml").write_text(text)
+        devices.append(load_device(tmp_path / f"{name}.yaml"))
+    device, other = devices
+    models = [tmp_path / f"{name}.onnx" for name in "abc"]
+    for model in models:
+        model.write_text(model.name)
+    cells = [Cell(latency_ms=float(index), spread=None, verdict="noisy") for index in range(2)]
+    kept = KeptColumns(tmp_path / "both.columns.jsonl")
+    kept.keep(device, models[:2], cells)
+    kept = KeptColumns(kept.path)
+    assert kept.find(device, models[1::-1]) == cells[::-1]
+    assert kept.find(other, models[:2]) is None and kept.find(device, models) is None
+    models[0].write_text("trained anew")
+    assert kept.find(device, models[:2]) is None and kept.find(device, models[1:2]) == cells[1:]
