@@ -63,17 +63,16 @@ def read_network(
 
     Args:
         input_shape: of a torch module or a published network (else one image of 224 pixels); its first number is also
-            taken for an open batch of an ONNX file.
+            taken for an open batch of an ONNX or ``.pt2`` file.
     Raises:
         UnsupportedOpsError: operators that our specs cannot express, each by name.
         LatencyModelError: no such file or callable, no network in it, or one of another input shape.
     """
     path = Path(source)
-    if path.suffix == ".onnx":
-        found = ingest_onnx(path, batch=1 if input_shape is None else input_shape[0])
+    if path.suffix in {".onnx", ".pt2"}:
+        ingest = ingest_onnx if path.suffix == ".onnx" else ingest_exported_program
+        found = ingest(path, batch=1 if input_shape is None else input_shape[0])
         return _foreign(str(source), _of_shape(str(source), found, input_shape))
-    if path.suffix == ".pt2":
-        return _foreign(str(source), _of_shape(str(source), ingest_exported_program(path), input_shape))
     if path.suffix == ".config":
         return _own(str(source), _published(path, input_shape))
     if ":" in str(source) and not path.exists():

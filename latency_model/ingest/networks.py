@@ -116,12 +116,13 @@ def ingest_module(
     return _ingested(type(module).__name__, nodes, outputs, unsupported)
 
 
-def ingest_exported_program(path: Path, *, unsupported: OnUnsupported = "raise") -> IngestedNetwork:
-    """The kernels of a ``.pt2`` file, as ``torch.export.save`` writes it.
+def ingest_exported_program(path: Path, *, batch: int = 1, unsupported: OnUnsupported = "raise") -> IngestedNetwork:
+    """The kernels of a ``.pt2`` file, as ``torch.export.save`` writes it. An open batch dimension is taken as
+    ``batch``.
 
     Raises:
         UnsupportedOpsError: some operators cannot be expressed, and no list of them was asked for.
-        LatencyModelError: this is no such file.
+        LatencyModelError: this is no such file, or image sizes are open.
     """
     import torch  # noqa: PLC0415 - slow to import
 
@@ -139,7 +140,7 @@ def ingest_exported_program(path: Path, *, unsupported: OnUnsupported = "raise")
             f"{path} is no exported program ({str(error).strip()[:200]}). Write one with "
             "torch.export.save(torch.export.export(module.eval(), (example_input,)), path)."
         ) from error
-    nodes, outputs = program_primitives(program)
+    nodes, outputs = program_primitives(program, batch)
     return _ingested(str(path), nodes, outputs, unsupported)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 
 from latency_model.errors import LatencyModelError
 from latency_model.ingest.fx_node import arguments_of, name_of, operator_of, shape_of, sources_of, value_of
+from latency_model.ingest.open_batch import fix_batch
 from latency_model.ingest.primitives import (
     AddScalar,
     ChannelConstants,
@@ -78,12 +79,17 @@ def torch_primitives(module: nn.Module, example_inputs: Sequence[Tensor]) -> tup
     return program_primitives(program)
 
 
-def program_primitives(program: torch.export.ExportedProgram) -> tuple[list[Node], list[str]]:
-    """Nodes and graph outputs of an exported program."""
+def program_primitives(program: torch.export.ExportedProgram, batch: int = 1) -> tuple[list[Node], list[str]]:
+    """Nodes and graph outputs of an exported program; an open batch becomes ``batch``.
+
+    Raises:
+        LatencyModelError: an image size is open.
+    """
     if any(operator_of(node).startswith("wrap_with_") for node in program.graph.nodes if node.op == "call_function"):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch warns about torch
             program = program.run_decompositions({})  # puts in line what stands under torch.no_grad() and its like
+    fix_batch(program, batch)
     reader = _Reader(program)
     return reader.nodes, [str(name) for name in program.graph_signature.user_outputs]
 

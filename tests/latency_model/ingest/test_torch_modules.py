@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from latency_model.errors import LatencyModelError, UnsupportedOpsError
 from latency_model.ingest import ingest_exported_program, ingest_module, ingest_network
+from latency_model.network_files import read_network
 from latency_model.ops import ConvSpec, DepthwiseConvSpec
 
 IMAGE = torch.zeros(1, 3, 32, 32)
@@ -112,7 +113,7 @@ def test_a_file_that_is_no_exported_program_or_is_not_there_is_refused_with_the_
         ingest_exported_program(tmp_path / "absent.pt2")
 
 
-def test_an_exported_program_of_open_batch_that_reshapes_by_its_own_size_is_read(tmp_path):
+def test_an_exported_program_of_open_batch_is_read_at_the_batch_that_is_asked_for_and_not_at_its_examples(tmp_path):
     class ByItsSize(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -126,8 +127,21 @@ def test_an_exported_program_of_open_batch_that_reshapes_by_its_own_size_is_read
     images = torch.zeros(2, 3, 32, 32)
     program = torch.export.export(ByItsSize().eval(), (images,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     torch.export.save(program, tmp_path / "net.pt2")
-    kernels = ingest_exported_program(tmp_path / "net.pt2").ops
-    assert [(op.kind, op.batch) for op in kernels] == [("conv", 2), ("pool", 2), ("linear", 2)]
+    for batch in (1, 3):
+        found = ingest_exported_program(tmp_path / "net.pt2", batch=batch)
+        assert found.ops == ingest_module(ByItsSize().eval(), (torch.zeros(batch, 3, 32, 32),)).ops
+        assert [(op.kind, op.batch) for op in found.ops] == [("conv", batch), ("pool", batch), ("linear", batch)]
+    shape = (3, 3, 32, 32)
+    assert {op.batch for op in read_network(tmp_path / "net.pt2", shape).ops} == {3}
+
+
+def test_an_exported_program_of_open_image_size_is_refused_with_the_input_that_is_open(tmp_path):
+    side = torch.export.Dim("side", min=8, max=64)
+    module, shapes = nn.Conv2d(3, 8, 3, 1, 1), ({2: side, 3: side},)
+    program = torch.export.export(module.eval(), (torch.zeros(1, 3, 32, 32),), dynamic_shapes=shapes)
+    torch.export.save(program, tmp_path / "net.pt2")
+    with pytest.raises(LatencyModelError, match=r"Input 'input' has the shape .*only the first dimension may be open"):
+        ingest_exported_program(tmp_path / "net.pt2")
 
 
 @pytest.mark.parametrize(
