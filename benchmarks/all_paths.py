@@ -32,8 +32,12 @@ class AllPathsNetwork(nn.Module):
         return cast(Tensor, self.supernet.head(x))
 
 
-def all_paths_step(network: AllPathsNetwork, logits: Sequence[Tensor], images: Tensor, labels: Tensor) -> None:
-    """Forward and backward of one architecture step with all paths in memory; the weights are frozen."""
+def all_paths_step(
+    network: AllPathsNetwork, logits: Sequence[Tensor], optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor
+) -> None:
+    """One architecture step with all paths in memory; the weights are frozen."""
     probabilities = [torch.softmax(alpha, 0).float() for alpha in logits]
     loss = functional.cross_entropy(network(images, probabilities), labels)
-    torch.autograd.grad(loss, list(logits))
+    for alpha, gradient in zip(logits, torch.autograd.grad(loss, list(logits)), strict=True):
+        alpha.grad = gradient
+    optimizer.step()

@@ -49,6 +49,7 @@ class CsvTable:
 
     Attributes:
         columns: per name of the header, one text per row.
+        ambiguous: names that stand twice in the header, over columns that differ; in ``columns`` neither is.
         lines: (rows,) line of each row in the file, the header being line 1.
         problems: line and what is wrong with it.
     """
@@ -56,6 +57,7 @@ class CsvTable:
     columns: dict[str, tuple[str, ...]]
     lines: tuple[int, ...]
     problems: dict[int, str]
+    ambiguous: tuple[str, ...] = ()
 
 
 def read_csv(path: Path) -> CsvTable:
@@ -74,8 +76,15 @@ def read_csv(path: Path) -> CsvTable:
             lines.append(number)
         else:
             problems[number] = f"{len(fields)} fields instead of {len(header)}"
-    columns = zip(*rows, strict=True) if rows else (() for _ in header)
-    return CsvTable(dict(zip(header, columns, strict=True)), tuple(lines), problems)
+    columns: dict[str, set[tuple[str, ...]]] = {}
+    for name, column in zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True):
+        columns.setdefault(name, set()).add(column)
+    return CsvTable(
+        columns={name: next(iter(found)) for name, found in columns.items() if len(found) == 1},
+        lines=tuple(lines),
+        problems=problems,
+        ambiguous=tuple(name for name, found in columns.items() if len(found) > 1),
+    )
 
 
 def positive_number(value: Any) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby
 
 from benchmarks.public_files import CsvTable
@@ -35,7 +36,7 @@ def without_repeats(kernels: CsvTable) -> tuple[CsvTable, dict[int, str]]:
             repeated[kernels.lines[row]] = f"the block of {model!r} stands twice; the first is used"
     kept = [row for row, line in enumerate(kernels.lines) if line not in repeated]
     columns = {name: tuple(values[row] for row in kept) for name, values in kernels.columns.items()}
-    return CsvTable(columns, tuple(kernels.lines[row] for row in kept), kernels.problems), repeated
+    return replace(kernels, columns=columns, lines=tuple(kernels.lines[row] for row in kept)), repeated
 
 
 def _all_equal(values: list[tuple[str, ...]], left: list[int], right: list[int]) -> bool:

@@ -66,7 +66,8 @@ def read_phone_gpus(folder: Path) -> PhoneGpus | Absent:
     columns = [column for column in kernels.columns if re.fullmatch(_DEVICE, column)]
     missing = sorted({"model", "operation", "feature"} - kernels.columns.keys())
     if missing or not columns:
-        return Absent(f"{kernel_path} has no column {', '.join(missing) or '*|gpu|float or of another type'}")
+        twice = f" (twice, and not alike: {', '.join(kernels.ambiguous)})" if kernels.ambiguous else ""
+        return Absent(f"{kernel_path} has no column {', '.join(missing) or '*|gpu|float or of another type'}{twice}")
     kernels, repeated = without_repeats(kernels)
     problems = kernels.problems | repeated
     kernel_ms = {column: _milliseconds(kernels, column, problems) for column in columns}
@@ -75,7 +76,7 @@ def read_phone_gpus(folder: Path) -> PhoneGpus | Absent:
     if unsure:
         problems[max(kernels.problems)] += f" (networks beside such lines are not summed: {', '.join(sorted(unsure))})"
     left_out = list(_said(KERNEL_FILE, len(kernels.lines) + len(kernels.problems) + len(repeated), problems))
-    networks = read_csv(network_path) if network_path.is_file() else CsvTable({}, (), {})
+    networks = read_csv(network_path) if network_path.is_file() else CsvTable(columns={}, lines=(), problems={})
     network_problems = dict(networks.problems)
     whole_ms = _whole_networks(networks, network_problems)
     left_out += _said(NETWORK_FILE, len(networks.lines) + len(networks.problems), network_problems)
@@ -210,8 +211,9 @@ def _not_read(root: Path, kernels: CsvTable, networks: CsvTable) -> Iterator[Lef
         (KERNEL_FILE, kernels, rf"{_DEVICE}|{_OTHER_OF_KERNELS}"),
         (NETWORK_FILE, networks, _OTHER_OF_NETWORKS),
     ):
-        total += len(table.columns)
+        total += len(table.columns) + len(table.ambiguous)
         unknown += [f"{Path(path).name} {column!r}" for column in table.columns if not re.fullmatch(other, column)]
+        unknown += [f"{Path(path).name} {column!r} (stands twice, and differs)" for column in table.ambiguous]
     files = sorted(path.name for path in root.iterdir() if path.suffix.lower() == ".csv")
     total += len(files)
     known = {Path(KERNEL_FILE).name, Path(NETWORK_FILE).name, _OTHER_FILE}

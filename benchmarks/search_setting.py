@@ -106,7 +106,8 @@ def make_step(setting: Setting, kind: StepKind) -> Callable[[], None]:
         case "all-paths":
             supernet.requires_grad_(False)
             logits = [torch.zeros(count, requires_grad=True) for count in setting.space.candidate_counts]
-            return partial(all_paths_step, AllPathsNetwork(supernet), logits, *batch)
+            optimizer = torch.optim.Adam(logits, lr=0.0, betas=(0.0, 0.999))
+            return partial(all_paths_step, AllPathsNetwork(supernet), logits, optimizer, *batch)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

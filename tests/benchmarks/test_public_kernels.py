@@ -204,6 +204,21 @@ def test_columns_and_files_that_are_not_read_are_named_in_one_row(tmp_path: Path
     assert said.what == "not read: tflite_cnn_ops_gpu.csv 'watch|npu|int8'; more.CSV"
 
 
+def test_a_column_that_stands_twice_is_read_where_both_agree_and_named_where_they_differ(tmp_path: Path):
+    kernels, networks = kernel_lines(), network_lines(kernel_lines())
+    for name, again, is_read in (("alike", 1.0, True), ("apart", 1.01, False)):
+        lines = [f"{networks[0]},watch|gpu|float|mean"]
+        lines += [f"{line},{again * float(line.split(',')[-1]):.3f}" for line in networks[1:]]
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, kernels, lines)
+        gpus = read(tmp_path / name)
+        assert (next(iter(network_claims(gpus, QUICK))).value is not None) == is_read
+        said = [one.what for one in gpus.left_out]
+        assert said == (
+            [] if is_read else ["not read: tflite_cnn_e2e.csv 'watch|gpu|float|mean' (stands twice, and differs)"]
+        )
+
+
 def test_networks_in_another_unit_than_their_kernels_are_not_scaled_into_place(tmp_path: Path):
     header, *lines = network_lines(kernel_lines())
     in_ms = [f"{line.rsplit(',', 1)[0]},{float(line.rsplit(',', 1)[1]) / 1000}" for line in lines]
