@@ -308,5 +308,9 @@ def _require_reference(run: Run, predictor: Path | None) -> None:
 
 
 def _check_inputs(run: Run) -> None:
-    """Refuse a wrong device file, preset, recipe, search, data folder or space before anything is written."""
+    """Refuse the folder of another run, a wrong device file, preset, recipe, search, data folder or space before
+    anything is written."""
+    from search.run import require_startable
+
+    require_startable(run)
     _ = (run.device, run.preset, run.train_settings, run.search_settings(1), run.data, run.space)

@@ -17,7 +17,14 @@ from search.kept_data import require_same_data
 from search.network_file import read_network_file
 from search.presets import Preset, find_preset
 from search.run_lock import alone_in
-from search.run_settings import RunSettings, Target, keep_settings, read_settings, require_same
+from search.run_settings import (
+    RunSettings,
+    Target,
+    keep_settings,
+    read_settings,
+    require_same,
+    resumed_settings,
+)
 from search.started_elsewhere import require_in_reach
 
 if TYPE_CHECKING:
@@ -313,6 +320,16 @@ def start_run(folder: Path, settings: RunSettings) -> Run:
     run = Run(folder, settings)
     keep_settings(run.folder.settings, settings, is_target_kept=run.folder.target.exists())
     return run
+
+
+def require_startable(run: Run) -> None:
+    """Raise where ``start_run`` would; nothing is written.
+
+    Raises:
+        RunFolderError: the folder belongs to a run with other settings.
+    """
+    if run.folder.settings.exists():
+        resumed_settings(run.folder.settings, run.settings, is_target_kept=run.folder.target.exists())
 
 
 def open_run(folder: Path) -> Run:

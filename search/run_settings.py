@@ -129,15 +129,24 @@ def keep_settings(
     if not path.exists():
         _write_settings(path, settings, now().isoformat(timespec="seconds"))
         return
-    kept = read_settings(path)
-    changed = kept
+    changed = resumed_settings(path, settings, is_target_kept=is_target_kept)
+    if changed != read_settings(path):
+        _write_settings(path, changed, read_started(path))
+
+
+def resumed_settings(path: Path, settings: RunSettings, *, is_target_kept: bool) -> RunSettings:
+    """What an existing run has when it goes on with ``settings``; nothing is written.
+
+    Raises:
+        RunFolderError: as ``keep_settings``.
+    """
+    kept = changed = read_settings(path)
     if settings.target is not None and (kept.target is None or not is_target_kept):
         changed = replace(changed, target=settings.target)
     if kept.minutes is not None and settings.minutes is not None and settings.minutes > kept.minutes:
         changed = replace(changed, minutes=settings.minutes)
     require_same(path.parent, changed, settings)
-    if changed != kept:
-        _write_settings(path, changed, read_started(path))
+    return changed
 
 
 def change_settings(path: Path, settings: RunSettings, names: Sequence[str]) -> None:

@@ -196,10 +196,12 @@ def search(run: Run, console: Console, *, others: Sequence[Run] = (), with_devic
     is_shared = share_of(run.folder) is not None
     is_described = is_shared or (run.folder.target.exists() and _space_file(run).exists())
     if not others and run.folder.architecture.exists() and is_described:
+        console.print("searched already", highlight=False)
         return
     if not others and is_shared:
         keep_search_choices(run)
         finished_trainer(run)
+        console.print("searched already, with other runs", highlight=False)
         return
     with join_workers() as workers:
         if workers.is_first:
@@ -214,6 +216,8 @@ def search(run: Run, console: Console, *, others: Sequence[Run] = (), with_devic
             )
         if not trainer.is_finished:
             _train(run, others, trainer, console, with_device=with_device)
+        elif workers.is_first:
+            console.print(f"searched already: {trainer.step} steps", highlight=False)
         if workers.is_first and share is not None:
             _keep_cost(share, trainer, console)
 

@@ -33,9 +33,9 @@ def run(capsys, *argv: str) -> tuple[int, str]:
     return int(ended.value.code or 0), capsys.readouterr().err
 
 
-def run_verb(capsys, tmp_path, **options: str) -> tuple[int, str]:
+def run_verb(capsys, tmp_path, *flags: str, **options: str) -> tuple[int, str]:
     given = {"device": DEVICE, "data": "digits", "target": "0.6xmobilenetv2", "out": str(tmp_path / "run"), **options}
-    return run(capsys, "run", *(word for name, value in given.items() for word in (f"--{name}", value)))
+    return run(capsys, "run", *flags, *(word for name, value in given.items() for word in (f"--{name}", value)))
 
 
 def test_an_unknown_device_key_is_refused_with_the_nearest_spelling(capsys, tmp_path):
@@ -91,6 +91,10 @@ def test_a_run_resumed_with_other_settings_is_refused_by_name(capsys, tmp_path):
     write_json(tmp_path / "run" / "settings.json", settings)
     code, words = run_verb(capsys, tmp_path)
     assert code == 2 and "--seed 7" in words
+    code, words = run_verb(capsys, tmp_path, "--dry-run")
+    assert code == 2 and "--seed 7" in words
+    code, words = run_verb(capsys, tmp_path, seed="7", data="elsewhere/photos")
+    assert code == 2 and "is a run with --data digits" in words
 
 
 def test_a_run_folder_that_cannot_be_made_is_the_users_to_mend_and_no_traceback(capsys, tmp_path):

@@ -278,3 +278,4 @@ def test_a_finished_run_started_again_does_nothing_twice(unbroken):
     before = when_written()
     assert unbroken.finish() in (0, 4)
     assert when_written() == before and len(before) > 30
+    assert "searched already" in unbroken.out and "derived already" in unbroken.out
