@@ -45,10 +45,10 @@ test-system: $(READY)
 native-runner: $(READY)
 	@sh profiler_agent/native/build.sh aarch64 build/native-aarch64 $(BIN)/python
 
-bench: $(READY)
+bench: $(READY) test-system
 	$(BIN)/python -m benchmarks
 
-bench-quick: $(READY)
+bench-quick: $(READY) test-system
 	$(BIN)/python -m benchmarks --quick $(if $(MINUTES),--minutes $(MINUTES))
 
 clean:

@@ -150,7 +150,7 @@ def real_adbd_claims(local: Device, repeat_count: int) -> Iterator[Claim]:
     name = "real adbd, native runner"
     native = BUILT / "native-x86_64"
     if os.getuid() != 0 or not (BUILT / "phone" / "ready").exists() or not (native / "runner.json").exists():
-        reason = "needs root and what tests/profiler_agent/setup_system.sh builds"
+        reason = "needs root and what `make test-system` builds"
         yield not_measured(f"{name} against this machine", f"<= {AIM_DIFFERENCE:g}", reason)
         return
     here = replace(local, runner=NativeRunner(kind="native", folder=native))
