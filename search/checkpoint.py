@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 
 from search.errors import CheckpointError
+from search.files import replacing
 from search.identity import Identity
 
 SCHEMA = 1
@@ -18,14 +18,9 @@ LONGEST_SHOWN = 80
 
 def write_checkpoint(path: Path, identity: Identity, state: dict[str, Any]) -> None:
     """Save ``state`` under what it belongs to (space, data, settings, ...)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
     saved = {"schema": SCHEMA, "identity": dict(identity.whole), "parts": dict(identity.parts), "state": state}
-    with beside.open("wb") as file:
+    with replacing(path) as file:
         torch.save(saved, file)
-        file.flush()
-        os.fsync(file.fileno())  # renamed before it is on the disk, it could be empty after a power cut
-    beside.replace(path)
 
 
 def read_checkpoint(path: Path, identity: Identity) -> dict[str, Any] | None:

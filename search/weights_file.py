@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from search.errors import RunFolderError
+from search.files import replacing
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -18,13 +18,8 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
     The library's own ``save_file`` would keep the file to its owner (mode 600), whatever the umask says.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    with beside.open("wb") as file:
+    with replacing(path) as file:
         file.write(save({name: value.contiguous() for name, value in tensors.items()}))
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from search.live_curves import live_curves
 from search.network_file import read_network_file
 from search.parent import while_parent_lives
 from search.progress import progress
+from search.run_lock import alone_in
 from search.settings import TrainSettings
 from search.train_network import NetworkTrainer, TrainFiles
 from search.workers import join_workers
@@ -49,14 +51,16 @@ def train_any(
     Returns:
         What ``result.json`` holds.
     Raises:
-        RunFolderError: the network does not fit the images.
+        RunFolderError: the network does not fit the images, or another process is at work in ``out``.
         SpaceError: no file and no name of the zoo.
         CheckpointError: ``out`` holds another training.
     """
     spec, data = _network_and_images(network, images)
     split = split_data(data, held_out_fraction=settings.held_out_fraction, seed=settings.seed)
     files = TrainFiles(folder=out)
-    with join_workers() as workers:
+    with join_workers() as workers, ExitStack() as held:
+        if workers.is_first:
+            held.enter_context(alone_in(out))
         trainer = NetworkTrainer(spec, split, settings, files, workers)
         trainer.resume()
         if not workers.is_first:

@@ -23,8 +23,10 @@ from search.live_curves import live_curves
 from search.networks import reference_network
 from search.progress import progress
 from search.run import Run, read_target
+from search.run_lock import alone_in
 from search.run_settings import keep_settings
 from search.search_choices import keep_search_choices
+from search.settings import SearchSettings
 from search.shared_cost import shared_cost
 from search.shared_search import Share, share_of
 from search.space import SearchSpace, space_to_json
@@ -124,15 +126,21 @@ def make_trainer(run: Run, workers: Workers = ALONE) -> SearchTrainer:
     Raises:
         RunFolderError: the run's predictor or budget is not the one that the shared search began with.
     """
-    split, steps_per_pass = _split_and_steps(run)
-    settings = run.search_settings(steps_per_pass)
+    split, _ = _split_and_steps(run)
+    settings = settings_of_search(run)
     targets: Sequence[LatencyTarget] = fix_targets(run)
     folder, share = run.folder, share_of(run.folder)
     if share is not None:
         require_own_targets(run, targets, share)
         targets, folder = share.search.targets, share.search.holder
-        settings = replace(settings, architecture_steps_per_turn=len(share.search.sharers))
     return SearchTrainer(run.space, split, targets, settings, SearchFiles(folder=folder.search), workers)
+
+
+def settings_of_search(run: Run) -> SearchSettings:
+    """How the run's search goes; one that several runs share takes an architecture step for each when one is due."""
+    _, steps_per_pass = _split_and_steps(run)
+    settings, share = run.search_settings(steps_per_pass), share_of(run.folder)
+    return settings if share is None else replace(settings, architecture_steps_per_turn=len(share.search.sharers))
 
 
 def _split_and_steps(run: Run) -> tuple[SplitData, int]:
@@ -190,7 +198,7 @@ def search(run: Run, console: Console, *, others: Sequence[Run] = (), with_devic
         with_device: time what would be derived now and then, and correct the predictor by it.
     Raises:
         TargetError: a budget is out of reach.
-        RunFolderError: the runs cannot share a search, or began it with others.
+        RunFolderError: the runs cannot share a search, or began it with others; or another process is at work in one.
         CheckpointError: the folder holds another search.
     """
     is_shared = share_of(run.folder) is not None
@@ -203,8 +211,10 @@ def search(run: Run, console: Console, *, others: Sequence[Run] = (), with_devic
         finished_trainer(run)
         console.print("searched already, with other runs", highlight=False)
         return
-    with join_workers() as workers:
-        if workers.is_first:
+    with join_workers() as workers, ExitStack() as held:
+        if workers.is_first:  # before anything is written: what another process logged since its checkpoint stays
+            for one in (run, *others):
+                held.enter_context(alone_in(one.folder.path))
             _prepare(run, others, console)
         workers.wait()  # the first one has fixed the targets
         trainer = make_trainer(run, workers)
