@@ -62,6 +62,8 @@ class NetworkTrainer:
     Args:
         workers: the processes that share this training, each with its part of every batch.
         initial: weights to begin with, such as the supernet's; None begins from scratch.
+    Raises:
+        WorkersDiffer: a worker has another network, other images, settings or first weights.
     """
 
     def __init__(
@@ -81,6 +83,8 @@ class NetworkTrainer:
         self.model: PlainNetwork = model.to(  # type: ignore[call-overload]
             device=workers.device, memory_format=torch.channels_last
         )
+        workers.require_same({**self.identity.whole, "split of the data": data.hash})
+        workers.from_first_(list(self.model.parameters()))  # other processors may draw other last digits
         self.average = averaging_copy(self.model) if settings.ema_decay else self.model
         self.optimizer = torch.optim.SGD(
             _parameter_groups(self.model, settings.weight_decay),
@@ -192,7 +196,7 @@ class NetworkTrainer:
             "parameters": sum(parameter_count(op) for op in self.network.ops),
             "macs": sum(macs(op) for op in self.network.ops),
             "seconds": round(seconds, 2),
-            "passes": self.total_steps * self.settings.batch_size / len(self.data.train_index),
+            "passes": self.total_steps * min(1.0, self.settings.batch_size / len(self.data.train_index)),
             "identity": dict(self.identity.whole),
         }
         if self.workers.is_first:

@@ -42,6 +42,38 @@ TRAINING = """
         network = tiny_space().network((1, 0), "derived")
         module.NetworkTrainer(network, small_data(), settings, files, workers).run()
 """
+BEGIN = """
+    import dataclasses, json, sys
+    from pathlib import Path
+    import torch
+    torch.set_num_threads(1)
+    from search import train_network as module
+    from search.errors import WorkersDiffer
+    from search.settings import TrainSettings
+    from search.workers import join_workers
+    from tests.search.small_search import small_data, tiny_space
+
+    folder, differ = Path(sys.argv[1]), sys.argv[2]
+    network, data, exact = tiny_space().network((1, 0), "derived"), small_data(), module.PlainNetwork
+    with join_workers() as workers:
+        if not workers.is_first and differ == "images":
+            data = dataclasses.replace(data, data=dataclasses.replace(data.data, hash="rows-2"))
+        if not workers.is_first and differ == "last digits":
+            def rounded_otherwise(*arguments):
+                model = exact(*arguments)
+                with torch.no_grad():
+                    for weight in model.parameters():
+                        weight.mul_(1 + 1e-6)
+                return model
+            module.PlainNetwork = rounded_otherwise
+        try:
+            files = module.TrainFiles(folder=folder)
+            trainer = module.NetworkTrainer(network, data, TrainSettings(epochs=1.0), files, workers)
+            found = [weight.tolist() for weight in trainer.model.parameters()]
+        except WorkersDiffer as error:
+            found = str(error)
+        (folder / f"found{workers.rank}.json").write_text(json.dumps(found))
+"""
 NEVER_S = 1e9
 WAITS = 15_000  # of 0.02 s each
 
@@ -57,6 +89,15 @@ def start_training(folder: Path, save_every_s: tuple[float, float]) -> subproces
         stdout=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )
+
+
+def begun_by_two(folder: Path, differ: str) -> list[Any]:
+    script = folder / "one_worker.py"
+    script.write_text(textwrap.dedent(BEGIN))
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([*launcher, str(script), str(folder), differ], check=True, timeout=120, env=environment)
+    return [read_json(folder / f"found{rank}.json") for rank in range(2)]
 
 
 def workers_of(launcher: subprocess.Popen[Any]) -> list[int]:
@@ -107,6 +148,14 @@ def require_equal(folder: Path, expected: Path) -> None:
     assert results[0] == results[1]
     steps = [[event["step"] for event in read_json_lines(one / "events.jsonl")] for one in (folder, expected)]
     assert steps[0] == steps[1] == sorted(set(steps[0]))
+
+
+@pytest.mark.slow
+def test_processes_with_other_images_are_refused_by_all_and_first_weights_are_the_first_ones(tmp_path):
+    first, second = begun_by_two(tmp_path, "last digits")
+    assert first == second and isinstance(first, list)
+    first, second = begun_by_two(tmp_path, "images")
+    assert first == second and "Worker 1 of 2 has another data than the first one" in first
 
 
 @pytest.mark.slow
