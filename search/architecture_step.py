@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from latency_model.loss import LatencyLoss
 from search.data.batches import seeded_generator
@@ -203,10 +204,14 @@ def _task_gradient(
                 for sample in range(settings.reinforce_samples)
             ]
 
+            losses: list[float] = []
+
             def reward(sample: PathSample, outputs: Tensor) -> float:
+                losses.append(float(functional.cross_entropy(outputs, labels)))
                 return latency_aware_reward(outputs, labels, state.target, sample.choices)
 
-            return reinforce_gradient(supernet, state.logits, reward, images, generators, state.target.width)
+            task = reinforce_gradient(supernet, state.logits, reward, images, generators, state.target.width)
+            return replace(task, loss=sum(losses) / len(losses))  # what the other estimators report, not the reward
 
 
 def latency_aware_reward(outputs: Tensor, labels: Tensor, target: LatencyTarget, choices: Choices) -> float:

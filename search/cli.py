@@ -121,6 +121,10 @@ def run_command(  # noqa: PLR0913, PLR0917 - one option each
     )
     _check_inputs(Run(out, settings))
     _require_reference(Run(out, settings), predictor)
+    if predictor is not None and device_in_the_loop:
+        from search.steps.device_loop import require_own_profile
+
+        require_own_profile(Run(out, settings))
     if dry_run:
         from search.steps.profile import describe_remaining
 

@@ -120,8 +120,10 @@ def _image_files(folder: Path) -> Iterator[Path]:
 
 
 def _files_of(folder: Path, suffixes: frozenset[str]) -> Iterator[Path]:
+    """What is hidden, or lies in a hidden folder (thumbnails, originals of edited photos), is left out."""
     for path in folder.rglob("*"):
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+        is_hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in suffixes and not is_hidden:
             yield path
 
 

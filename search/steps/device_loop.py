@@ -12,16 +12,18 @@ from latency_model.measurement import paid_ops
 from profiler_agent.session import Session
 from search.architecture_step import LatencyTarget
 from search.device_loop import DeviceAnswer, DeviceLoop
+from search.errors import RunFolderError
 from search.files import read_json_lines
 from search.run import Run
 from search.settings import SearchSettings
 from search.space import Choices
-from search.steps.profile import planned_measurements
+from search.steps.profile import planned_measurements, profile_if_any
 from search.steps.search import latency_target, own_states
 from search.steps.timing import measured_networks
 from search.trainer import SearchFiles, SearchTrainer
 
-VISITS = 6
+PARTS = 7
+"""Of a search: after each the devices are visited."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +36,18 @@ class _Asked:
 
 
 def device_loop(runs: Sequence[Run], trainer: SearchTrainer, stack: ExitStack) -> DeviceLoop:
-    """A visit to the devices after every seventh of the architecture steps: six in all, fewer in a very short search.
+    """A visit to the devices after every seventh of the architecture steps: ``planned_visits`` in all.
 
     Args:
         runs: those that the search serves; each device is opened once.
         stack: closes the devices.
+    Raises:
+        RunFolderError: a run's predictor was fitted elsewhere, on measurements that it does not have.
     """
     sessions: dict[Path, Session] = {}
     asked = []
     for run in runs:
+        require_own_profile(run)
         device_file = run.device.source_file.resolve()
         if device_file not in sessions:
             sessions[device_file] = stack.enter_context(run.open_device("search"))
@@ -57,6 +62,20 @@ def device_loop(runs: Sequence[Run], trainer: SearchTrainer, stack: ExitStack) -
         return [answers[target.name] for target in targets]
 
     return DeviceLoop(_every_steps(trainer.settings), ask)
+
+
+def require_own_profile(run: Run) -> None:
+    """Raise where there is nothing to fit the correction on again.
+
+    Raises:
+        RunFolderError: the run has no profile of its own.
+    """
+    if profile_if_any(run) is None:
+        raise RunFolderError(
+            f"The device in the loop fits the predictor of {run.folder.path} again, and its measurements are not in "
+            f"{run.measurements}. Give the file of the profile that it was fitted on with --measurements, or search "
+            "without the device in the loop."
+        )
 
 
 def _ask_one(
@@ -98,4 +117,10 @@ def times_nothing(settings: SearchSettings) -> DeviceLoop:
 def _every_steps(settings: SearchSettings) -> int:
     """A whole number of turns, so that every run of a shared search has had its steps when the devices are asked."""
     per_turn = settings.architecture_steps_per_turn
-    return -(-settings.architecture_steps(per_turn) // (VISITS + 1)) * per_turn
+    return -(-settings.architecture_steps(per_turn) // PARTS) * per_turn
+
+
+def planned_visits(settings: SearchSettings) -> int:
+    """How often a search asks the devices: six or seven times, less often in a very short one."""
+    per_turn = settings.architecture_steps_per_turn
+    return settings.architecture_steps(per_turn) * per_turn // _every_steps(settings)

@@ -10,6 +10,7 @@ from latency_model.campaign import identity_of
 from latency_model.evaluate import summarize
 from latency_model.fit import fit_predictor
 from latency_model.network_latency import NetworkLatency, check_predictor_matches, load_network_latency
+from search.errors import RunFolderError
 from search.run import Run
 from search.steps.profile import plan_of, planned_measurements, throttled_only
 
@@ -33,13 +34,25 @@ def adopt_predictor(run: Run, folder: Path) -> None:
     Raises:
         PredictorMismatchError: it is of another device, runtime or thread count.
         UnknownOpError: it does not know an op of the space.
+        RunFolderError: the run has another one already.
     """
-    if run.folder.predictor.is_dir():
-        return
     predictor = load_network_latency(folder)
+    if run.folder.predictor.is_dir():
+        _require_same(run, predictor, folder)
+        return
     with run.timed("fit"), run.open_device("fit") as session:
         check_predictor_matches(predictor, identity_of(session), run.space.unique_ops())
         save_predictor(run, predictor)
+
+
+def _require_same(run: Run, predictor: NetworkLatency, folder: Path) -> None:
+    own = run.predictor
+    if (own.provenance, own.constant_ms) != (predictor.provenance, predictor.constant_ms):
+        raise RunFolderError(
+            f"{run.folder.path} has a predictor already (fitted {own.provenance.fitted_at}), and it is not the one in "
+            f"{folder} (fitted {predictor.provenance.fitted_at}). Leave out --predictor to go on with its own, or "
+            "begin a new run with another --out."
+        )
 
 
 def save_predictor(run: Run, predictor: NetworkLatency) -> None:

@@ -20,7 +20,8 @@ from search.run import NETWORK_NAMES, Run, read_target
 from search.run_settings import read_started
 from search.shared_search import seen_from, share_of
 from search.smoothing import MISJUDGED_SHARE, smoothed_losses
-from search.steps.device_loop import VISITS
+from search.steps.device_loop import planned_visits
+from search.steps.search import settings_of_search
 from search.steps.verify import is_outdated, read_verification
 from search.train_network import TrainFiles, read_result
 from search.trainer import SearchFiles
@@ -29,8 +30,8 @@ LIBRARIES = ("torch", "onnxruntime", "ai-edge-litert", "numpy", "xgboost", "scik
 
 
 def report(run: Run, console: Console) -> None:
-    """Write run.json and report.html of a run, finished or not; with everything verified, summary.json too. Where the
-    images or the device file are gone by now, what was written of them stays."""
+    """Write run.json and report.html of a run, finished or not; with everything trained and verified, summary.json too.
+    Where the images or the device file are gone by now, or a network is trained anew, what was written stays."""
     lost = _lost_source(run)
     if lost is None:
         write_card(run)
@@ -38,7 +39,7 @@ def report(run: Run, console: Console) -> None:
         console.print(f"run.json stays as it was: {lost}", highlight=False, markup=False, emoji=False, soft_wrap=True)
     else:
         raise lost
-    if lost is None and all(run.folder.verification(name).exists() for name in NETWORK_NAMES):
+    if lost is None and all(_is_finished(run, name) for name in NETWORK_NAMES):
         write_json(run.folder.summary, make_summary(run))
     page = write_report(run.folder.path)
     if run.folder.summary.exists():
@@ -139,7 +140,7 @@ def device_visits(run: Run) -> dict[str, int] | None:
     own = None if share is None else {target.name for target in share.own.targets}
     asked = read_json_lines(SearchFiles(folder=holder.search).device_loop)
     steps = {visit["step"] for visit in asked if own is None or visit["target"] in own}
-    return {"planned": VISITS, "done": len(steps)} if steps else None
+    return {"planned": planned_visits(settings_of_search(run)), "done": len(steps)} if steps else None
 
 
 def shared_search_card(run: Run) -> dict[str, Any] | None:

@@ -97,6 +97,15 @@ def test_a_run_resumed_with_other_settings_is_refused_by_name(capsys, tmp_path):
     assert code == 2 and "is a run with --data digits" in words
 
 
+def test_a_device_loop_on_a_predictor_from_elsewhere_is_refused_before_anything_is_written(capsys, tmp_path):
+    target = {"target_ms": "1", "predictor": str(tmp_path / "fitted")}
+    given = {"device": DEVICE, "data": "digits", "out": str(tmp_path / "run"), **target}
+    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+    code, said = run(capsys, "run", "--device-in-the-loop", *words)
+    assert code == 2 and "measurements are not in" in said and "--measurements" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_folder_that_cannot_be_made_is_the_users_to_mend_and_no_traceback(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     code, words = run_verb(capsys, tmp_path, out=str(tmp_path / "file"))

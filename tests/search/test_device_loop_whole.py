@@ -11,6 +11,7 @@ import pytest
 from latency_model.measurement_file import read_measurements
 from search.files import read_json, read_json_lines
 from search.run import open_run
+from search.steps.report import device_visits
 from search.steps.search import finished_trainer
 from tests.search.as_a_user import SAVING_EVERY_STEP, done, start
 from tests.search.budget_in_reach import budget_ms
@@ -54,6 +55,7 @@ def test_each_visit_is_logged_once_also_when_the_search_was_killed(searched):
     visits = list(read_json_lines(run / "search" / "device_loop.jsonl"))
     assert [visit["step"] for visit in visits] == [FIRST_VISIT, 47, 55, LAST_VISIT]
     assert visits[0] == before[0]
+    assert device_visits(open_run(run)) == {"planned": 4, "done": 4}
 
 
 @pytest.mark.slow

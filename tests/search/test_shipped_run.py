@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from contextlib import nullcontext
 
@@ -317,6 +318,16 @@ def test_a_derived_network_above_the_budget_ends_the_command_with_4(run, device,
     assert "derived: measured 2 ms (accepted, spread 0.0%), predicted 1.90 ms (1.80-2.00), budget 1 ms" in out
     for word in ("Networks for quick_cpu", "Derived", "Random", "Hand-made", "87.5"):
         assert word in out
+
+
+def test_a_report_while_a_network_is_trained_anew_keeps_the_last_summary_and_says_so(run, device, capsys):
+    folder = verified_run(run, device)
+    assert command(capsys, "report", folder)[0] == 0
+    before = run.folder.summary.read_text()
+    shutil.rmtree(run.folder.training("random"))
+    code, out, _ = command(capsys, "report", folder)
+    assert code == 0 and "report:" in out and run.folder.summary.read_text() == before
+    assert "random" in read_json(run.folder.card)["outdated"]
 
 
 def test_only_the_derived_network_has_to_meet_the_budget(run, device, capsys):

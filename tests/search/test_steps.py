@@ -7,6 +7,7 @@ import json
 import random
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,11 +17,12 @@ from latency_model.growth import NO_GROWTH
 from latency_model.network import NetworkSpec
 from search.budget import latency_range_ms
 from search.derive import Derivation, Judged
-from search.errors import BudgetMissed, TargetError
+from search.errors import BudgetMissed, RunFolderError, TargetError
 from search.run import Run
 from search.run_settings import RunSettings, Target, keep_settings, parse_target, read_settings, read_started
 from search.steps import derive as derive_step
 from search.steps.derive import choose_on_device, describe_margins, random_networks
+from search.steps.fit import adopt_predictor
 from search.steps.profile import profile_plan
 from search.steps.search import fix_targets, latency_target
 from tests.search.conftest import target_from_macs
@@ -104,6 +106,20 @@ def test_the_time_that_a_step_had_the_device_in_use_adds_up_also_after_an_error(
     with pytest.raises(KeyError), run.open_device("verify"):
         raise KeyError
     assert run.device_seconds() == {"verify": 2.5} and run.seconds() == {}
+
+
+def test_a_run_that_has_a_predictor_takes_no_other_one_in_silence(tmp_path, monkeypatch):
+    own, other = (
+        SimpleNamespace(provenance=SimpleNamespace(fitted_at=when), constant_ms=0.1) for when in ("today", "tomorrow")
+    )
+    run = Run(tmp_path, RunSettings(device="d.yaml", data="digits", target=None))
+    run.folder.predictor.mkdir()
+    run.predictor = own
+    monkeypatch.setattr("search.steps.fit.load_network_latency", lambda folder: own)
+    adopt_predictor(run, Path("own"))
+    monkeypatch.setattr("search.steps.fit.load_network_latency", lambda folder: other)
+    with pytest.raises(RunFolderError, match=r"fitted today.* not the one in other \(fitted tomorrow.*--predictor"):
+        adopt_predictor(run, Path("other"))
 
 
 def test_a_profile_plan_depends_on_space_and_seed_alone(space):

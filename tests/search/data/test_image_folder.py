@@ -55,6 +55,17 @@ def test_an_image_folder_may_bring_train_and_test(tmp_path, train_name, test_nam
     assert str(data).endswith(": 8 training and 6 test images, colour, 8x6; 2 classes: cat, dog")
 
 
+def test_hidden_files_and_what_lies_in_hidden_folders_are_no_images(tmp_path):
+    write_class_folders(tmp_path, image_count=10)
+    plain = load_dataset(tmp_path)
+    for hidden in (".thumbnails/0.png", "more/.originals/1.png", "._2.png"):
+        write_image(tmp_path / "cat" / hidden, size=(8, 6), colour=(1, 2, 3))
+    (tmp_path / "cat" / ".originals").mkdir()
+    (tmp_path / "cat" / ".originals" / "0.heic").touch()
+
+    assert load_dataset(tmp_path).hash == plain.hash
+
+
 def test_parts_of_a_split_are_no_classes(tmp_path):
     for part in ("Test", "val"):
         write_class_folders(tmp_path / part, image_count=4)
