@@ -22,6 +22,8 @@ from profiler_agent.schedule import BatchSchedule, Group, reason_of
 from profiler_agent.timing import SessionSamples, Timing
 
 _MOST_GIVEN_UP_IN_A_ROW = 6
+_MOST_UNOPENED_IN_A_ROW = 2
+_LAST_EXIT_CODE = 128  # beyond it sh tells a signal
 _FIRST_BACK_OFF_S = 0.5
 _LONGEST_BACK_OFF_S = 8.0
 
@@ -91,13 +93,14 @@ class BatchTimer:
     _canaries_ms: list[float] = field(default_factory=list)
     _back_off_s: float = _FIRST_BACK_OFF_S
     _given_up_in_a_row: int = 0
+    _unopened_in_a_row: int = 0
 
     def begin(self) -> None:
         """Forget the canary and the failures of an earlier call."""
         self.failures = {}
         self._last_canary_ms = None
         self._canaries_ms = []
-        self._given_up_in_a_row = 0
+        self._given_up_in_a_row = self._unopened_in_a_row = 0
 
     def time(self, batch: ModelBatch, progress: Progress) -> Iterator[Timing]:
         """Yield each model's timing once. What was fetched is kept for a restarted host until the last one has
@@ -183,8 +186,9 @@ class BatchTimer:
             self.ran_on = samples.ran_on
             self.runner_s += samples.runner_s or 0.0
             self.start_up_s += samples.start_up_s or 0.0
-            self._given_up_in_a_row = 0
+            self._given_up_in_a_row = self._unopened_in_a_row = 0
             return
+        self._note_unopened(result, group)
         known = len(schedule.failures)
         schedule.failed(group, self.runner.culprit(result.output), reason_of(result))
         self._given_up_in_a_row += len(schedule.failures) - known
@@ -192,6 +196,17 @@ class BatchTimer:
             raise AgentFailed(
                 f"{self._given_up_in_a_row} models in a row failed on {self.device.name}; the last: "
                 f"{reason_of(result)}. Run `proxyless device check` for it."
+            )
+
+    def _note_unopened(self, result: JobResult, group: Group) -> None:
+        """Give up a device whose runner ends before its first model: no model is to blame, and none need be sought."""
+        has_ended = result.return_code is not None and result.return_code <= _LAST_EXIT_CODE and not result.hit_limit
+        is_unopened = has_ended and len(group.model_ids) > 1 and not self.runner.has_begun(result.output)
+        self._unopened_in_a_row = self._unopened_in_a_row + 1 if is_unopened else 0
+        if self._unopened_in_a_row >= _MOST_UNOPENED_IN_A_ROW:
+            raise AgentFailed(
+                f"The runner on {self.device.name} ends before it opens a model: {reason_of(result)}. Mend the runtime "
+                "there; `proxyless device check` tells more."
             )
 
     def _note_canary(self, canary_ms: Sequence[float], plan: TimingPlan) -> None:

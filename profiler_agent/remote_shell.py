@@ -87,8 +87,8 @@ class RemoteShell:
         self.persist(lambda: self.transport.push(files, directory))
 
     def persist(self, action: Callable[[], T]) -> T:
-        """Do ``action``; when the link is lost, make it anew and do it again, within ``reconnect_limit_s``."""
-        deadline_s = self._clock_s() + self.reconnect_limit_s
+        """Do ``action``; when the link is lost, make it anew and do it again, for ``reconnect_limit_s``."""
+        deadline_s: float | None = None
         wait_s = _FIRST_WAIT_S
         while True:
             try:
@@ -97,6 +97,8 @@ class RemoteShell:
                 raise
             except LinkLost as error:
                 lost = error
+            if deadline_s is None:  # from the first loss on: the action itself may have taken long
+                deadline_s = self._clock_s() + self.reconnect_limit_s
             while True:
                 if self._clock_s() + wait_s > deadline_s:
                     raise LinkLost(

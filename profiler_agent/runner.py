@@ -67,10 +67,12 @@ def one_process_s(plan: TimingPlan, model_count: int) -> float:
 
 
 def one_process_limit_s(batch: Batch) -> int:
-    """When the agent ends a job whose models share one process. The runner ends itself at a model's limit, so this is
-    for one that cannot: never below what the plan's own bursts and rests take on a busy machine."""
+    """When the agent ends a job whose models share one process. The runner ends itself when a burst takes a model's
+    limit, so this is for one that cannot: never below what the plan's own bursts and rests take on a busy machine, nor
+    what models take there whose single run is longer than a burst (a hundred runs and more, with those repeated)."""
     count = len(batch.model_paths)
-    return int(JOB_MARGIN_S + batch.model_limit_s * count + SLOWER_WHEN_BUSY * one_process_s(batch.plan, count))
+    takes_s = batch.model_limit_s * count + one_process_s(batch.plan, count)
+    return int(JOB_MARGIN_S + SLOWER_WHEN_BUSY * takes_s)
 
 
 class Runner(Protocol):
@@ -101,3 +103,6 @@ class Runner(Protocol):
 
     def culprit(self, output: bytes) -> int | None:
         """Which model of the batch a job that failed was working on, where its output tells."""
+
+    def has_begun(self, output: bytes) -> bool:
+        """Whether a job that failed got as far as its first model."""

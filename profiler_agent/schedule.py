@@ -257,7 +257,8 @@ def reason_of(result: JobResult) -> str:
     words = _MARKS.sub("", result.stderr[-300:]).strip()
     last_words = f": {words}" if words else ""
     code = result.return_code
-    if result.hit_limit or "Timeout (" in result.stderr:
+    # 128 + SIGALRM, by which the native runner ends itself; a traceback by which the python runner does
+    if result.hit_limit or code == 142 or "Timeout (" in result.stderr:  # noqa: PLR2004
         return "it did not end within its time limit"
     if code is None:
         return "it took the agent down twice"

@@ -35,6 +35,7 @@ from profiler_agent.transports import open_transport
 
 MODELS_PER_BATCH = 6 * MODELS_PER_JOB
 BATCH_BYTES = 256 << 20  # of model files on the device at a time
+FACTS_LIMIT_S = 45.0  # the agent itself gives up what hangs: two tools after ten seconds each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +164,7 @@ class Session:
     def read_device_state(self) -> Mapping[str, Any]:
         """Load, pressure, memory, space, temperature and clocks of the device now; None for what it does not tell."""
         agent = self._folder.cached(self._agent.sha256)
-        result = self._shell.insist('sh "$1" facts "$2"', agent, self._folder.path)
+        result = self._shell.insist('sh "$1" facts "$2"', agent, self._folder.path, timeout_s=FACTS_LIMIT_S)
         facts = load_object(result.stdout.strip())
         if facts is None or not are_facts(facts):
             raise AgentOutputError(
@@ -222,7 +223,9 @@ class Session:
                 batch = ModelBatch(files=files, canary=canary_file, plan=plan)
                 hashes = {model_id: file.sha256 for model_id, file in files.items()}
                 self._store.set_batch(hashes, canary_file.sha256, plan, self._queue.conditions)
-            batch = replace(batch, company={model.model_id: device_file(model.path) for model in company})
+            # A model of a dead host's batch is timed for its own sake, whatever this call takes it for.
+            others = {m.model_id: device_file(m.path) for m in company if m.model_id not in batch.files}
+            batch = replace(batch, company=others)
             with suppress(BatchGone):  # then what is left of them makes another one
                 for timing in self._use.until_each(self._timer.time(batch, progress)):
                     if todo.pop(timing.model_id, None) is not None:

@@ -271,13 +271,15 @@ is_ours() {
 }
 
 # take LOCK: whether it is ours now; else $owner holds what it names. A link is made and filled in one step. One that a
-# dead agent left is replaced; of two that do so at the same time the later stays.
+# dead agent left is replaced; of two that do so at the same time the later stays. One that is freed at this moment is
+# taken at the next look: to remove it here could remove that of who was quicker.
 take() {
     ln -s "$$:$name" "$1" 2>/dev/null && return
     owner=$(readlink "$1" 2>/dev/null)
+    [ -n "$owner" ] || return 1
     is_agent "${owner%%:*}" "${owner#*:}" && return 1
+    [ "$(readlink "$1" 2>/dev/null)" = "$owner" ] && rm -f "$1" 2>/dev/null
     owner=''
-    rm -f "$1" 2>/dev/null
     ln -s "$$:$name" "$1" 2>/dev/null
     is_ours "$1" && sleep 1
     is_ours "$1"
@@ -298,12 +300,14 @@ try_locks() {
         [ "${owner#*:}" = "$name" ] && exit 0 # started twice: the first one does it
         return 1
     fi
+    [ -n "$shared" ] || return 0 # no place that every user can write
     take "$shared" && return
-    if is_agent "${owner%%:*}" "${owner#*:}"; then
+    owner=$(readlink "$shared" 2>/dev/null)
+    if is_agent "${owner%%:*}" "${owner#*:}" || { [ -z "$owner" ] && [ $tries -gt 1 ]; }; then
         rm -f "$lock"
         return 1
     fi
-    shared='' # no such place, or a dead agent of another user left a link that we may not remove
+    shared='' # a place that takes no links, or a dead agent of another user left one that we may not remove
 }
 
 give_way() {

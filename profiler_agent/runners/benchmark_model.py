@@ -191,6 +191,9 @@ class BenchmarkModelHostRunner:
         marks = _MARK.findall(output.decode("utf-8", "replace"))
         return int(marks[-1][1]) if marks else None
 
+    def has_begun(self, output: bytes) -> bool:
+        return _MARK.search(output.decode("utf-8", "replace")) is not None
+
     def op_profile_content(self, model_path: str, limit_s: float) -> bytes:
         """A job's file for what ran of one model, op by op. For looking, not for latencies: profiling slows the model
         by 3-27 %."""

@@ -18,7 +18,12 @@ _COUNT = re.compile(
     rf"(?: min=(?P<min>{_NUMBER}) max=(?P<max>{_NUMBER}) avg=(?P<avg>{_NUMBER}) std=(?P<std>{_NUMBER}))?"
     rf"(?: p5=(?P<p5>{_NUMBER}) median=(?P<median>{_NUMBER}) p95=(?P<p95>{_NUMBER}))?\s*$"
 )
-_SAME = re.compile(rf"{_PREFIX}count=(?P<count>{_RUNS}) curr=(?P<curr>{_NUMBER}) \(all same\)\s*$")
+# TensorFlow's stats_calculator.h writes it without a space, and newer builds the percentiles behind it.
+_SAME = re.compile(
+    rf"{_PREFIX}count=(?P<count>{_RUNS}) curr=(?P<curr>{_NUMBER}) ?\(all same\)"
+    rf"(?: p5={_NUMBER} median={_NUMBER} p95={_NUMBER})?\s*$"
+)
+_ANY_COUNT = re.compile(rf"{_PREFIX}count=")
 # How the tool's summary reads: since 2020, and in 2019. Below: in LiteRT's newer tool of the same name.
 _SUMMARIES = (
     re.compile(
@@ -90,7 +95,8 @@ def parse_benchmark(text: str) -> BenchmarkResult:
     lines = [line.rstrip() for line in text.splitlines()]
     counts = [match for line in lines if (match := _COUNT.match(line) or _SAME.match(line))]
     summaries = _summaries(lines, text)
-    if not counts or len(counts) > 2 or len(summaries) != 1:  # noqa: PLR2004 - warm-up and measurement
+    is_every_count_known = len(counts) == sum(bool(_ANY_COUNT.match(line)) for line in lines)
+    if not is_every_count_known or len(counts) not in (1, 2) or len(summaries) != 1:  # of warm-up and measurement
         raise AgentOutputError(
             f"{len(counts)} lines of statistics ('count=') and {len(summaries)} summaries that we know ('Inference "
             "timings in us:', 'Average inference timings in us:', LiteRT's 'Inference (avg):') are in the output of "

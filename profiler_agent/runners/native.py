@@ -15,7 +15,7 @@ from profiler_agent.errors import AgentFailed, ConfigError, RuntimeMissing
 from profiler_agent.journal import load_object
 from profiler_agent.remote_shell import RemoteShell
 from profiler_agent.runner import Batch, BatchSamples, RuntimeFound, one_process_limit_s, one_process_s
-from profiler_agent.runners.output_lines import culprit_of, read_output
+from profiler_agent.runners.output_lines import culprit_of, has_begun, read_output
 from profiler_agent.runners.pinning import pin_words, require_cores
 
 _DESCRIPTION = "runner.json"
@@ -125,6 +125,9 @@ class NativeHostRunner:
 
     def culprit(self, output: bytes) -> int | None:
         return culprit_of(output)
+
+    def has_begun(self, output: bytes) -> bool:
+        return has_begun(output)
 
     def _program(self, folder: DeviceFolder, pin: str = "") -> str:
         """sh that runs the program: its libraries are found by name, so each gets a link beside the job."""

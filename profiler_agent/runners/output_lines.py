@@ -58,6 +58,11 @@ def culprit_of(output: bytes) -> int | None:
     return begun
 
 
+def has_begun(output: bytes) -> bool:
+    """Whether any model was begun: before that the runtime is opened."""
+    return any((load_object(line) or {}).get("t") == "begin" for line in output.split(b"\n"))
+
+
 def _check_samples(line: bytes, fields: dict[str, Any], index: int, batch: Batch) -> None:
     bursts, switches = fields.get("burst_ns"), fields.get("switches")
     is_right = (

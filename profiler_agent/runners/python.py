@@ -16,7 +16,7 @@ from profiler_agent.errors import AgentOutputError, RuntimeMissing
 from profiler_agent.journal import load_object
 from profiler_agent.remote_shell import RemoteShell, printable
 from profiler_agent.runner import Batch, BatchSamples, RuntimeFound, one_process_limit_s, one_process_s
-from profiler_agent.runners.output_lines import culprit_of, read_output
+from profiler_agent.runners.output_lines import culprit_of, has_begun, read_output
 from profiler_agent.runners.pinning import pin_words, require_cores
 
 _PACKAGES = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert (or tflite-runtime)", "torch": "torch"}
@@ -110,6 +110,9 @@ class PythonHostRunner:
 
     def culprit(self, output: bytes) -> int | None:
         return culprit_of(output)
+
+    def has_begun(self, output: bytes) -> bool:
+        return has_begun(output)
 
 
 def _word(value: object) -> str:

@@ -9,6 +9,7 @@ from profiler_agent.agent_run import JobResult
 from profiler_agent.batch_timing import BatchTimer, ModelBatch, Progress
 from profiler_agent.bundle import DeviceFile
 from profiler_agent.device import TimingPlan
+from profiler_agent.errors import AgentFailed
 from profiler_agent.runner import BatchSamples
 from profiler_agent.stability import judge_timing
 from profiler_agent.timing import SessionSamples
@@ -122,6 +123,35 @@ def test_waiting_for_a_hot_device_is_counted(time_two, local_device):
     )
     assert pauses_s == [timer.waited_s]
     assert timer.waited_s > 0
+
+
+def test_a_runtime_that_never_opens_is_given_up_before_its_models_are_suspected(local_device, tmp_path):
+    class Opens(FakeRunner):
+        def has_begun(self, output):
+            return b"begin" in output
+
+    class Ends(FakeQueue):
+        def results(self, jobs, launcher, before_run, take):
+            for job in jobs:
+                ran.append(job.id)
+                take(JobResult(id=job.id, return_code=1, hit_limit=False, output=b"hello", stderr="no such library"))
+
+    ran = []
+    timer = BatchTimer(
+        device=local_device,
+        folder=SimpleNamespace(path="/d"),
+        runner=Opens(only_wild_varies, lambda job: 1.0),
+        queue=Ends(),
+        models_place="models",
+        read_state=dict,
+    )
+    timer.runner.culprit = lambda output: None
+    files = {f"m{index}": DeviceFile(sha256=f"m{index}", path=tmp_path) for index in range(96)}
+    batch = ModelBatch(files=files, canary=DeviceFile(sha256="canary", path=tmp_path), plan=PLAN)
+    timer.begin()
+    with pytest.raises(AgentFailed, match=r"ends before it opens a model: .*no such library"):
+        list(timer.time(batch, Progress(4, None)))
+    assert len(ran) == 2
 
 
 def test_company_runs_beside_few_models_and_is_not_yielded(local_device, tmp_path):

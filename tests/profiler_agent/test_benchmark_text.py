@@ -88,6 +88,18 @@ def test_a_model_that_took_no_whole_microsecond_once_has_no_latency(line):
         parse_benchmark(counted(line, "0"))
 
 
+@pytest.mark.parametrize("rest", ["(all same)", "(all same) p5=1310 median=1310 p95=1310", " (all same)"])
+def test_runs_that_took_the_same_are_read_as_the_tool_writes_them(rest):
+    warm_up = "count=1 curr=9000\n"
+    result = parse_benchmark(warm_up + counted(f"count=3 curr=1310{rest}", "1310"))
+    assert (result.average_ms, result.run_count) == (1.31, 3)
+
+
+def test_the_warm_ups_statistics_never_stand_in_for_others_that_are_not_understood():
+    with pytest.raises(AgentOutputError, match="1 lines of statistics"):
+        parse_benchmark("count=1 curr=1310\n" + counted("count=3 curr=1310 (as before)", "1310"))
+
+
 def test_a_mean_that_is_not_the_one_of_the_summary_is_an_error():
     with pytest.raises(AgentOutputError, match="do not fit"):
         parse_benchmark(counted("count=2500 first=1 curr=0 min=0 max=2 avg=0.4 std=0", "0.9"))

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -113,3 +114,22 @@ def test_what_a_device_says_of_its_python_is_shown_without_control_characters(lo
         with open_session(device) as session:
             words = [session.facts.runtime_version, *map(str, session.facts.details.values())]
         assert all(word.isprintable() for word in words)
+
+
+def test_a_link_that_is_lost_late_in_a_long_action_is_made_anew_all_the_same():
+    clock_s, reconnected = [0.0], []
+    link = SimpleNamespace(address="phone", reconnect=lambda: reconnected.append(clock_s[0]))
+    shell = RemoteShell(
+        link,
+        reconnect_limit_s=60.0,
+        clock_s=lambda: clock_s[0],
+        sleep=lambda seconds: clock_s.__setitem__(0, clock_s[0] + seconds),
+    )
+
+    def push():
+        clock_s[0] += 70.0
+        if not reconnected:
+            raise LinkLost("gone")
+        return "pushed"
+
+    assert shell.persist(push) == "pushed" and reconnected == [70.2]

@@ -119,7 +119,7 @@ def test_a_host_that_waits_longer_for_its_turn_than_a_job_may_take_gets_it(
     local_device, models, fake_python, monkeypatch
 ):
     monkeypatch.setattr("profiler_agent.runner.JOB_MARGIN_S", 0)
-    monkeypatch.setattr("profiler_agent.runner.SLOWER_WHEN_BUSY", 0)
+    monkeypatch.setattr("profiler_agent.runner.SLOWER_WHEN_BUSY", 1)
     monkeypatch.setattr("profiler_agent.agent_run._LONGEST_SILENCE_S", 1.0)
     files = models("ok", "slow:6")
     plan = replace(local_device.plan, session_count=1, max_sessions=1)

@@ -293,6 +293,20 @@ def test_a_plan_with_long_rests_or_bursts_does_not_run_into_the_agents_limit(loc
     assert runner.job_limit_s(None, batch) > 3 * takes_s
 
 
+@pytest.mark.parametrize("runner", [PythonHostRunner, NativeHostRunner])
+def test_models_whose_single_run_is_longer_than_a_burst_do_not_run_into_the_agents_limit_on_a_busy_device(runner):
+    plan, run_s = TimingPlan(), 0.75
+    batch = Batch(model_paths=("m", "canary"), model_ids=("m", "canary"), seed=0, plan=plan, model_limit_s=30.0)
+    tries = 1 + plan.burst_retries
+    runs = 7 + plan.round_count * 2 * tries  # one untimed before each burst of one
+    assert runner.job_limit_s(None, batch) > 2 * runs * run_s
+
+
+def test_a_native_runner_that_its_alarm_ended_did_not_crash():
+    result = JobResult(id="j", return_code=142, hit_limit=False, output=b"", stderr="Alarm clock")
+    assert reason_of(result) == "it did not end within its time limit"
+
+
 @pytest.mark.parametrize("config", ["android_adb", "android_adb_gpu"])
 def test_a_runner_of_one_process_per_round_gets_fewer_models_a_job_and_a_run_still_lasts_about_a_minute(config):
     device = load_device(CONFIGS / f"{config}.yaml")
