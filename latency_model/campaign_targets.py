@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -75,8 +75,8 @@ def campaign_targets(
         ops = [op for network in networks for op in kernels_run_by(runtime, network.kernels.ops)]
     else:
         ops = [op for network in networks for op in network.ops if grain == "blocks"]
-    chains = {network.name: _as_one_model(network) for network in networks}
-    whole = list({paid_ops(chain): chain for chain in chains.values() if chain is not None}.values())
+    chains = [(network.name, _as_one_model(network)) for network in networks]  # names may repeat: "derived" of each run
+    whole = list({paid_ops(chain): chain for _, chain in chains if chain is not None}.values())
     if grain == "networks":
         chosen: tuple[NetworkSpec, ...] = choose_networks(whole, network_count) if whole else ()
     else:
@@ -86,7 +86,7 @@ def campaign_targets(
     found = CampaignTargets(
         ops=tuple(op for op in dict.fromkeys(ops) if not isinstance(op, IdentitySpec | ZeroSpec)),
         networks=chosen,
-        unchained=tuple(name for name, chain in chains.items() if chain is None),
+        unchained=tuple(name for name, chain in chains if chain is None),
     )
     if not found.ops and not found.networks:
         raise MeasurementError(
@@ -150,13 +150,18 @@ def plan_targets(
 
 def _check_settings(measured: DeviceIdentity, device: Device, path: Path) -> None:
     """What can be told without opening the device: else a campaign that another device finished would be done."""
-    asked = {
-        "device_name": device.name,
-        "thread_count": device.runtime.thread_count,
-        "accelerator": device.runtime.accelerator,
-        "burst_warmup_runs": device.plan.burst_warmup_runs,
-    }
-    if differing := [f"{name} {value}" for name, value in asked.items() if getattr(measured, name) != value]:
+    runtime = device.runtime
+    asked = replace(
+        measured,
+        device_name=device.name,
+        runtime=runtime.name,
+        thread_count=runtime.thread_count,
+        accelerator=runtime.accelerator,
+        core_mask=runtime.core_mask,
+        burst_warmup_runs=device.plan.burst_warmup_runs,
+    )
+    names = [field.name for field in fields(asked) if getattr(measured, field.name) != getattr(asked, field.name)]
+    if differing := [f"{name} {getattr(asked, name)}" for name in names]:
         raise MixedMeasurementsError(
             f"{path} holds measurements of {measured}; {device.source_file} asks for {', '.join(differing)}. Their "
             "latencies cannot be compared: give another file."

@@ -195,11 +195,13 @@ def judge_on(predictor: NetworkLatency, measurements: MeasurementSet) -> dict[st
         TooFewSamplesError: they hold no whole network.
     """
     check_predictor_matches(predictor, measurements.identity)
+    measurements, drift = correct_drift(measurements)
     timings = network_timings(measurements.network_measurements(), predictor.op_predictor)
     if not len(timings):
         raise TooFewSamplesError("No whole networks among the measurements to judge by; profile some.")
     card = _judge(predictor, timings, timings)
     card["method"] = f"{len(timings)} measured networks, whether or not the predictor was fitted on them"
+    card["drift"] = describe_drift(drift)
     return card
 
 

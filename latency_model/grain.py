@@ -8,6 +8,7 @@ from latency_model.errors import MeasurementError, UnknownOpError
 from latency_model.fusion import kernels_as_run, load_fusion_rules
 from latency_model.fusion.rules import rules_file
 from latency_model.ops import OpSpec
+from latency_model.predictors.fitted_on import measured_ops
 from latency_model.predictors.protocol import LatencyPredictor
 
 
@@ -21,21 +22,27 @@ def kernels_run_by(runtime: str, ops: Sequence[OpSpec]) -> tuple[OpSpec, ...]:
 
 
 def described_for(predictor: LatencyPredictor, ops: Sequence[OpSpec], runtime: str) -> tuple[OpSpec, ...]:
-    """The ops, those that the predictor does not know broken into the kernels that the runtime runs them as.
+    """The ops, broken into the kernels that the runtime runs them as where the predictor does not know them, or where
+    it only guesses and all of these kernels were measured (an activation that is not fused is one of them: a regressor
+    would speak of a convolution with it as of one without).
 
     What is still unknown then is for the predictor to refuse.
     """
+    measured = set(measured_ops(predictor))
+    unknown: set[OpSpec] = set()
     try:
         predictor.predict_ms(ops)
     except UnknownOpError as error:
         unknown = set(error.unknown)
-    else:
-        return tuple(ops)
-    if not all(rules_file(runtime, op.dtype).exists() for op in unknown):
-        return tuple(ops)
+        if not all(rules_file(runtime, op.dtype).exists() for op in unknown):
+            return tuple(ops)
     described: list[OpSpec] = []
     for op in ops:
-        described.extend(kernels_run_by(runtime, [op]) if op in unknown else (op,))
+        kernels: tuple[OpSpec, ...] = (op,)
+        if op not in measured and rules_file(runtime, op.dtype).exists():
+            kernels = kernels_run_by(runtime, [op])
+        is_broken = op in unknown or (len(kernels) > 1 and measured.issuperset(kernels))
+        described.extend(kernels if is_broken else (op,))
     return tuple(described)
 
 

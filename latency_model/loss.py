@@ -116,7 +116,13 @@ class LatencyLoss(_ExpectedLatency):
 
 
 class HingeLatencyLoss(_ExpectedLatency):
-    """``multiplier * max(0, expected / target - 1)``: nothing to pay below the target, linear above."""
+    """``multiplier * max(0, expected / target - 1)``: nothing to pay below the target, linear above. The multiplier is
+    the user's: nothing ascends."""
+
+    def __init__(
+        self, path_latency_ms: Sequence[Tensor | FloatArray], fixed_ms: float, target_ms: float, multiplier: float = 1.0
+    ) -> None:
+        super().__init__(path_latency_ms, fixed_ms, target_ms, multiplier)
 
     def forward(self, path_probabilities: Sequence[Tensor]) -> LatencyLossParts:
         """Loss, expected milliseconds and expected / target for the given probabilities."""

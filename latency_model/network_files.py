@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,11 +133,12 @@ def parse_shape(text: str) -> Shape:
 def _of_shape(source: str, network: IngestedNetwork, input_shape: Shape | None) -> IngestedNetwork:
     """The network, if its first kernel takes images of that shape; nothing would be priced at another one."""
     first = network.kernels[0].op if network.kernels else None
-    sides = ("batch", "in_channels", "in_height", "in_width")
-    if input_shape is None or not all(hasattr(first, side) for side in sides):
+    if first is None or input_shape is None:
         return network
-    own = tuple(int(getattr(first, side)) for side in sides)
-    if own != input_shape:
+    own = first.input_shape
+    # What a linear layer takes may have been flattened on the way.
+    is_same = own == input_shape if len(own) == len(input_shape) else prod(own) == prod(input_shape)
+    if not is_same:
         raise LatencyModelError(
             f"{source} is a network for {','.join(map(str, own))}, and --input-shape {','.join(map(str, input_shape))} "
             "cannot change that. Leave the option out, or export the network anew with an input of that shape."

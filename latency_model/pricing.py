@@ -13,10 +13,8 @@ from latency_model.kernels import bytes_moved, macs
 from latency_model.network_files import NamedNetwork
 from latency_model.network_latency import LatencyEstimate, NetworkLatency
 from latency_model.ops import IdentitySpec, OpSpec, ZeroSpec
-from latency_model.predictors import LatencyPredictor, MeasuredFirstPredictor, TablePredictor
-from latency_model.predictors.corrected import CorrectedPredictor
+from latency_model.predictors.fitted_on import measured_ops
 from latency_model.predictors.regression import kind_in_dtype
-from latency_model.predictors.roofline import RooflinePredictor
 
 Grain: TypeAlias = Literal["ops", "kernels"]
 # An op that is this much larger or smaller than all that were measured of its kind is a guess, whatever the model.
@@ -119,19 +117,6 @@ def _without_a_kind(ops: Sequence[OpSpec], measured: Sequence[OpSpec]) -> tuple[
     if most_macs == 0 or sum(map(macs, lacking)) > most_macs:
         return ()
     return tuple(dict.fromkeys(lacking))
-
-
-def measured_ops(predictor: LatencyPredictor) -> tuple[OpSpec, ...]:
-    """The ops that a predictor was fitted on."""
-    match predictor:
-        case MeasuredFirstPredictor():
-            return predictor.table.timings.ops
-        case TablePredictor():
-            return predictor.timings.ops
-        case CorrectedPredictor() | RooflinePredictor():
-            return predictor.fitted_on
-        case _:
-            return ()
 
 
 def _is_within_reach(op: OpSpec, alike: Sequence[OpSpec]) -> bool:

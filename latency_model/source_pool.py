@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latency_model.drift import correct_drift
 from latency_model.errors import LatencyModelError, TooFewSamplesError, UnknownOpError
 from latency_model.few_shot.device_conformal import SourceLabels
 from latency_model.few_shot.transfer import Pool, in_ops_of_sources, make_pool
@@ -74,7 +75,9 @@ def pool_of(
     row_of = {ops: row for row, ops in enumerate(kept)}
     labels = []
     for source in sources:
-        described = [(in_ops_of_sources(m.paid_ops, predictors), m.latency_ms) for m in source.network_measurements()]
+        at_one_pace, _ = correct_drift(source)
+        networks = at_one_pace.network_measurements()
+        described = [(in_ops_of_sources(m.paid_ops, predictors), m.latency_ms) for m in networks]
         seen = [(row_of[ops], latency_ms) for ops, latency_ms in described if ops in row_of]
         rows = np.array([row for row, _ in seen], dtype=np.int64)
         labels.append(SourceLabels(rows, np.array([ms for _, ms in seen])))

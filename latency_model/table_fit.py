@@ -12,6 +12,7 @@ from typing import Any, get_args
 import numpy as np
 
 from latency_model.correction import SHARED_TERMS, Correction
+from latency_model.drift import correct_drift, describe_drift
 from latency_model.errors import LatencyModelError, MeasurementError
 from latency_model.fit import CONFIDENCE, SEED, fit_network_latency, fit_ops, git_commit, network_timings
 from latency_model.level_check import check_level
@@ -91,10 +92,12 @@ def fit_table(
     """
     timings, source = read_table(path, unit)
     predictor, reason = fit_ops(timings, model, confidence, seed)
+    said_of_drift = "drift: not known, as a table holds no canary"
     if networks is None:
         fitted = _sum_of(predictor, timings, source, confidence)
     else:
-        measured = networks.network_measurements()
+        at_one_pace, drift = correct_drift(networks)
+        measured = at_one_pace.network_measurements()
         check_level(
             network_timings(measured, predictor),
             predictor,
@@ -104,8 +107,9 @@ def fit_table(
         fitted = fit_network_latency(predictor, measured, confidence=confidence, seed=seed)
         provenance = dataclasses.replace(fitted.provenance, op_count=len(timings), source=source)
         fitted = dataclasses.replace(fitted, provenance=provenance)
+        said_of_drift = f"{describe_drift(drift)} (of the networks; of the ops not known, as a table holds no canary)"
     card: dict[str, Any] = fitted.report_card | op_card(predictor, timings)
-    card |= {"model": predictor.kind, "model_reason": reason, "drift": "drift: not known, as a table holds no canary"}
+    card |= {"model": predictor.kind, "model_reason": reason, "drift": said_of_drift}
     return dataclasses.replace(fitted, report_card=card)
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from latency_model.calibration import NetworkTimings
 from latency_model.correction import SHARED_TERMS, Correction
+from latency_model.drift import correct_drift
 from latency_model.errors import TooFewSamplesError
 from latency_model.evaluate import error_figures
 from latency_model.features import FloatArray
@@ -57,7 +58,8 @@ def samples_of(pool: Pool, sources: Sequence[NetworkLatency], measurements: Meas
         TooFewSamplesError: so few that none can be left out to judge the others by.
     """
     row_of = {ops: row for row, ops in enumerate(pool.networks)}
-    measured = [(in_ops_of_sources(m.paid_ops, sources), m.latency_ms) for m in measurements.network_measurements()]
+    at_one_pace, _ = correct_drift(measurements)
+    measured = [(in_ops_of_sources(m.paid_ops, sources), m.latency_ms) for m in at_one_pace.network_measurements()]
     found = [(row_of[ops], latency_ms) for ops, latency_ms in measured if ops in row_of]
     if len(found) < LEAST_TO_JUDGE:
         raise TooFewSamplesError(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from latency_model.correction import SHARED_TERMS
+from latency_model.drift import correct_drift
 from latency_model.errors import PredictorMismatchError, TooFewSamplesError
 from latency_model.features import FloatArray
 from latency_model.few_shot.items import Items, bag_of_ops, feature_groups, items_of_ops
@@ -81,7 +82,8 @@ def recalibrate(predictor: NetworkLatency, measurements: MeasurementSet) -> Netw
             "Calibrate it with the networks instead: `proxyless fit TABLE --networks FILE.jsonl`."
         )
     _check_same_settings(predictor.provenance.identity, measurements.identity)
-    networks = measurements.network_measurements()
+    at_one_pace, _ = correct_drift(measurements)
+    networks = at_one_pace.network_measurements()
     least = 3
     if len(networks) < least:
         raise TooFewSamplesError(f"{len(networks)} whole networks of the new unit; measure {least} or more.")

@@ -186,9 +186,9 @@ class _Reader:
         return pool_primitive(window, shape_of(node.args[0]), shape_of(node), pool=pool, dtype=self._dtype)
 
     def adaptive_pool(self, node: fx.Node) -> Primitive:
-        if shape_of(node) == shape_of(node.args[0]):
-            return View()
         if shape_of(node)[2:] != (1, 1):
+            if shape_of(node) == shape_of(node.args[0]):
+                return View()
             return Unsupported(operator=str(node.target), why=f"to {shape_of(node)[2:]}, not to one pixel")
         return global_average_primitive(str(node.target), shape_of(node.args[0]), self._dtype)
 

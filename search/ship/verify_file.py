@@ -16,7 +16,7 @@ from latency_model.network_latency import (
     check_predictor_matches,
     load_network_latency,
 )
-from latency_model.pricing import measured_ops
+from latency_model.predictors.fitted_on import measured_ops
 from profiler_agent.device import Device
 from profiler_agent.errors import ModelsFailed
 from profiler_agent.session import ModelFile, Session, open_session

@@ -173,6 +173,8 @@ def test_a_campaign_that_was_stopped_in_its_second_part_goes_on_there_and_once_f
         ({"name": "another"}, "device_name another"),
         ({"runtime": RuntimeOptions(name="onnxruntime", thread_count=2)}, "thread_count 2"),
         ({"runtime": RuntimeOptions(name="onnxruntime", accelerator="cuda")}, "accelerator cuda"),
+        ({"runtime": RuntimeOptions(name="litert")}, "runtime litert"),
+        ({"runtime": RuntimeOptions(name="onnxruntime", core_mask="0F")}, "core_mask f"),
     ],
 )
 def test_a_campaign_that_another_device_or_other_settings_finished_is_not_taken_for_done(

@@ -27,6 +27,13 @@ def foreign(name: str, *ops: OpSpec) -> NamedNetwork:
     return NamedNetwork(name=name, layers=layers, kernels=IngestedNetwork(kernels=layers), spec=None)
 
 
+def test_networks_of_one_name_are_all_timed():
+    networks = [foreign("derived", *ops) for ops in ((CONV, OTHER), (OTHER, CONV), (CONV, OTHER), (CONV, CONV))]
+    targets = campaign_targets(networks, "networks", RUNTIME, 10)
+    assert len(targets.networks) == 3
+    assert {network.ops for network in targets.networks} == {(CONV, OTHER), (OTHER, CONV), (CONV, CONV)}
+
+
 @pytest.mark.parametrize("grain", ["blocks", "kernels", "networks"])
 def test_a_network_of_ours_is_timed_whole_as_it_is_wired(tmp_path, grain):
     wired = NetworkSpec(

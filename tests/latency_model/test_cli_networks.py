@@ -14,8 +14,10 @@ from latency_model.ingest import ingest_network, with_blocks
 from latency_model.lowering import random_weights, write_onnx
 from latency_model.measurement import measurement_of
 from latency_model.measurement_file import append_measurement, read_measurements
-from latency_model.network import network_to_json, single_op_network
+from latency_model.network import NetworkSpec, network_to_json, single_op_network
+from latency_model.network_files import read_network
 from latency_model.network_latency import load_network_latency
+from latency_model.ops import LinearSpec
 
 DEVICE = "device_configs/local_cpu_onnxruntime.yaml"
 
@@ -144,6 +146,16 @@ def test_what_the_users_module_raises_is_said_as_its_fault(run, files, tmp_path,
     run("fit", files / "kernels.jsonl", "--out", files / "p")
     with pytest.raises(LatencyModelError, match=r"Net|their_net"):
         run("predict", files / "p", "their_net:Net", "--input-shape", "1,3,8,8")
+
+
+def test_a_network_that_begins_with_a_linear_layer_is_not_priced_at_another_batch(tmp_path):
+    perceptron = NetworkSpec(name="mlp", layers=(("first", LinearSpec(in_features=784, out_features=10)),))
+    (tmp_path / "mlp.json").write_text(json.dumps(network_to_json(perceptron)))
+    for shape in ((1, 784), (1, 1, 28, 28)):
+        assert read_network(tmp_path / "mlp.json", shape).ops == perceptron.ops
+    for shape in ((32, 784), (32, 1, 28, 28), (1, 700)):
+        with pytest.raises(LatencyModelError, match=r"a network for 1,784, and --input-shape .* cannot"):
+            read_network(tmp_path / "mlp.json", shape)
 
 
 @pytest.mark.parametrize("name", ["network.json", "network.onnx"])

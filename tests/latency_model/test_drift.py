@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from latency_model.drift import canary_ms, correct_drift, describe_drift, detect_drift, local_level, pace_since
-from latency_model.fit import corrected_by, fit_predictor
+from latency_model.fit import corrected_by, fit_predictor, judge_on
 from latency_model.measurement import MeasurementSet
 
 
@@ -137,6 +137,16 @@ def test_a_later_batch_at_another_pace_is_corrected_by_that_of_its_own(device, m
     assert report.is_drifting
     ratio = np.log([c.latency_ms / s.latency_ms for c, s in zip(corrected.measurements, steady.measurements)])
     assert np.ptp(ratio) < 0.02
+
+
+def test_a_predictor_is_judged_at_the_pace_that_it_was_fitted_at(device, make_networks, make_space_ops):
+    networks = make_networks(60)
+    steady = device.measure([*make_space_ops(networks), *networks])
+    count = len(steady.measurements)
+    course = np.repeat([0.0, np.log(0.84)], [count - 30, 30])
+    apart = in_batches(with_canaries(steady, np.exp(course)), course, 0.002)
+    card = judge_on(fit_predictor(apart, "table"), apart)
+    assert card["networks"]["mape"] < 0.02 and "corrected" in card["drift"]
 
 
 def test_a_course_within_batches_that_are_apart_is_corrected_with_them(device, make_networks):

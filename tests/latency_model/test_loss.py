@@ -80,6 +80,7 @@ def test_the_multiplier_and_the_latencies_are_saved_and_restored():
 
 
 def test_a_hinge_asks_nothing_below_the_target():
+    assert HingeLatencyLoss(TWO_POSITIONS, fixed_ms=0.0, target_ms=1.0)(uniform()).loss > 0, "without a multiplier too"
     parts = HingeLatencyLoss(TWO_POSITIONS, fixed_ms=0.0, target_ms=100.0, multiplier=1.0)(uniform())
     assert parts.loss.item() == 0.0
 

@@ -99,6 +99,12 @@ def test_kernels_are_named_by_layer_or_by_module_path(small_mobile_network):
     assert module_names[0].startswith("features.0.0:")
 
 
+def test_squeeze_and_excitation_of_a_map_of_one_pixel_is_one_as_of_any_other():
+    module = nn.Sequential(nn.Conv2d(3, 16, 1), SqueezeExcite(16, 4), nn.Conv2d(16, 8, 1)).eval()
+    kinds = [[op.kind for op in ingest_module(module, (torch.zeros(1, 3, side, side),)).ops] for side in (1, 8)]
+    assert kinds[0] == kinds[1] and "squeeze_excite" in kinds[0]
+
+
 def test_an_exported_program_is_read_from_its_file_as_the_module_is(tmp_path):
     module = SmallMobileNet().eval()
     torch.export.save(torch.export.export(module, (IMAGE,)), tmp_path / "net.pt2")

@@ -44,11 +44,19 @@ def test_an_add_of_two_layers_is_written_as_the_wiring_says(tmp_path):
     torch.testing.assert_close(loaded(images), run_torch(network, weights, images))
 
 
-@pytest.mark.parametrize(
-    "network",
-    [with_dtype(single_op_network(BLOCK), "int8"), single_op_network(AddSpec(in_channels=2, in_height=4, in_width=4))],
-)
-def test_what_torchscript_cannot_hold_is_refused(network, tmp_path):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_an_add_that_stands_alone_has_a_second_input_as_in_the_other_forms(tmp_path):
+    network = single_op_network(AddSpec(in_channels=2, in_height=4, in_width=4))
+    write_torchscript(network, random_weights(network), tmp_path / "add.pt")
+    extra = {"signature.json": ""}
+    loaded = torch.jit.load(str(tmp_path / "add.pt"), _extra_files=extra)
+    assert [item["shape"] for item in json.loads(extra["signature.json"])] == [[1, 2, 4, 4]] * 2
+    x, y = torch.randn(2, 1, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(loaded(x, y), x + y)
+
+
+def test_other_numbers_than_fp32_are_refused(tmp_path):
+    network = with_dtype(single_op_network(BLOCK), "int8")
     with pytest.raises(LoweringError, match="TorchScript"):
         write_torchscript(network, random_weights(network), tmp_path / "refused.pt")
     assert not list(tmp_path.iterdir())
