@@ -131,7 +131,7 @@ DeviceLoopOption = Annotated[
     bool,
     typer.Option(
         "--device-in-the-loop",
-        help="During the search, time six times what would be derived now on the device and correct the "
+        help="During the search, time what would be derived now six or seven times on the device and correct the "
         "predictor by it.",
     ),
 ]
