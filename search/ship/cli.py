@@ -208,6 +208,10 @@ def compare_command(
 
     columns = [parse_column(text) for text in device or []]
     kept = KeptColumns(out.with_suffix(".columns.jsonl"))
+    if kept.path.exists():
+        typer.echo(
+            f"What was measured before the comparison stopped is taken from {kept.path}; remove it to measure anew."
+        )
     with progress(Console(), "compare") as update:
         matrix = compare_on_devices(run_folders, columns, kept, update)
     write_json(numbers, matrix.to_json())

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +10,8 @@ from search.agreement import require_shares
 from search.errors import RunFolderError
 from search.settings import SearchSettings
 from search.workers import Workers
+from tests.search.two_workers import found_by_two
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = SearchSettings(warmup_steps=2, search_steps=4, batch_size=32, architecture_batch_size=64)
 BEGIN = """
     import dataclasses, json, os, sys
@@ -62,25 +56,16 @@ BEGIN = """
 """
 
 
-def begun_by_two(folder: Path, differ: str) -> list:
-    script = folder / "one_worker.py"
-    script.write_text(textwrap.dedent(BEGIN))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run([*launcher, str(script), str(folder), differ], check=True, timeout=120, env=environment)
-    return [json.loads((folder / f"found{rank}.json").read_text()) for rank in range(2)]
-
-
 @pytest.mark.slow
 def test_last_digits_that_another_processor_finds_otherwise_are_the_first_workers(tmp_path):
-    first, second = begun_by_two(tmp_path, "last digits")
+    first, second = found_by_two(BEGIN, tmp_path, "last digits")
     assert first == second
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("differ", "named"), [("images", "data"), ("seed", "settings")])
 def test_workers_with_other_images_or_settings_are_refused_by_all_with_what_differs(tmp_path, differ, named):
-    first, second = begun_by_two(tmp_path, differ)
+    first, second = found_by_two(BEGIN, tmp_path, differ)
     assert first == second
     assert f"Worker 1 of 2 has another {named} than the first one. Give every machine the same" in first
 

@@ -153,7 +153,9 @@ def test_devices_that_were_measured_before_one_failed_are_not_measured_again(mak
     monkeypatch.setattr(compare, "open_session", absent)
     command = ["compare", str(one), str(two), "--out", str(tmp_path / "both.html")]
     assert exit_code(command) == 3 and opened == ["quick_cpu", "other_cpu"]
+    assert "measured before" not in capsys.readouterr().out
     assert not exit_code(command) and opened == ["quick_cpu", "other_cpu", "other_cpu"]
+    assert "What was measured before the comparison stopped is taken from" in capsys.readouterr().out
     assert (tmp_path / "both.html").exists() and not (tmp_path / "both.columns.jsonl").exists()
     assert not exit_code(command) and opened[3:] == ["quick_cpu", "other_cpu"], "a whole comparison measures anew"
 

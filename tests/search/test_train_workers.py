@@ -20,6 +20,7 @@ from search.files import read_json, read_json_lines
 from search.run import NETWORK_NAMES, Run, start_run
 from search.run_settings import RunSettings
 from search.spaces.small import small_space
+from tests.search.two_workers import found_by_two
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING = """
@@ -91,15 +92,6 @@ def start_training(folder: Path, save_every_s: tuple[float, float]) -> subproces
     )
 
 
-def begun_by_two(folder: Path, differ: str) -> list[Any]:
-    script = folder / "one_worker.py"
-    script.write_text(textwrap.dedent(BEGIN))
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run([*launcher, str(script), str(folder), differ], check=True, timeout=120, env=environment)
-    return [read_json(folder / f"found{rank}.json") for rank in range(2)]
-
-
 def workers_of(launcher: subprocess.Popen[Any]) -> list[int]:
     found = subprocess.run(["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True, check=False)
     return [int(pid) for pid in found.stdout.split()]
@@ -152,9 +144,9 @@ def require_equal(folder: Path, expected: Path) -> None:
 
 @pytest.mark.slow
 def test_processes_with_other_images_are_refused_by_all_and_first_weights_are_the_first_ones(tmp_path):
-    first, second = begun_by_two(tmp_path, "last digits")
+    first, second = found_by_two(BEGIN, tmp_path, "last digits")
     assert first == second and isinstance(first, list)
-    first, second = begun_by_two(tmp_path, "images")
+    first, second = found_by_two(BEGIN, tmp_path, "images")
     assert first == second and "Worker 1 of 2 has another data than the first one" in first
 
 
